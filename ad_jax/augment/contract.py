@@ -1,0 +1,96 @@
+"""What an augmentation is: draw arguments, apply them to one sample, say what changed."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+
+from ad_jax.errors import InputError
+
+
+class Range(NamedTuple):
+    """One hyperparameter: a parameter of the distribution that arguments are drawn from.
+
+    Attributes:
+      default: value when nothing is said.
+      low, high: bounds, both allowed.
+      scale: "log" or "linear": how a grid or a search spaces its values.
+      unit: what the number counts.
+      gradient: whether a gradient flows from the augmented sample to it.
+      about: one line for people.
+    """
+
+    default: float
+    low: float
+    high: float
+    scale: str
+    unit: str
+    gradient: bool
+    about: str
+
+
+class Augmentation(NamedTuple):
+    """A family of pseudo-anomalies: pure functions of one sample.
+
+    Attributes:
+      draw: `(key, hyper, shape) -> arguments`; `hyper` is a dict of scalars named as in `space`.
+      apply: `(sample [h, w, c], arguments, donor [h, w, c]) -> (augmented [h, w, c], mask [h, w])`,
+        all in [0, 1]; `donor` is another training sample, ignored by most; the mask says what
+        changed, all ones for operations on the whole sample.
+      space: hyperparameter name -> `Range`; the order is the packed order.
+      group: geometric, local, elementwise, colour or mixed.
+      strength: name of the hyperparameter that a grid over "strength" moves, None without one.
+      source: where the definition comes from.
+      views: `(sample) -> [classes, h, w, c]` for families of finitely many transformations (the
+        first is the identity): what the pretext `prediction` predicts. None for the others.
+    """
+
+    draw: Callable[..., Any]
+    apply: Callable[..., tuple[jax.Array, jax.Array]]
+    space: Mapping[str, Range]
+    group: str
+    strength: str | None
+    source: str
+    views: Callable[[jax.Array], jax.Array] | None = None
+
+    def random(
+        self, key: jax.Array, hyper: Mapping[str, Any], sample: jax.Array, donor: jax.Array
+    ) -> tuple[jax.Array, jax.Array]:
+        """Draws arguments and applies them to one sample; the key is consumed."""
+        return self.apply(sample, self.draw(key, hyper, sample.shape), donor)
+
+    def defaults(self) -> dict[str, float]:
+        return {name: entry.default for name, entry in self.space.items()}
+
+    def pack(self, hyper: Mapping[str, Any], length: int) -> jax.Array:
+        """Hyperparameters as a vector `[length]`, so that families can share one program."""
+        values = [jnp.asarray(hyper[name], jnp.float32) for name in self.space]
+        return jnp.stack(values + [jnp.float32(0.0)] * (length - len(values)))
+
+    def unpack(self, packed: jax.Array) -> dict[str, jax.Array]:
+        return {name: packed[i] for i, name in enumerate(self.space)}
+
+    def check(self, name: str, hyper: Mapping[str, float], shape: tuple[int, ...]) -> None:
+        """Refuses unknown names, values out of range and patches that change nothing.
+
+        Raises:
+          InputError: one line with the value and the range.
+        """
+        for key, value in hyper.items():
+            if key not in self.space:
+                known = ", ".join(self.space) or "none"
+                raise InputError(f"{name} has no hyperparameter {key!r}; it has: {known}")
+            entry = self.space[key]
+            if not (math.isfinite(value) and entry.low <= value <= entry.high):
+                raise InputError(
+                    f"{name}: {key}={value} is out of range; take {entry.low} to {entry.high}"
+                )
+        if "area" in hyper and hyper["area"] * shape[0] * shape[1] < 4.0:
+            raise InputError(
+                f"{name}: area={hyper['area']} is under 2 px a side at {shape[0]} x {shape[1]} px; "
+                f"take at least {4.0 / (shape[0] * shape[1]):.3g} or load larger images (size=)"
+            )

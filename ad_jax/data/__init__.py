@@ -1,0 +1,179 @@
+"""Sources of problems: `load` turns the name of a source into a problem and its sealed truth."""
+
+import os
+import pathlib
+import re
+from collections.abc import Callable
+from functools import partial
+from typing import NamedTuple
+
+from ad_jax.data.arrays import load_npz
+from ad_jax.data.embedded import load_digits, load_textures
+from ad_jax.data.folder import load_folder
+from ad_jax.data.problem import Duplicates, Labels, Problem, Split, Truth
+from ad_jax.errors import InputError
+
+__all__ = ["SOURCES", "Duplicates", "Labels", "Problem", "Split", "Truth", "load", "parse"]
+
+ROOT_VARIABLE = "AD_JAX_DATA"  # relative paths not found here are looked up below its folder
+
+
+class Source(NamedTuple):
+    """One kind of source: its loader (which takes a path first, or none) and its options."""
+
+    load: Callable[..., tuple[Problem, Truth]]
+    options: tuple[str, ...]
+    takes_path: bool = False
+
+
+_TEXTURE_OPTIONS = ("size", "limit")
+_FOLDER_OPTIONS = ("size", "limit", "kind", "group", "fit", "colour", "skip_bad")
+
+SOURCES: dict[str, Source] = {
+    "textures:brick-defect": Source(partial(load_textures, "brick-defect"), _TEXTURE_OPTIONS),
+    "textures:brick-orientation": Source(
+        partial(load_textures, "brick-orientation"), _TEXTURE_OPTIONS
+    ),
+    "textures:gravel-orientation": Source(
+        partial(load_textures, "gravel-orientation"), _TEXTURE_OPTIONS
+    ),
+    "digits": Source(load_digits, ("normal", "size", "limit", "kind")),
+    "FOLDER": Source(load_folder, _FOLDER_OPTIONS, takes_path=True),
+    "FILE.npz": Source(load_npz, ("normal", "size", "limit", "kind"), takes_path=True),
+}
+
+_WHOLE = {"size": (8, 2048), "limit": (1, None)}  # whole numbers: least and most
+_YES_NO = {"true": True, "yes": True, "1": True, "false": False, "no": False, "0": False}
+
+
+def load(source: str | os.PathLike[str], **options: object) -> tuple[Problem, Truth]:
+    """Load a problem and its sealed truth.
+
+    Sources:
+      `textures:brick-defect`, `textures:brick-orientation`, `textures:gravel-orientation`:
+        crops of photographs that scikit-image ships; options size (32), limit.
+      `digits`: scikit-learn's digits, one normal; options normal (0), size (16), limit, kind.
+      FOLDER: `train/good/` and `test/<kind>/` (MVTec's layout), or `train/` and `target/`,
+        optionally `held_out/`; options size (64), limit, kind, group, fit, colour, skip_bad.
+      FILE.npz: arrays `X`, `y`; `images`, `labels`, `split`; or `train`, `target`; options
+        normal, size, limit, kind.
+
+    A relative path that does not exist in the current folder is looked up below the folder that the
+    environment variable `AD_JAX_DATA` names. `./digits` is a folder, `digits` the source.
+
+    Args:
+      source: one of the sources above.
+      **options: values may be given as text, as on a command line.
+        size: side of the images in px.
+        limit: the first so many samples, by content, of train, held-out and target.
+        normal: the normal class, by number or name.
+        kind: only the anomalies of this kind in the target, beside all its normals; for studies.
+        group: regular expression; its match in the file name says which normals belong together.
+        fit: `stretch` (default), `crop` or `pad` pictures to a square.
+        colour: `auto` (default: grey if all images are), `grey` or `rgb`.
+        skip_bad: leave out unreadable images, with a warning, instead of stopping.
+
+    Returns:
+      `(problem, truth)`; the truth's labels are not read before it is opened.
+
+    Raises:
+      InputError: unknown source or option, or data that cannot be used.
+    """
+    if not isinstance(source, (str, os.PathLike)):
+        raise InputError(f"source is a {type(source).__name__}; give a name or path as text")
+    text = os.fspath(source)
+    entry, path = _find(text)
+    for name in options:
+        if name not in entry.options:
+            raise InputError(
+                f"option {name}= is unknown for {text}; known: {', '.join(entry.options)}"
+            )
+    checked = {
+        name: _checked(name, value)
+        for name, value in options.items()
+        if value is not None  # None stands for the default
+    }
+    return entry.load(path, **checked) if entry.takes_path else entry.load(**checked)
+
+
+def parse(text: str) -> tuple[str, dict[str, object]]:
+    """Split a command line's `SOURCE,key=value,key=value` into source and options.
+
+    Only a comma before `key=` separates, so that a path or a pattern may hold commas; if a longer
+    piece is an existing path, it is the source. Values of whole-number and yes-no options are
+    converted, others stay text.
+
+    >>> parse("digits,normal=3,size=16")
+    ('digits', {'normal': '3', 'size': 16})
+    """
+    pieces = re.split(r",(?=[A-Za-z_]\w*=)", text)
+    n_source = 1
+    for n in range(len(pieces), 1, -1):
+        if _existing(",".join(pieces[:n])) is not None:
+            n_source = n
+            break
+    options: dict[str, object] = {}
+    for piece in pieces[n_source:]:
+        name, value = piece.split("=", 1)
+        if name in options:
+            raise InputError(f"option {name}= is given twice in {text!r}; keep one")
+        options[name] = _checked(name, value)
+    return ",".join(pieces[:n_source]), options
+
+
+def _find(text: str) -> tuple[Source, pathlib.Path | None]:
+    if text in SOURCES and not SOURCES[text].takes_path:
+        return SOURCES[text], None
+    path = _existing(text)
+    if path is None:
+        names = [name for name, source in SOURCES.items() if not source.takes_path]
+        root = os.environ.get(ROOT_VARIABLE)
+        searched = (
+            f"nor below {ROOT_VARIABLE}={root}" if root else f"and {ROOT_VARIABLE} is not set"
+        )
+        raise InputError(
+            f"source {text!r} is no path here {searched}; "
+            f"give an existing folder or .npz file, or one of: {', '.join(names)}"
+        )
+    if path.is_dir():
+        return SOURCES["FOLDER"], path
+    if path.suffix.lower() == ".npz":
+        return SOURCES["FILE.npz"], path
+    raise InputError(f"source {text!r} is a file of an unknown kind; give a folder or a .npz file")
+
+
+def _existing(text: str) -> pathlib.Path | None:
+    """The path that a text names here or below the data folder, if there is one."""
+    if not text:
+        return None
+    path = pathlib.Path(text).expanduser()
+    root = os.environ.get(ROOT_VARIABLE)
+    places = [path] if path.is_absolute() or not root else [path, pathlib.Path(root, path)]
+    for place in places:
+        try:
+            if place.exists():
+                return place
+        except (OSError, ValueError):  # too long, or a null byte
+            return None
+    return None
+
+
+def _checked(name: str, value: object) -> object:
+    """An option's value in its own type."""
+    if name in _WHOLE:
+        least, most = _WHOLE[name]
+        try:
+            number = int(value) if isinstance(value, str) else value.__index__()  # type: ignore
+        except (ValueError, AttributeError):
+            raise InputError(f"{name}={value!r} is not a whole number; give one like 64") from None
+        if number < least or (most is not None and number > most):
+            bounds = f"at least {least}" if most is None else f"{least} to {most}"
+            raise InputError(f"{name}={number} is out of range; give {bounds}")
+        return number
+    if name == "skip_bad" and not isinstance(value, bool):
+        if str(value).lower() not in _YES_NO:
+            raise InputError(f"{name}={value!r} is neither yes nor no; give True or False")
+        return _YES_NO[str(value).lower()]
+    if name in ("fit", "colour", "group", "kind"):
+        return str(value)
+    return value

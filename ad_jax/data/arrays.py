@@ -1,0 +1,293 @@
+"""Problems from a `.npz` file: images or rows, with labels for all, for the test part, or none."""
+
+import contextlib
+import os
+import pathlib
+import zipfile
+import zlib
+from collections.abc import Iterator
+
+import numpy as np
+
+from ad_jax.data.problem import (
+    Labels,
+    Problem,
+    Truth,
+    as_samples,
+    content_hashes,
+    resize,
+    sealed,
+    unlabelled,
+)
+from ad_jax.errors import InputError
+
+LAYOUTS = (
+    "X, y (0 = normal); images, labels, split (0 = train, 1 = test); "
+    "or train, target (held_out, labels optional)"
+)
+
+
+def load_npz(
+    path: str | os.PathLike[str],
+    *,
+    size: int | None = None,
+    limit: int | None = None,
+    normal: str | int | None = None,
+    kind: str | None = None,
+) -> tuple[Problem, Truth]:
+    """Read a `.npz` file with one of three sets of arrays.
+
+    - `X`, `y`: rows or images; `y == 0` is normal, any other value a kind of anomaly. Half the
+      normals, the first by content, train; the others and all anomalies are the target.
+    - `images`, `labels`, `split` (optional `class_names`): the train images of class `normal`
+      train, all test images are the target.
+    - `train`, `target` (optional `held_out`, and `labels` of the target, 0 = normal).
+
+    Args:
+      path: the file. Pickled objects in it are not read.
+      size: images are resized to this side in px (area average, or linear where it enlarges).
+      limit: the first so many, by content, of train, held-out and target.
+      normal: the normal class, by name or number; for `images`, `labels`, `split` only.
+      kind: only the anomalies of this kind (class) in the target, beside its normals; for studies.
+
+    Returns:
+      Problem and its truth, without masks.
+
+    Raises:
+      InputError: file, layout or option that cannot be used.
+    """
+    path = pathlib.Path(path)
+    keys = set(_keys(path))
+    if {"images", "labels", "split"} <= keys and not {"train", "target"} <= keys:
+        return _load_classes(path, keys, size, limit, normal, kind)
+    if normal is not None:
+        raise InputError(
+            f"normal={normal} suits a file with images, labels, split; leave it out for {path}"
+        )
+    if {"train", "target"} <= keys:
+        return _load_parts(path, keys, size, limit, kind)
+    if {"X", "y"} <= keys:
+        return _load_labelled(path, size, limit, kind)
+    if {"values", "train_end"} <= keys:
+        raise InputError(
+            f"{path} holds a series (values, train_end); series come with a later version"
+        )
+    found = sorted(keys)
+    more = f" and {len(found) - 8} more" if len(found) > 8 else ""
+    raise InputError(
+        f"{path} holds {', '.join(found[:8]) or 'no arrays'}{more}; accepted: {LAYOUTS}"
+    )
+
+
+def _load_parts(
+    path: pathlib.Path, keys: set[str], size: int | None, limit: int | None, kind: str | None
+) -> tuple[Problem, Truth]:
+    parts = {
+        name: _sized(name, _read(path, name), size)
+        for name in ("train", "target", "held_out")
+        if name in keys
+    }
+    target = parts["target"]
+    read = unlabelled(str(path))
+    if "labels" in keys:
+        # The labels stay on disk until the truth opens; a wrong number of them shows now.
+        shape = _shape(path, "labels")
+        if shape != (len(target),):
+            raise InputError(
+                f"labels in {path} has shape {shape} for {len(target)} target samples; "
+                "give one label per target sample"
+            )
+
+        def read() -> Labels:
+            return _labels_of(path, _read(path, "labels"))
+
+    elif kind is not None:
+        raise InputError(f"kind={kind} needs labels, which {path} does not have")
+    keep = np.arange(len(target))
+    if kind is not None:
+        keep = _rows_of_kind(path, read().kinds, kind)
+
+    def read_kept() -> Labels:
+        return _take(read(), keep)
+
+    return sealed(
+        train=parts["train"],
+        target=target[keep],
+        held_out=parts.get("held_out"),
+        names=[f"target[{i}]" for i in keep],
+        read=read_kept,
+        limit=limit,
+    )
+
+
+def _load_classes(
+    path: pathlib.Path,
+    keys: set[str],
+    size: int | None,
+    limit: int | None,
+    normal: str | int | None,
+    kind: str | None,
+) -> tuple[Problem, Truth]:
+    wanted_keys = keys & {"images", "labels", "split", "class_names"}
+    arrays = {key: _read(path, key) for key in wanted_keys}
+    images, labels, split = arrays["images"], arrays["labels"], arrays["split"]
+    for name in ("labels", "split"):
+        if arrays[name].shape != images.shape[:1]:
+            raise InputError(
+                f"{name} in {path} has shape {arrays[name].shape} for {len(images)} images; "
+                "give one value per image"
+            )
+        if arrays[name].dtype.kind not in "bui":
+            raise InputError(f"{name} in {path} has dtype {arrays[name].dtype}; give integers")
+    if not np.isin(split, (0, 1)).all():
+        raise InputError(f"split in {path} holds values beside 0 (train) and 1 (test)")
+    class_names = [str(c) for c in arrays.get("class_names", np.array([]))]
+    numbers = [int(v) for v in np.unique(labels)]
+    names = {v: class_names[v] if 0 <= v < len(class_names) else str(v) for v in numbers}
+    wanted = _class_number(path, "normal", normal, names)
+    is_target = split == 1
+    if kind is not None:
+        other = _class_number(path, "kind", kind, names)
+        if other == wanted:
+            raise InputError(f"kind={kind} is the normal class; give another one")
+        is_target &= (labels == wanted) | (labels == other)
+    target_rows = np.flatnonzero(is_target)
+    target_labels = labels[target_rows]
+
+    def read() -> Labels:
+        kinds = ["" if v == wanted else names[int(v)] for v in target_labels]
+        return Labels((target_labels != wanted).astype(np.uint8), kinds)
+
+    return sealed(
+        train=_sized("images", images[(split == 0) & (labels == wanted)], size),
+        target=_sized("images", images[target_rows], size),
+        names=[f"images[{i}]" for i in target_rows],
+        read=read,
+        limit=limit,
+    )
+
+
+def _load_labelled(
+    path: pathlib.Path, size: int | None, limit: int | None, kind: str | None
+) -> tuple[Problem, Truth]:
+    samples, y = _sized("X", _read(path, "X"), size), _read(path, "y")
+    if y.shape != (len(samples),):
+        raise InputError(
+            f"y in {path} has shape {y.shape} for {len(samples)} samples in X; "
+            "give one label per sample"
+        )
+    labels = _labels_of(path, y, name="y")
+    hashes = content_hashes(samples)
+    normals = sorted(np.flatnonzero(labels.anomalous == 0).tolist(), key=hashes.__getitem__)
+    train = normals[: len(normals) // 2]
+    target = np.setdiff1d(np.arange(len(samples)), train)
+    if kind is not None:
+        target = target[_rows_of_kind(path, [labels.kinds[i] for i in target], kind)]
+    return sealed(
+        train=samples[train],
+        target=samples[target],
+        names=[f"X[{i}]" for i in target],
+        read=lambda: _take(labels, target),
+        limit=limit,
+    )
+
+
+def _keys(path: pathlib.Path) -> list[str]:
+    """Names of the arrays in the file."""
+    with _readable(path), open(path, "rb") as file, np.load(file, allow_pickle=False) as arrays:
+        return list(arrays.files)
+
+
+def _read(path: pathlib.Path, key: str) -> np.ndarray:
+    """One array of the file."""
+    # Opened here: left to numpy, a file that fails to load would stay open.
+    with (
+        _readable(path, key),
+        open(path, "rb") as file,
+        np.load(file, allow_pickle=False) as arrays,
+    ):
+        return arrays[key]
+
+
+@contextlib.contextmanager
+def _readable(path: pathlib.Path, key: str | None = None) -> Iterator[None]:
+    """Turn what numpy and zip say about a file that cannot be read into one line for its owner."""
+    what = f"array {key} of {path}" if key else str(path)
+    try:
+        yield
+    except FileNotFoundError:
+        raise InputError(f"{path} does not exist; give a .npz file or a folder") from None
+    except KeyError:
+        raise InputError(f"{path} no longer holds {key}; give the file as it was") from None
+    except (OSError, EOFError, AttributeError, TypeError, zipfile.BadZipFile, zlib.error) as error:
+        text = " ".join(str(error).split())
+        raise InputError(f"{what} cannot be read ({text}); save it with numpy.savez") from None
+    except ValueError as error:
+        text = " ".join(str(error).split())
+        if "pickle" in text:  # numpy takes what it does not know for a pickle, which is not read
+            text = "objects, or no .npz file"
+        raise InputError(f"{what} cannot be read ({text}); save numbers with numpy.savez") from None
+
+
+def _shape(path: pathlib.Path, key: str) -> tuple[int, ...]:
+    """Shape of one array from its header alone: the values stay unread."""
+    with (
+        _readable(path, key),
+        zipfile.ZipFile(path) as archive,
+        archive.open(f"{key}.npy") as member,
+    ):
+        version = np.lib.format.read_magic(member)
+        read = np.lib.format.read_array_header_1_0
+        if version != (1, 0):
+            read = np.lib.format.read_array_header_2_0
+        return read(member)[0]
+
+
+def _sized(name: str, array: np.ndarray, size: int | None) -> np.ndarray:
+    samples = as_samples(name, array)
+    if size is None:
+        return samples
+    if samples.ndim != 4:
+        raise InputError(f"size={size} suits images only, but {name} holds rows; leave it out")
+    return resize(samples, size, size)
+
+
+def _labels_of(path: pathlib.Path, values: np.ndarray, name: str = "labels") -> Labels:
+    """Labels from one value per sample; 0 is normal."""
+    whole = values.dtype.kind in "bui" or (
+        values.dtype.kind == "f" and bool((values == np.floor(values)).all())
+    )
+    if not whole:
+        raise InputError(
+            f"{name} in {path} has values that are not whole; give 0 for normal, else 1"
+        )
+    values = values.astype(np.int64)
+    several = len(np.unique(values[values != 0])) > 1
+    kinds = ["" if v == 0 else str(v) if several else "anomaly" for v in values]
+    return Labels((values != 0).astype(np.uint8), kinds)
+
+
+def _rows_of_kind(path: pathlib.Path, kinds: list[str], kind: str) -> np.ndarray:
+    known = sorted(set(kinds) - {""})
+    if str(kind) not in known:
+        raise InputError(f"kind={kind} is not in {path}; known: {', '.join(known)}")
+    return np.array([i for i, k in enumerate(kinds) if k in ("", str(kind))])
+
+
+def _class_number(
+    path: pathlib.Path, option: str, value: str | int | None, names: dict[int, str]
+) -> int:
+    known = ", ".join(n if n == str(v) else f"{v} ({n})" for v, n in names.items())
+    if value is None:
+        raise InputError(f"{path} holds classes; give {option}=<class>, one of: {known}")
+    for number, name in names.items():
+        if name == str(value):
+            return number
+    for number in names:
+        if str(number) == str(value):
+            return number
+    raise InputError(f"{option}={value} is no class of {path}; known: {known}")
+
+
+def _take(labels: Labels, rows: np.ndarray) -> Labels:
+    return Labels(labels.anomalous[rows], [labels.kinds[i] for i in rows])

@@ -1,0 +1,274 @@
+"""Audit of a selection: AUROC of the pick beside everything it should be compared with."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from ad_jax import ranks
+from ad_jax.data import Truth
+from ad_jax.errors import InputError
+from ad_jax.pool import Pool, Setting
+
+
+def quality(scores: np.ndarray, anomalous: np.ndarray) -> tuple[float, float]:
+    """AUROC and average precision of scores `[n]` against labels `[n]`."""
+    low, high = scores[anomalous == 0], scores[anomalous == 1]
+    return float(ranks.auroc(low, high)), float(ranks.average_precision(low, high))
+
+
+@dataclass(frozen=True)
+class Scope:
+    """The same comparison over some settings: one family, or all of them.
+
+    Attributes:
+      settings: setting keys compared.
+      auroc: `[settings]` mean over trained seeds.
+      expected_random, oracle, worst, label_pick: AUROC; the label pick is chosen for every seed by
+        the labels on the other seeds, and evaluated on that seed.
+      picks: rule -> AUROC of its pick.
+      constants: constant rule -> AUROC ("smallest", "middle", "largest" strength; each family).
+      spearman: rule -> rank correlation of its loss with AUROC over settings.
+    """
+
+    settings: list[str]
+    auroc: list[float]
+    expected_random: float
+    oracle: float
+    worst: float
+    label_pick: float
+    picks: dict[str, float]
+    constants: dict[str, float]
+    spearman: dict[str, float]
+
+
+@dataclass(frozen=True)
+class Audit:
+    """What labels say of a selection.
+
+    Attributes:
+      share: anomalies in the target.
+      pick: label, AUROC per trained seed, AP per seed, rank among settings.
+      detector: AUROC and AP of the picked detector (its seeds together).
+      ensemble: AUROC of the mean rank of all trained members.
+      baselines: control members and mean brightness, AUROC (mean over seeds).
+      across, within: scopes; `within` holds families of at least three settings.
+      members: number of trained members, `untrained` of them learned nothing.
+      log: every opening of the labels.
+    """
+
+    share: float
+    pick: dict[str, Any]
+    detector: dict[str, float]
+    ensemble: float
+    baselines: dict[str, float]
+    across: Scope
+    within: dict[str, Scope]
+    members: int
+    untrained: int
+    log: list[tuple[str, str]] = field(default_factory=list)
+
+
+def _label_pick(values: np.ndarray) -> float:
+    """Mean over seeds of the setting that is best on the other seeds; values `[settings, seeds]`."""
+    if values.shape[1] < 2:
+        return float("nan")
+    out = []
+    for seed in range(values.shape[1]):
+        others = np.delete(values, seed, axis=1)
+        means = np.nanmean(np.where(np.isnan(others), np.nan, others), axis=1)
+        order = np.argsort(-np.nan_to_num(means, nan=-1.0))
+        chosen = next((i for i in order if np.isfinite(values[i, seed])), order[0])
+        out.append(values[chosen, seed])
+    return float(np.nanmean(out))
+
+
+def _strength(setting: Setting) -> float:
+    return setting.hyper.get("area", setting.hyper.get("angle", 0.0))
+
+
+def _scope(
+    pool: Pool, settings: Sequence[Setting], per_member: np.ndarray, losses: Mapping[str, Any]
+) -> Scope:
+    seeds = sorted({m.seed for m in pool.members})
+    values = np.full((len(settings), len(seeds)), np.nan)
+    for i, setting in enumerate(settings):
+        for row in pool.rows(setting, trained=True):
+            values[i, seeds.index(pool.members[row].seed)] = per_member[row]
+    enough = np.array([2 * np.isfinite(v).sum() >= len(seeds) for v in values])
+    if not enough.any():
+        raise InputError("no setting of this scope was trained; nothing to compare")
+    settings = [s for s, e in zip(settings, enough, strict=True) if e]
+    values = values[enough]
+    auroc = np.nanmean(values, axis=1)
+    picks, correlation = {}, {}
+    for name, by_key in losses.items():
+        loss = np.array([by_key[s.key] for s in settings])
+        best = np.flatnonzero(loss == loss.min())  # ties share the pick
+        picks[name] = float(auroc[best].mean())
+        varied = np.isfinite(loss).all() and np.ptp(loss) > 0 and np.ptp(auroc) > 0
+        correlation[name] = float(ranks.spearman(loss, auroc)) if varied else float("nan")
+    constants = {}
+    for family in dict.fromkeys(s.family for s in settings):
+        rows = sorted(
+            (i for i, s in enumerate(settings) if s.family == family),
+            key=lambda i: _strength(settings[i]),
+        )
+        if len(rows) == 1:
+            constants[f"always {family}"] = float(auroc[rows[0]])
+        else:
+            where = {"smallest": rows[0], "middle": rows[len(rows) // 2], "largest": rows[-1]}
+            for word, i in where.items():
+                constants[f"always {family} {word}"] = float(auroc[i])
+            for i in rows:
+                constants[f"always {settings[i].label}"] = float(auroc[i])
+    return Scope(
+        [s.key for s in settings],
+        [float(v) for v in auroc],
+        float(auroc.mean()),
+        float(auroc.max()),
+        float(auroc.min()),
+        _label_pick(values),
+        picks,
+        constants,
+        correlation,
+    )
+
+
+def audit(
+    pool: Pool,
+    losses: Mapping[str, Mapping[str, float]],
+    rule: str,
+    pick: Setting,
+    pick_scores: np.ndarray,
+    truth: Truth,
+    brightness: np.ndarray,
+    reason: str = "audit",
+) -> Audit:
+    """Opens the truth and measures what the pick was worth.
+
+    Args:
+      pool, losses, rule, pick: of a `Selection`, or read back from its folder.
+      pick_scores: `[n]` of the picked detector.
+      truth: sealed labels of the same target.
+      brightness: `[n]` mean grey of every target sample, the most trivial baseline.
+      reason: goes into the log of openings.
+
+    Raises:
+      InputError: labels of a single class (AUROC is undefined).
+    """
+    labels = truth.open(reason)
+    anomalous = np.asarray(labels.anomalous)
+    if anomalous.min() == anomalous.max():
+        raise InputError("all labels are equal, so AUROC is undefined; audit needs both classes")
+    own, _ = pool.own_scores()
+    both = [quality(s, anomalous) if np.isfinite(s).all() else (np.nan, np.nan) for s in own]
+    per_member = np.array([b[0] for b in both])
+    picked = pool.rows(pick, trained=True)
+    across = _scope(pool, pool.settings, per_member, losses)
+    within = {}
+    for family in dict.fromkeys(s.family for s in pool.settings):
+        some = [s for s in pool.settings if s.family == family]
+        if len(some) >= 3:
+            within[family] = _scope(pool, some, per_member, losses)
+    trained = [i for i, m in enumerate(pool.members) if m.setting.pretext != "control"]
+    usable = [i for i in trained if pool.members[i].status == "ok"]
+    ranked = np.mean([np.asarray(ranks.average_ranks(own[i])) for i in usable], axis=0)
+    bright = quality(brightness, anomalous)[0]
+    baselines = {
+        c.augmentation: float(np.nanmean(per_member[pool.rows(c)])) for c in pool.controls()
+    }
+    baselines["mean brightness"] = bright
+    baselines["minus mean brightness"] = 1.0 - bright
+    by_seed = [float(per_member[i]) for i in picked]
+    order = sorted(across.auroc, reverse=True)
+    whole = quality(pick_scores, anomalous)
+    return Audit(
+        float(anomalous.mean()),
+        {
+            "setting": pick.label,
+            "rule": rule,
+            "auroc": by_seed,
+            "average_precision": [float(both[i][1]) for i in picked],
+            "rank": 1 + order.index(across.auroc[across.settings.index(pick.key)]),
+            "settings": len(order),
+        },
+        {"auroc": whole[0], "average_precision": whole[1]},
+        quality(ranked, anomalous)[0],
+        baselines,
+        across,
+        within,
+        len(trained),
+        len(trained) - len(usable),
+        list(truth.log),
+    )
+
+
+def _gain(scopes: Sequence[Scope], values: Sequence[float]) -> float:
+    """Sum over tasks of (pick - expected random) over the sum of (oracle - expected random)."""
+    won = sum(v - s.expected_random for s, v in zip(scopes, values, strict=True))
+    bought = sum(s.oracle - s.expected_random for s in scopes)
+    return won / bought if bought > 0 else float("nan")
+
+
+def _interval(
+    scopes: Sequence[Scope], values: Sequence[float], groups: Sequence[str]
+) -> tuple[float, float]:
+    """95 % bootstrap interval of the gain over training sets (tasks of one resampled together)."""
+    names = sorted(set(groups))
+    if len(names) < 3:
+        return float("nan"), float("nan")
+    generator = np.random.default_rng(0)
+    gains = []
+    for _ in range(1000):
+        drawn = generator.choice(len(names), len(names))
+        rows = [i for d in drawn for i, g in enumerate(groups) if g == names[d]]
+        gains.append(_gain([scopes[i] for i in rows], [values[i] for i in rows]))
+    low, high = np.nanquantile(gains, [0.025, 0.975])
+    return float(low), float(high)
+
+
+def summary(audits: Mapping[str, Audit], trainings: Mapping[str, str]) -> dict[str, Any]:
+    """Rules and constants over several tasks: gain, share below random, Spearman.
+
+    Args:
+      audits: task -> audit.
+      trainings: task -> training-set fingerprint; tasks that share one are not independent.
+
+    Returns:
+      scope ("across" or a family) -> rule -> numbers; constants have names "always ...".
+    """
+    out: dict[str, Any] = {"tasks": len(audits), "training_sets": len(set(trainings.values()))}
+    names: dict[str, list[str]] = {"across": list(audits)}
+    for task, one in audits.items():
+        for family in one.within:
+            names.setdefault(family, []).append(task)
+    for name, tasks in names.items():
+        scopes = [audits[t].across if name == "across" else audits[t].within[name] for t in tasks]
+        groups = [trainings[t] for t in tasks]
+        rows: dict[str, Any] = {}
+        candidates: dict[str, list[float]] = {
+            "label pick": [s.label_pick for s in scopes],
+            **{r: [s.picks[r] for s in scopes] for r in scopes[0].picks},
+        }
+        shared = set.intersection(*(set(s.constants) for s in scopes))
+        candidates |= {
+            c: [s.constants[c] for s in scopes] for c in scopes[0].constants if c in shared
+        }
+        for rule, values in candidates.items():
+            low, high = _interval(scopes, values, groups)
+            rho = [s.spearman.get(rule, np.nan) for s in scopes]
+            below = np.mean([v < s.expected_random for v, s in zip(values, scopes, strict=True)])
+            rows[rule] = {
+                "gain": _gain(scopes, values),
+                "low": low,
+                "high": high,
+                "below_random": float(below),
+                "auroc": float(np.mean(values)),
+                "spearman": float(np.nanmean(rho)) if np.isfinite(rho).any() else float("nan"),
+            }
+        out[name] = rows
+    return out

@@ -1,0 +1,36 @@
+"""Square roots, norms and distances whose gradients are finite everywhere."""
+
+from __future__ import annotations
+
+import jax
+import jax.numpy as jnp
+
+HIGHEST = jax.lax.Precision.HIGHEST
+
+
+def safe_sqrt(x: jax.Array) -> jax.Array:
+    """sqrt(max(x, 0)) with gradient 0 where x <= 0 instead of infinity."""
+    positive = x > 0
+    return jnp.where(positive, jnp.sqrt(jnp.where(positive, x, 1.0)), 0.0)
+
+
+def normalise(z: jax.Array) -> jax.Array:
+    """Rows of `[n, d]` at unit length; a zero row stays zero."""
+    norm = safe_sqrt((z * z).sum(-1, keepdims=True))
+    return z / jnp.where(norm > 0, norm, 1.0)
+
+
+def squared_distances(x: jax.Array, y: jax.Array) -> jax.Array:
+    """Squared Euclidean distances `[n, m]` of `[n, d]` and `[m, d]`, never negative."""
+    product = jnp.matmul(x, y.T, precision=HIGHEST)
+    return jnp.maximum((x * x).sum(-1)[:, None] + (y * y).sum(-1)[None, :] - 2.0 * product, 0.0)
+
+
+def rowwise(function, rows: jax.Array, block: int = 256):
+    """Applies `function: [b, ...] -> tree of [b, ...]` to blocks of rows, in bounded memory."""
+    count = rows.shape[0]
+    block = min(block, count)
+    blocks = -(-count // block)
+    padded = jnp.concatenate([rows, jnp.repeat(rows[:1], blocks * block - count, axis=0)])
+    out = jax.lax.map(function, padded.reshape(blocks, block, *rows.shape[1:]))
+    return jax.tree.map(lambda x: x.reshape(blocks * block, *x.shape[2:])[:count], out)

@@ -1,0 +1,146 @@
+"""What is known, without labels, of every member: the only thing a selection rule sees."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from ad_jax.alignment import Parts
+
+HEADS = ("density", "neighbour", "head")
+
+
+class Setting(NamedTuple):
+    """One choice of pretext, augmentation and hyperparameters.
+
+    Attributes:
+      pretext, augmentation: names; together the family.
+      hyper: physical hyperparameters of the augmentation, all of them.
+      learning_rate, weight_decay, jitter: of training.
+    """
+
+    pretext: str
+    augmentation: str
+    hyper: dict[str, float]
+    learning_rate: float = 5e-4
+    weight_decay: float = 1e-3
+    jitter: float = 0.1
+
+    @property
+    def family(self) -> str:
+        return f"{self.pretext}/{self.augmentation}"
+
+    @property
+    def label(self) -> str:
+        """Short name for tables; the strength is what a grid moves."""
+        strength = f" {self.hyper['area']:.3g}" if "area" in self.hyper else ""
+        if "angle" in self.hyper:
+            strength = f" {self.hyper['angle']:.3g}"
+        return f"{self.family}{strength}"
+
+    @property
+    def key(self) -> str:
+        return json.dumps(self._asdict(), sort_keys=True)
+
+
+class Member(NamedTuple):
+    """A setting trained with one seed, and whether it learned anything.
+
+    Attributes:
+      setting: its setting; for control members the pretext is "control".
+      seed: of initialisation, order, augmentation and fold.
+      status: "ok", "untrained" (training loss or held-out discrimination at chance) or "failed".
+      train_loss: mean over the last tenth of the steps.
+      discrimination: AUROC of held-out normals against their augmentations, by the network.
+      seconds: share of its chunk's run time.
+    """
+
+    setting: Setting
+    seed: int
+    status: str
+    train_loss: float
+    discrimination: float
+    seconds: float
+
+
+@dataclass(frozen=True)
+class Pool:
+    """All members of a sweep on one problem; no labels, names or paths.
+
+    Attributes:
+      members: one per row of the arrays.
+      scores: `[members, heads, n]` of the target, heads as in `HEADS`; NaN where there is none.
+      held_out_scores: `[members, heads, m]`; the held-out normals differ between seeds.
+      parts, held_out_parts: alignment parts `[members, n]` / `[members, m]` (`between` `[members]`)
+        of target and held-out normals; None for pools made from scores.
+      mmd, held_out_mmd: `[members]`.
+      default_head: per member the index of the score its pretext names.
+    """
+
+    members: tuple[Member, ...]
+    scores: np.ndarray
+    held_out_scores: np.ndarray
+    parts: Parts | None = None
+    held_out_parts: Parts | None = None
+    mmd: np.ndarray | None = None
+    held_out_mmd: np.ndarray | None = None
+    default_head: np.ndarray = field(default_factory=lambda: np.zeros(0, int))
+
+    @property
+    def settings(self) -> list[Setting]:
+        """Settings in the order of their first member, controls left out."""
+        found: dict[str, Setting] = {}
+        for member in self.members:
+            if member.setting.pretext != "control":
+                found.setdefault(member.setting.key, member.setting)
+        return list(found.values())
+
+    def rows(self, setting: Setting, trained: bool = False) -> list[int]:
+        """Rows of a setting's members; with `trained` only those of status "ok"."""
+        return [
+            i
+            for i, member in enumerate(self.members)
+            if member.setting.key == setting.key and (not trained or member.status == "ok")
+        ]
+
+    def controls(self) -> list[Setting]:
+        found: dict[str, Setting] = {}
+        for member in self.members:
+            if member.setting.pretext == "control":
+                found.setdefault(member.setting.key, member.setting)
+        return list(found.values())
+
+    def own_scores(self) -> tuple[np.ndarray, np.ndarray]:
+        """Scores of target `[members, n]` and held-out `[members, m]` by each member's head."""
+        rows = np.arange(len(self.members))
+        return self.scores[rows, self.default_head], self.held_out_scores[rows, self.default_head]
+
+
+def per_setting(pool: Pool, per_member: np.ndarray, settings: Sequence[Setting]) -> np.ndarray:
+    """Mean of a member's loss over the trained seeds of each setting `[settings]`.
+
+    A setting with fewer than half of its seeds trained is infinite: it cannot be picked.
+    """
+    out = np.full(len(settings), np.inf)
+    for i, setting in enumerate(settings):
+        trained = pool.rows(setting, trained=True)
+        values = per_member[trained]
+        if 2 * len(trained) >= len(pool.rows(setting)) and len(trained):
+            out[i] = float(np.mean(values)) if np.isfinite(values).all() else np.inf
+    return out
+
+
+def describe(setting: Setting) -> dict[str, Any]:
+    """A flat row for tables and files."""
+    return {
+        "pretext": setting.pretext,
+        "augmentation": setting.augmentation,
+        **{f"hyper.{k}": v for k, v in setting.hyper.items()},
+        "learning_rate": setting.learning_rate,
+        "weight_decay": setting.weight_decay,
+        "jitter": setting.jitter,
+    }

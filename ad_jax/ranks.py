@@ -1,0 +1,76 @@
+"""Comparisons of two samples of scores by rank; none needs labels to be defined."""
+
+from __future__ import annotations
+
+import jax
+import jax.numpy as jnp
+
+
+def _counts_at_least(sample: jax.Array, at: jax.Array) -> jax.Array:
+    """How many of `sample [n]` are >= each of `at [m]`."""
+    return sample.shape[0] - jnp.searchsorted(jnp.sort(sample), at, side="left")
+
+
+def auroc(low: jax.Array, high: jax.Array) -> jax.Array:
+    """P(high > low) + P(high = low) / 2 for samples `low [n]` and `high [m]`; ties count half."""
+    ordered = jnp.sort(low)
+    below = jnp.searchsorted(ordered, high, side="left")
+    not_above = jnp.searchsorted(ordered, high, side="right")
+    return ((below + not_above) / 2.0 / low.shape[0]).mean()
+
+
+def average_precision(low: jax.Array, high: jax.Array) -> jax.Array:
+    """Average precision with `high [m]` as the positives; tied scores share their threshold."""
+    true = _counts_at_least(high, high)
+    false = _counts_at_least(low, high)
+    return (true / (true + false)).mean()
+
+
+def average_ranks(x: jax.Array) -> jax.Array:
+    """Ranks 1..n of `x [n]`, ties get their mean rank."""
+    ordered = jnp.sort(x)
+    below = jnp.searchsorted(ordered, x, side="left")
+    not_above = jnp.searchsorted(ordered, x, side="right")
+    return (below + not_above + 1) / 2.0
+
+
+def spearman(x: jax.Array, y: jax.Array) -> jax.Array:
+    """Rank correlation of `x [n]` and `y [n]`; NaN if either is constant."""
+    return jnp.corrcoef(average_ranks(x), average_ranks(y))[0, 1]
+
+
+def p_values(held_out: jax.Array, scores: jax.Array) -> jax.Array:
+    """Split-conformal p-values of `scores [n]`: (1 + held-out normals at least as high) / (m + 1)."""
+    return (1 + _counts_at_least(held_out, scores)) / (held_out.shape[0] + 1)
+
+
+def tail_share(held_out: jax.Array, scores: jax.Array, level: float = 0.95) -> jax.Array:
+    """Share of `scores [n]` above the `level` quantile of the held-out normals' scores."""
+    return (scores > jnp.quantile(held_out, level)).mean()
+
+
+def surprise(held_out: jax.Array, scores: jax.Array) -> jax.Array:
+    """-log p-value with the ties removed: comparable over detectors, so that it can be averaged.
+
+    Between held-out normals the log p-value is interpolated; above all of them it goes on
+    linearly (an exponential tail whose scale is the mean excess of the top quarter), since a plain
+    p-value would make every sample beyond the last held-out normal equal.
+
+    Args:
+      held_out: `[m]` scores of held-out normals, m >= 2.
+      scores: `[n]`.
+
+    Returns:
+      `[n]`, strictly increasing in the score above the lowest held-out normal.
+    """
+    ordered = jnp.sort(held_out)
+    count = ordered.shape[0]
+    level = -jnp.log((count - jnp.arange(count)) / (count + 1.0))
+    quarter = jnp.quantile(ordered, 0.75)
+    top = ordered >= quarter
+    excess = jnp.where(top, ordered - quarter, 0.0).sum() / top.sum()
+    spread = jnp.maximum(jnp.maximum(excess, 0.05 * ordered.std()), 1e-12)
+    inside = jnp.interp(scores, ordered, level)
+    above = jnp.maximum(scores - ordered[-1], 0.0) / spread
+    below = jnp.maximum(ordered[0] - scores, 0.0) / spread  # keeps an order there, too
+    return inside + above - below

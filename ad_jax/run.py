@@ -1,0 +1,236 @@
+"""A run's folder: the files that other programs rely on, written whole, read back without labels.
+
+`manifest.json`, `members.csv`, `scores.npz`, `samples.csv`, `pick.json`, `detector/`; the chunks of
+the sweep that made it lie in a `record/` folder beside.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import math
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from ad_jax import rules
+from ad_jax.data import Problem
+from ad_jax.errors import InputError
+from ad_jax.pool import Member, Pool, Setting, describe
+from ad_jax.selection import Selection
+from ad_jax.store import write_arrays, write_whole
+from ad_jax.sweep import Config
+
+MANIFEST = "manifest.json"
+LIBRARIES = ("jax", "jaxlib", "flax", "optax", "numpy", "ad_jax")
+
+
+class Run(NamedTuple):
+    """A run read back.
+
+    Attributes:
+      pool: without alignment parts.
+      losses: rule -> setting key -> loss.
+      rule, pick: the pick.
+      pick_scores: `[n]` of the picked detector.
+      brightness: `[n]` mean grey of the target.
+      manifest: as written.
+    """
+
+    pool: Pool
+    losses: dict[str, dict[str, float]]
+    rule: str
+    pick: Setting
+    pick_scores: np.ndarray
+    brightness: np.ndarray
+    manifest: dict[str, Any]
+
+
+def brightness(target: np.ndarray) -> np.ndarray:
+    """Mean value of every sample `[n]`: the most trivial score."""
+    flat = np.asarray(target, np.float32).reshape(len(target), -1)
+    return flat.mean(1) / (255.0 if target.dtype == np.uint8 else 1.0)
+
+
+def refuse_changes(folder: Path, problem: Problem, config: Config) -> None:
+    """Stops before another problem or another training is mixed into a folder.
+
+    Raises:
+      InputError: names both values.
+    """
+    path = folder / MANIFEST
+    if not path.exists():
+        return
+    manifest = _json(path)
+    if manifest["fingerprint"] != problem.fingerprint:
+        raise InputError(
+            f"{folder} holds a run on other data (fingerprint {manifest['fingerprint'][:12]}, now "
+            f"{problem.fingerprint[:12]}); choose another --out"
+        )
+    if manifest["config"] != json.loads(json.dumps(config._asdict())):
+        raise InputError(
+            f"{folder} holds a run of {manifest['config']}, now {config._asdict()}; "
+            "choose another --out"
+        )
+
+
+def write(
+    folder: Path,
+    selection: Selection,
+    problem: Problem,
+    names: Sequence[str],
+    source: str,
+    options: dict[str, Any],
+    config: Config,
+    seeds: Sequence[int],
+) -> None:
+    """Writes the folder; `manifest.json` last, so that a folder with one is complete."""
+    import jax
+
+    pool = selection.pool
+    write_arrays(
+        folder / "scores.npz",
+        {
+            "scores": pool.scores,
+            "held_out": pool.held_out_scores,
+            "default_head": pool.default_head,
+            "pick": selection.detector.decision_function(problem.target),
+            "brightness": brightness(problem.target),
+        },
+    )
+    write_whole(folder / "members.csv", _members(pool).encode())
+    rows = io.StringIO()
+    writer = csv.writer(rows)
+    writer.writerow(["row", "name"])
+    writer.writerows(enumerate(names))
+    write_whole(folder / "samples.csv", rows.getvalue().encode())
+    pick = {
+        "rule": selection.rule,
+        "setting": selection.pick._asdict(),
+        "members": pool.rows(selection.pick),
+        "losses": {
+            rule: {k: v if math.isfinite(v) else None for k, v in by_key.items()}
+            for rule, by_key in selection.losses.items()
+        },
+        "trust": {
+            "margin": selection.trust.margin if math.isfinite(selection.trust.margin) else None,
+            "untrained": selection.trust.untrained,
+            "control": selection.trust.control,
+            "reasons": selection.trust.reasons,
+        },
+    }
+    write_whole(folder / "pick.json", json.dumps(pick, indent=1).encode())
+    selection.detector.save(folder / "detector")
+    duplicates = problem.duplicates()
+    manifest = {
+        "versions": {name: version(name) for name in LIBRARIES},
+        "source": source,
+        "options": options,
+        "config": config._asdict(),
+        "seeds": list(seeds),
+        "fingerprint": problem.fingerprint,
+        "train_fingerprint": problem.train_fingerprint,
+        "samples": {"train": len(problem.train), "target": len(problem.target)},
+        "duplicates": {"exact": len(duplicates.exact), "near": len(duplicates.near)},
+        "device": f"{jax.default_backend()} x {jax.local_device_count()}",
+        "written": datetime.now(UTC).isoformat(timespec="seconds"),
+        "cost": selection.progress._asdict(),
+        "label_access": [],
+    }
+    write_whole(folder / MANIFEST, json.dumps(manifest, indent=1).encode())
+
+
+def _members(pool: Pool) -> str:
+    losses = {name: rule.loss(pool) for name, rule in rules.RULES.items()}
+    rows = []
+    for i, member in enumerate(pool.members):
+        rows.append(
+            {
+                **describe(member.setting),
+                "seed": member.seed,
+                "status": member.status,
+                "train_loss": member.train_loss,
+                "discrimination": member.discrimination,
+                "seconds": round(member.seconds, 3),
+                **{f"loss.{name}": float(values[i]) for name, values in losses.items()},
+            }
+        )
+    header = list(dict.fromkeys(k for row in rows for k in row))
+    out = io.StringIO()
+    writer = csv.DictWriter(out, header)
+    writer.writeheader()
+    writer.writerows(rows)
+    return out.getvalue()
+
+
+def _json(path: Path) -> dict[str, Any]:
+    try:
+        return json.loads(path.read_text())
+    except (OSError, ValueError) as error:
+        raise InputError(f"{path} does not read ({error}); rerun `ad-jax select`") from None
+
+
+def read(folder: Path) -> Run:
+    """Reads a run back.
+
+    Raises:
+      InputError: no run there, or damaged files.
+    """
+    manifest, pick = _json(folder / MANIFEST), _json(folder / "pick.json")
+    try:
+        with np.load(folder / "scores.npz", allow_pickle=False) as file:
+            arrays = {name: file[name] for name in file.files}
+        with open(folder / "members.csv", newline="") as file:
+            rows = list(csv.DictReader(file))
+        members = tuple(_member(row) for row in rows)
+        pool = Pool(
+            members,
+            arrays["scores"],
+            arrays["held_out"],
+            default_head=arrays["default_head"],
+        )
+        losses = {
+            rule: {k: math.inf if v is None else v for k, v in by_key.items()}
+            for rule, by_key in pick["losses"].items()
+        }
+        return Run(
+            pool,
+            losses,
+            pick["rule"],
+            Setting(**pick["setting"]),
+            arrays["pick"],
+            arrays["brightness"],
+            manifest,
+        )
+    except InputError:
+        raise
+    except Exception as error:  # whatever a damaged file raises, the fix is the same
+        raise InputError(f"{folder} is damaged ({error}); rerun `ad-jax select`") from None
+
+
+def _member(row: dict[str, str]) -> Member:
+    hyper = {
+        k.removeprefix("hyper."): float(v) for k, v in row.items() if k.startswith("hyper.") and v
+    }
+    training = (float(row[k]) for k in ("learning_rate", "weight_decay", "jitter"))
+    return Member(
+        Setting(row["pretext"], row["augmentation"], hyper, *training),
+        int(row["seed"]),
+        row["status"],
+        float(row["train_loss"]),
+        float(row["discrimination"]),
+        float(row["seconds"]),
+    )
+
+
+def log_label_access(
+    folder: Path, manifest: dict[str, Any], log: Sequence[tuple[str, str]]
+) -> None:
+    """Adds openings of the truth to the run's manifest."""
+    manifest = {**manifest, "label_access": [*manifest["label_access"], *map(list, log)]}
+    write_whole(folder / MANIFEST, json.dumps(manifest, indent=1).encode())

@@ -1,0 +1,97 @@
+"""Anomaly scores: `fit(embedding) -> state`, `score(state, embedding) -> [n]`, higher = stranger."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+
+from ad_jax.numerics import HIGHEST, rowwise, safe_sqrt, squared_distances
+
+
+class Score(NamedTuple):
+    """A score as two pure functions of embeddings `[n, d]`."""
+
+    fit: Callable[[jax.Array], Any]
+    score: Callable[[Any, jax.Array], jax.Array]
+
+
+class Density(NamedTuple):
+    """Gaussian density: `mean [d]` and `precision [d, d]` of the normals' embeddings."""
+
+    mean: jax.Array
+    precision: jax.Array
+
+
+def ledoit_wolf(x: jax.Array) -> tuple[jax.Array, jax.Array]:
+    """Covariance `[d, d]` of `x [n, d]` shrunk to a multiple of the identity, and the shrinkage.
+
+    Ledoit & Wolf, "A well-conditioned estimator for large-dimensional covariance matrices",
+    Journal of Multivariate Analysis 2004, equations 14 and on.
+    """
+    count, width = x.shape
+    x = x - x.mean(0)
+    covariance = jnp.matmul(x.T, x, precision=HIGHEST) / count
+    level = jnp.trace(covariance) / width
+    dispersion = ((covariance - level * jnp.eye(width)) ** 2).sum() / width
+    fourth = ((x**2).sum(1) ** 2).mean()
+    error = (fourth - (covariance**2).sum()) / count / width
+    shrinkage = jnp.clip(error / jnp.maximum(dispersion, 1e-30), 0.0, 1.0)
+    shrunk = (1.0 - shrinkage) * covariance + shrinkage * level * jnp.eye(width)
+    return shrunk, shrinkage
+
+
+def fit_density(embedding: jax.Array) -> Density:
+    # A common scale first: float32 inverts a matrix of unit trace whatever the network's units.
+    covariance, _ = ledoit_wolf(embedding)
+    width = covariance.shape[0]
+    scale = jnp.maximum(jnp.trace(covariance) / width, 1e-12)
+    precision = jnp.linalg.inv(covariance / scale + 1e-6 * jnp.eye(width)) / scale
+    return Density(embedding.mean(0), (precision + precision.T) / 2.0)
+
+
+def score_density(state: Density, embedding: jax.Array) -> jax.Array:
+    """Mahalanobis distance (DSV's detector; CutPaste's GDE is its square)."""
+    offset = embedding - state.mean
+    return safe_sqrt((jnp.matmul(offset, state.precision, precision=HIGHEST) * offset).sum(-1))
+
+
+def score_neighbour(normals: jax.Array, embedding: jax.Array) -> jax.Array:
+    """Euclidean distance to the nearest normal."""
+    return rowwise(
+        lambda rows: safe_sqrt(squared_distances(rows, normals).min(1)), embedding, block=256
+    )
+
+
+class Subspace(NamedTuple):
+    """Principal subspace: `mean [d]`, `directions [k, d]`."""
+
+    mean: jax.Array
+    directions: jax.Array
+
+
+def fit_subspace(x: jax.Array, share: float = 0.95) -> Subspace:
+    """Principal directions that hold `share` of the variance; the others are zeroed."""
+    mean = x.mean(0)
+    _, values, directions = jnp.linalg.svd(x - mean, full_matrices=False)
+    held = jnp.cumsum(values**2) / jnp.maximum((values**2).sum(), 1e-12)
+    kept = jnp.concatenate([jnp.ones(1, bool), held[:-1] < share])
+    return Subspace(mean, directions * kept[:, None])
+
+
+def score_subspace(state: Subspace, x: jax.Array) -> jax.Array:
+    """Reconstruction error of a principal-component model."""
+    offset = x - state.mean
+    inside = jnp.matmul(offset, state.directions.T, precision=HIGHEST)
+    return safe_sqrt(
+        ((offset - jnp.matmul(inside, state.directions, precision=HIGHEST)) ** 2).sum(-1)
+    )
+
+
+SCORES: dict[str, Score] = {
+    "density": Score(fit_density, score_density),
+    "neighbour": Score(lambda embedding: embedding, score_neighbour),
+    "subspace": Score(fit_subspace, score_subspace),
+}

@@ -1,0 +1,175 @@
+"""Choose an augmentation without labels: the grid, the sweep, the pick and its detector."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from ad_jax import augment as augmentations
+from ad_jax import rules
+from ad_jax.data import Problem
+from ad_jax.detector import Detector
+from ad_jax.errors import InputError
+from ad_jax.pool import Pool, Setting
+from ad_jax.store import Record
+from ad_jax.sweep import Config, Progress, sweep
+
+AREAS = (0.005, 0.01, 0.02, 0.04, 0.08, 0.16, 0.32, 0.64)  # the eight CutPaste areas of the grid
+SEEDS = (0, 1, 2)
+
+
+class Trust(NamedTuple):
+    """How far the pool itself supports the pick.
+
+    Attributes:
+      margin: loss of the runner-up minus loss of the pick, in standard errors over seeds; NaN with
+        one seed.
+      untrained: settings with seeds that learned nothing.
+      control: the best control member by the same rule if it beats the pick, else "".
+      reasons: the same in plain words.
+    """
+
+    margin: float
+    untrained: tuple[str, ...]
+    control: str
+    reasons: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Selection:
+    """Outcome of a selection on one problem; nothing in it depends on labels.
+
+    Attributes:
+      pool: what is known of every member.
+      rule: name of the rule that picked.
+      losses: rule -> setting key -> loss (infinite: cannot be picked).
+      pick: the selected setting.
+      detector: the pick's trained seeds.
+      trust: how far to trust the pick.
+      progress: cost of the sweep.
+    """
+
+    pool: Pool
+    rule: str
+    losses: dict[str, dict[str, float]]
+    pick: Setting
+    detector: Detector
+    trust: Trust
+    progress: Progress
+
+
+def setting(pretext: str, augmentation: str, **hyper: Any) -> Setting:
+    """A setting with defaults for everything that is not said.
+
+    Args:
+      pretext, augmentation: names.
+      **hyper: hyperparameters of the augmentation, or learning_rate, weight_decay, jitter.
+    """
+    training = {k: float(hyper.pop(k)) for k in tuple(hyper) if k in Setting._fields}
+    defaults = augmentations.get(augmentation).defaults()
+    given = {k: float(v) for k, v in hyper.items()}
+    return Setting(pretext, augmentation, {**defaults, **given}, **training)
+
+
+def smallest_area(shape: tuple[int, ...]) -> float:
+    """Area of a patch of 2 x 2 px: anything smaller changes nothing."""
+    return 4.0 / (shape[0] * shape[1])
+
+
+def grid(shape: tuple[int, ...], areas: Sequence[float] = AREAS) -> list[Setting]:
+    """Quarter turns under both pretexts and CutPaste over log-spaced areas.
+
+    Areas under 2 px a side at this size are left out; images that are not square get no turns.
+    """
+    out = []
+    if shape[0] == shape[1]:
+        out = [setting("binary", "quarter_turns"), setting("prediction", "quarter_turns")]
+    fitting = [area for area in areas if area >= smallest_area(shape)]
+    return out + [setting("binary", "cutpaste", area=area) for area in fitting]
+
+
+def _trust(pool: Pool, rule: str, losses: dict[str, float], pick: Setting) -> Trust:
+    per_member = rules.get(rule).loss(pool)
+    reasons = []
+    others = [v for k, v in losses.items() if k != pick.key and np.isfinite(v)]
+    own = per_member[pool.rows(pick, trained=True)]
+    margin = float("nan")
+    if len(own) > 1 and others:
+        error = max(float(np.std(own, ddof=1)) / np.sqrt(len(own)), 1e-12)
+        margin = (min(others) - losses[pick.key]) / error
+        word = "within" if margin < 2 else "above"
+        reasons.append(f"runner-up {margin:.1f} standard errors behind: {word} seed noise")
+    untrained = tuple(
+        s.label for s in pool.settings if len(pool.rows(s, trained=True)) < len(pool.rows(s))
+    )
+    if untrained:
+        reasons.append(f"seeds that learned nothing in: {', '.join(untrained)}")
+    control = ""
+    if rules.get(rule).needs == "scores":
+        best = min(pool.controls(), key=lambda s: float(np.mean(per_member[pool.rows(s)])))
+        if float(np.mean(per_member[pool.rows(best)])) < losses[pick.key]:
+            control = best.augmentation
+            reasons.append(f"the control member {control} looks better by the same rule")
+    return Trust(margin, untrained, control, tuple(reasons))
+
+
+def select_all(
+    problems: Sequence[Problem],
+    settings: Sequence[Setting] | None = None,
+    seeds: Sequence[int] = SEEDS,
+    rule: str = rules.DEFAULT,
+    config: Config = Config(),
+    record: Record | None = None,
+    report: Callable[[Progress], None] | None = None,
+) -> list[Selection]:
+    """`select` for several problems that share their normals, and so their trainings."""
+    rules.get(rule)
+    if settings is None:
+        settings = grid(problems[0].shape)
+    pools, params, progress = sweep(problems, settings, seeds, config, record, report)
+    out = []
+    for problem, pool in zip(problems, pools, strict=True):
+        losses = {name: rules.losses(pool, name) for name in rules.RULES}
+        by_key = losses[rule]
+        best = min(pool.settings, key=lambda s: by_key[s.key])
+        if not np.isfinite(by_key[best.key]):
+            raise InputError(
+                f"none of the {len(settings)} settings learned anything; train longer "
+                f"(steps={config.steps}) or give more normals"
+            )
+        trained = [pool.members[i].seed for i in pool.rows(best, trained=True)]
+        detector = Detector.from_params(
+            problem, best, trained, [params[f"{best.key}|{seed}"] for seed in trained], config
+        )
+        trust = _trust(pool, rule, by_key, best)
+        out.append(Selection(pool, rule, losses, best, detector, trust, progress))
+    return out
+
+
+def select(
+    problem: Problem,
+    settings: Sequence[Setting] | None = None,
+    seeds: Sequence[int] = SEEDS,
+    rule: str = rules.DEFAULT,
+    config: Config = Config(),
+    record: Record | None = None,
+    report: Callable[[Progress], None] | None = None,
+) -> Selection:
+    """Trains a pool on the problem's normals and picks a setting by its unlabelled target.
+
+    Args:
+      problem: normals and unlabelled target.
+      settings: what to try; `grid` by default.
+      seeds: trainings per setting; folds of held-out normals rotate over them.
+      rule: name in `rules.RULES`.
+      config: steps, width, network.
+      record: keeps finished chunks, so that a second call skips them.
+      report: called with the progress after every chunk.
+
+    Raises:
+      InputError: settings, rule or problem that cannot run; nothing is written then.
+    """
+    return select_all([problem], settings, seeds, rule, config, record, report)[0]

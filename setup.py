@@ -1,0 +1,35 @@
+"""Installation; tool settings live in pyproject.toml."""
+
+from pathlib import Path
+
+from setuptools import find_packages, setup
+
+HERE = Path(__file__).parent
+REQUIREMENTS = [
+    line
+    for line in (HERE / "requirements.txt").read_text().splitlines()
+    if line and not line.startswith("#")
+]
+TEST = [
+    "pytest>=8",
+    "pytest-xdist>=3.5",
+    "hypothesis>=6.100",
+    "ruff>=0.6",
+    "mypy>=1.11",
+    "matplotlib>=3.8",
+]
+
+setup(
+    name="ad_jax",
+    version="0.1.0",
+    description="Choose and tune augmentations for anomaly detection, without labels, in JAX",
+    long_description=(HERE / "README.md").read_text(),
+    long_description_content_type="text/markdown",
+    license="Apache-2.0",
+    packages=find_packages(include=["ad_jax", "ad_jax.*"]),
+    package_data={"ad_jax": ["py.typed"]},
+    python_requires=">=3.11",
+    install_requires=REQUIREMENTS,
+    extras_require={"cuda": ["jax[cuda12]"], "tpu": ["jax[tpu]"], "test": TEST},
+    entry_points={"console_scripts": ["ad-jax=ad_jax.cli:main"]},
+)

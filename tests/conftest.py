@@ -1,0 +1,28 @@
+"""What every test of the library shares: a key and a float64 switch.
+
+`jax_numpy_rank_promotion` stays at its default "allow": the library subtracts a mean `[d]` from
+rows `[n, d]` (scores, alignment), and so does flax.
+"""
+
+import jax
+import pytest
+
+
+@pytest.fixture(scope="session")
+def key():
+    """The one key of the session; split or fold it in, never use it as it is twice."""
+    return jax.random.key(0)
+
+
+@pytest.fixture
+def float64():
+    """Double precision during one test: for finite differences and for twins to many digits."""
+    with jax.enable_x64(True):
+        yield
+
+
+@pytest.fixture
+def nans_raise():
+    """A NaN anywhere, even one that a later `where` would hide, fails the test."""
+    with jax.debug_nans(True):
+        yield
