@@ -100,7 +100,7 @@ def _check_alpha(alpha: float | jax.Array) -> None:
 
 
 def base(part: Parts, alpha: float | jax.Array = 0.5) -> jax.Array:
-    """Mean halved distance of the target to `[train; augmented]`, the augmented weighing `alpha`."""
+    """Mean halved distance of the target to `[train; augmented]`; the latter weighs `alpha`."""
     return (1.0 - alpha) * part.to_train.mean() + alpha * part.to_augmented.mean()
 
 

@@ -8,6 +8,7 @@ coupling between normal and augmented samples of a batch.
 
 from __future__ import annotations
 
+import math
 from typing import Any, NamedTuple
 
 import flax.linen as nn
@@ -106,7 +107,7 @@ def encoder(shape: tuple[int, ...], classes: int, width: int = 32) -> Backbone:
             f"images of {shape[0]} x {shape[1]} px are smaller than the network's "
             f"{SMALLEST_SIDE} px: load them with size={SMALLEST_SIDE} or more"
         )
-    depth = max(2, round(jnp.log2(side / 4).item()))
+    depth = max(2, round(math.log2(side / 4)))
     widths = tuple(width * min(2**stage, 4) for stage in range(depth))
     network = Encoder(classes, widths)
 

@@ -80,10 +80,12 @@ def _slug(source: str) -> str:
     return re.sub(r"[^A-Za-z0-9=.]+", "-", source.rstrip("/").split("/")[-1]).strip("-.")
 
 
-def _load(text: str) -> tuple[Any, Any, str, dict[str, Any]]:
+def _load(text: str, skip_bad: bool = False) -> tuple[Any, Any, str, dict[str, Any]]:
     from ad_jax.data import load, parse
 
     source, options = parse(text)
+    if skip_bad:
+        options["skip_bad"] = True
     problem, truth = load(source, **options)
     return problem, truth, source, options
 
@@ -109,8 +111,11 @@ def _dry_run(groups: dict[str, list[Any]], choices: dict[str, Any], config: Any)
         trainer = make_train(backbone, pretext, lambda hyper, key, sample, donor: sample)
         hyper = sweep._hyper(sweep.Chunk((settings[-1],), (0,)), (settings[-1].augmentation,))
         one = jax.tree.map(lambda x: x[0] if x.ndim else x, hyper)
-        run = jax.jit(lambda normals: trainer.train(seed_keys(0, 0), one, normals, probe)[0].params)
-        compiled = run.lower(jnp.asarray(problem.split(0).train)).compile()
+
+        def short(normals: jax.Array, trainer: Any = trainer, one: Any = one) -> Any:
+            return trainer.train(seed_keys(0, 0), one, normals, probe)[0].params
+
+        compiled = jax.jit(short).lower(jnp.asarray(problem.split(0).train)).compile()
         start = time.perf_counter()
         jax.block_until_ready(compiled(jnp.asarray(problem.split(0).train)))
         step = (time.perf_counter() - start) / probe
@@ -118,16 +123,16 @@ def _dry_run(groups: dict[str, list[Any]], choices: dict[str, Any], config: Any)
         # embedding and alignment come on top; a tenth covers them at the default steps
         total["minutes"] += members * config.steps * step * 1.1 / 60.0
         total["compilations"] += len({s.pretext for s in settings})
-        analysis = compiled.memory_analysis()
+        scratch = getattr(compiled.memory_analysis(), "temp_size_in_bytes", 0)
         held = sum(p.train.nbytes * 2 + p.target.nbytes for p, *_ in loaded)
         blocks = sweep.EMBED_BLOCK * 4 * int(np.prod(problem.shape)) * 9 * 4 * 4
-        need = (analysis.temp_size_in_bytes + held + blocks) / 1e6
+        need = (scratch + held + blocks) / 1e6
         total["memory_mb"] = max(total["memory_mb"], need)
     return total
 
 
 def select(arguments: argparse.Namespace) -> None:
-    from ad_jax import rules, run, selection
+    from ad_jax import rules, run, selection, sweep
     from ad_jax.report.table import render
     from ad_jax.store import Record
     from ad_jax.sweep import Config
@@ -135,7 +140,7 @@ def select(arguments: argparse.Namespace) -> None:
     choices = _choices(arguments)
     config = Config(choices["steps"], choices["width"], root=choices["root"])
     rules.get(choices["rule"])
-    loaded = [(*_load(text), text) for text in choices["sources"]]
+    loaded = [(*_load(text, arguments.skip_bad), text) for text in choices["sources"]]
     groups: dict[str, list[Any]] = {}
     for one in loaded:
         groups.setdefault(one[0].train_fingerprint, []).append(one)
@@ -159,6 +164,8 @@ def select(arguments: argparse.Namespace) -> None:
         for (*_, text), slug in zip(loaded, slugs, strict=True)
     }
     for problem, _, _, _, text in loaded:
+        sweep.check_settings(selection.grid(problem.shape, choices["areas"]), problem.shape)
+        sweep.network(config, problem.shape, 2)
         run.refuse_changes(folders[text], problem, config)
     seeds = tuple(range(choices["seeds"]))
     rows, results = [], []
@@ -373,6 +380,7 @@ def _parser() -> argparse.ArgumentParser:
     one.add_argument("--seed", type=int, help="root of all random keys (0)")
     one.add_argument("--config", help="FILE.py or FILE.py:argument with get_config(argument)")
     one.add_argument("--dry-run", action="store_true", help="say what it would cost")
+    one.add_argument("--skip-bad", action="store_true", help="leave out unreadable images")
     one.add_argument("--steps", type=int, help="training steps per member (800)")
     one.add_argument("--width", type=int, help="channels of the first stage (24)")
     one.add_argument("--seeds", type=int, help="trainings per setting (3)")

@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import jax
 import jax.numpy as jnp
+import numpy as np
+
+Array = jax.Array | np.ndarray
 
 
-def _counts_at_least(sample: jax.Array, at: jax.Array) -> jax.Array:
+def _counts_at_least(sample: Array, at: Array) -> jax.Array:
     """How many of `sample [n]` are >= each of `at [m]`."""
     return sample.shape[0] - jnp.searchsorted(jnp.sort(sample), at, side="left")
 
 
-def auroc(low: jax.Array, high: jax.Array) -> jax.Array:
+def auroc(low: Array, high: Array) -> jax.Array:
     """P(high > low) + P(high = low) / 2 for samples `low [n]` and `high [m]`; ties count half."""
     ordered = jnp.sort(low)
     below = jnp.searchsorted(ordered, high, side="left")
@@ -19,14 +22,14 @@ def auroc(low: jax.Array, high: jax.Array) -> jax.Array:
     return ((below + not_above) / 2.0 / low.shape[0]).mean()
 
 
-def average_precision(low: jax.Array, high: jax.Array) -> jax.Array:
+def average_precision(low: Array, high: Array) -> jax.Array:
     """Average precision with `high [m]` as the positives; tied scores share their threshold."""
     true = _counts_at_least(high, high)
     false = _counts_at_least(low, high)
     return (true / (true + false)).mean()
 
 
-def average_ranks(x: jax.Array) -> jax.Array:
+def average_ranks(x: Array) -> jax.Array:
     """Ranks 1..n of `x [n]`, ties get their mean rank."""
     ordered = jnp.sort(x)
     below = jnp.searchsorted(ordered, x, side="left")
@@ -34,22 +37,22 @@ def average_ranks(x: jax.Array) -> jax.Array:
     return (below + not_above + 1) / 2.0
 
 
-def spearman(x: jax.Array, y: jax.Array) -> jax.Array:
+def spearman(x: Array, y: Array) -> jax.Array:
     """Rank correlation of `x [n]` and `y [n]`; NaN if either is constant."""
     return jnp.corrcoef(average_ranks(x), average_ranks(y))[0, 1]
 
 
-def p_values(held_out: jax.Array, scores: jax.Array) -> jax.Array:
-    """Split-conformal p-values of `scores [n]`: (1 + held-out normals at least as high) / (m + 1)."""
+def p_values(held_out: Array, scores: Array) -> jax.Array:
+    """Split-conformal p-values of `scores [n]`: (1 + held-out at least as high) / (m + 1)."""
     return (1 + _counts_at_least(held_out, scores)) / (held_out.shape[0] + 1)
 
 
-def tail_share(held_out: jax.Array, scores: jax.Array, level: float = 0.95) -> jax.Array:
+def tail_share(held_out: Array, scores: Array, level: float = 0.95) -> jax.Array:
     """Share of `scores [n]` above the `level` quantile of the held-out normals' scores."""
     return (scores > jnp.quantile(held_out, level)).mean()
 
 
-def surprise(held_out: jax.Array, scores: jax.Array) -> jax.Array:
+def surprise(held_out: Array, scores: Array) -> jax.Array:
     """-log p-value with the ties removed: comparable over detectors, so that it can be averaged.
 
     Between held-out normals the log p-value is interpolated; above all of them it goes on

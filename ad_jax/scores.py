@@ -1,4 +1,4 @@
-"""Anomaly scores: `fit(embedding) -> state`, `score(state, embedding) -> [n]`, higher = stranger."""
+"""Anomaly scores: `fit(embedding) -> state`, `score(state, embedding) -> [n]`; high = strange."""
 
 from __future__ import annotations
 

@@ -260,7 +260,8 @@ def union(problems: Sequence[Problem]) -> Union:
     if len({p.train_fingerprint for p in problems}) != 1:
         raise InputError("problems of one sweep must share their normals; sweep each by itself")
     place: dict[str, int] = {}
-    kept, rows = [], []
+    kept: list[np.ndarray] = []
+    rows = []
     for problem in problems:
         own = []
         for sample, name in zip(problem.target, problem.sample_hashes, strict=True):
@@ -536,7 +537,7 @@ def _pools(
             for part in Parts._fields:
                 array = blank_controls(gather(f"{name}.{part}"))
                 fields[part] = array if pick is None or array.ndim == 1 else array[:, pick]
-            return Parts(**fields)
+            return Parts(**fields)  # type: ignore[arg-type]
 
         yield Pool(
             tuple(members) + tuple(controls[0]),

@@ -53,8 +53,10 @@ def _draw_patch(key: jax.Array, hyper: Mapping[str, Any], shape: tuple[int, ...]
     corner = jnp.floor(jax.random.uniform(place_key, (4,)) * (free + 1.0)).astype(jnp.int32)
     jitter = hyper.get("jitter", 0.0)
     brightness, contrast = jitter * jax.random.uniform(jitter_key, (2,), minval=-1.0, maxval=1.0)
+    fill = jnp.asarray(hyper.get("fill", 0.0), jnp.float32)
+    top, left, source_top, source_left = corner
     return Patch(
-        rows, columns, *corner, brightness, 1.0 + contrast, jnp.float32(hyper.get("fill", 0.0))
+        rows, columns, top, left, source_top, source_left, brightness, 1.0 + contrast, fill
     )
 
 
@@ -74,7 +76,9 @@ def cutpaste(sample: jax.Array, patch: Patch, donor: jax.Array) -> tuple[jax.Arr
     moved = jnp.roll(moved, patch.left - patch.source_left, axis=1)
     inside = mask[..., None]
     mean = (moved * inside).sum() / (inside.sum() * sample.shape[-1])
-    moved = jnp.clip((moved - mean) * patch.contrast + mean + patch.brightness, 0.0, 1.0)
+    # Written as an increment, so that no jitter leaves the pixels bit-equal.
+    moved = moved + (moved - mean) * (patch.contrast - 1.0) + patch.brightness
+    moved = jnp.clip(moved, 0.0, 1.0)
     return jnp.where(inside > 0, moved, sample), mask
 
 

@@ -1,4 +1,4 @@
-"""Truth opened: the only room that sees labels. What a pick cost, and what labels would have bought."""
+"""Truth opened, the only room that sees labels: what a pick cost, what labels would have bought."""
 
 from ad_jax.evaluate.audit import Audit, audit, summary
 

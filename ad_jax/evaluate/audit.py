@@ -73,7 +73,7 @@ class Audit:
 
 
 def _label_pick(values: np.ndarray) -> float:
-    """Mean over seeds of the setting that is best on the other seeds; values `[settings, seeds]`."""
+    """Mean over seeds of the best setting on the other seeds; values `[settings, seeds]`."""
     if values.shape[1] < 2:
         return float("nan")
     out = []

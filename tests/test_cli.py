@@ -1,0 +1,217 @@
+"""The command from end to end: files, audit, firewall, resume, and every kind of bad input."""
+
+import csv
+import json
+import shutil
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from ad_jax import cli
+
+SMALL = ["--steps", "8", "--width", "8", "--seeds", "1", "--areas", ".05,.2"]
+
+
+def images(folder, count, seed, high=128):
+    folder.mkdir(parents=True)
+    generator = np.random.default_rng(seed)
+    for i in range(count):
+        Image.fromarray(generator.integers(0, high, (20, 20), np.uint8)).save(folder / f"{i}.png")
+
+
+@pytest.fixture(scope="module")
+def source(tmp_path_factory):
+    root = tmp_path_factory.mktemp("source")
+    images(root / "train" / "good", 16, 0)
+    images(root / "test" / "good", 6, 1)
+    images(root / "test" / "scratch", 6, 2, high=255)
+    return root
+
+
+@pytest.fixture(scope="module")
+def relaxed():
+    """Eight steps teach nothing: let every member count as trained, to see the rest work."""
+    from ad_jax import sweep
+
+    patch = pytest.MonkeyPatch()
+    patch.setattr(sweep, "CHANCE_LOSS", 9.0)
+    patch.setattr(sweep, "CHANCE_AUROC", 0.0)
+    yield
+    patch.undo()
+
+
+@pytest.fixture(scope="module")
+def run(source, tmp_path_factory, relaxed):
+    out = tmp_path_factory.mktemp("runs") / "run"
+    assert cli.main(["select", f"{source},size=16", "--out", str(out), *SMALL]) == 0
+    return out
+
+
+def test_the_folder_holds_what_others_rely_on(run):
+    names = {p.name for p in run.iterdir()}
+    expected = {"manifest.json", "members.csv", "scores.npz", "samples.csv", "pick.json"}
+    assert expected | {"detector", "record"} <= names
+    with open(run / "members.csv", newline="") as file:
+        rows = list(csv.DictReader(file))
+    with np.load(run / "scores.npz") as file:
+        assert file["scores"].shape[0] == len(rows)
+        assert file["pick"].shape == (12,)
+    pick = json.loads((run / "pick.json").read_text())
+    assert all(rows[i]["pretext"] == pick["setting"]["pretext"] for i in pick["members"])
+    assert json.loads((run / "manifest.json").read_text())["label_access"] == []
+
+
+def test_audit_reads_labels_and_says_so(run, capsys):
+    assert cli.main(["audit", str(run), "--json"]) == 0
+    result = json.loads(capsys.readouterr().out)["tasks"]
+    (one,) = result.values()
+    assert one["share"] == 0.5
+    assert 0.0 <= one["across"]["worst"] <= one["across"]["expected_random"]
+    assert one["across"]["expected_random"] <= one["across"]["oracle"] <= 1.0
+    assert one["baselines"]["mean brightness"] == 1.0
+    assert len(json.loads((run / "manifest.json").read_text())["label_access"]) == 1
+    assert cli.main(["audit", str(run)]) == 0
+    assert "labels opened" in capsys.readouterr().out
+
+
+def test_labels_from_a_file_give_the_same(run, source, tmp_path, capsys):
+    with open(run / "samples.csv", newline="") as file:
+        names = [row["name"] for row in csv.DictReader(file)]
+    path = tmp_path / "labels.csv"
+    lines = [f"{name},{int('scratch' in name)}" for name in names]
+    path.write_text("\n".join(["name,label", *lines]))
+    results = []
+    for extra in ([], ["--labels", str(path)]):
+        assert cli.main(["audit", str(run), "--json", *extra]) == 0
+        (one,) = json.loads(capsys.readouterr().out)["tasks"].values()
+        results.append({k: v for k, v in one.items() if k != "log"})
+    assert results[0] == results[1]
+    path.write_text("name,label\n" + "\n".join(lines[1:]))
+    assert cli.main(["audit", str(run), "--labels", str(path)]) == 2
+
+
+def test_labels_change_no_bit(run, source, tmp_path, relaxed):
+    """Class folders renamed and files moved between them: every label-free output is the same."""
+    other = tmp_path / "other"
+    shutil.copytree(source, other)
+    (other / "test" / "scratch").rename(other / "test" / "zebra")
+    (other / "test" / "good" / "3.png").rename(other / "test" / "zebra" / "moved.png")
+    out = tmp_path / "out"
+    assert cli.main(["select", f"{other},size=16", "--out", str(out), *SMALL]) == 0
+    assert (out / "pick.json").read_bytes() == (run / "pick.json").read_bytes()
+    first, second = np.load(run / "scores.npz"), np.load(out / "scores.npz")
+    for name in first.files:
+        np.testing.assert_array_equal(first[name], second[name])
+    for name in ("arrays.safetensors", "detector.json"):
+        assert (out / "detector" / name).read_bytes() == (run / "detector" / name).read_bytes()
+
+
+def test_rerun_skips_what_is_done(run, source, capsys, relaxed):
+    assert cli.main(["select", f"{source},size=16", "--out", str(run), *SMALL]) == 0
+    assert "4 from the record" in capsys.readouterr().err
+    manifest = json.loads((run / "manifest.json").read_text())
+    assert manifest["cost"]["skipped"] == manifest["cost"]["total"]
+
+
+def test_changed_data_or_training_is_refused(run, source, tmp_path, capsys):
+    assert cli.main(["select", f"{source},size=18", "--out", str(run), *SMALL]) == 2
+    assert "other data" in capsys.readouterr().err
+    changed = [*SMALL[:1], "9", *SMALL[2:]]
+    assert cli.main(["select", f"{source},size=16", "--out", str(run), *changed]) == 2
+    assert "choose another --out" in capsys.readouterr().err
+
+
+def test_dry_run_tells_the_cost_and_writes_nothing(source, tmp_path, capsys):
+    arguments = ["select", f"{source},size=16", "--out", str(tmp_path / "x"), "--dry-run", "--json"]
+    assert cli.main([*arguments, *SMALL]) == 0
+    cost = json.loads(capsys.readouterr().out)
+    assert cost["members"] == 4 and cost["compilations"] == 2
+    assert cost["minutes"] > 0 and cost["memory_mb"] > 0
+    assert not (tmp_path / "x").exists()
+
+
+def test_preview_draws_a_sheet(source, tmp_path):
+    assert cli.main(["preview", f"{source},size=16", "--out", str(tmp_path)]) == 0
+    with Image.open(tmp_path / "preview.png") as sheet:
+        assert min(sheet.size) > 300
+        assert len(set(np.asarray(sheet.convert("L")).ravel().tolist())) > 20
+
+
+def config_file(tmp_path, body):
+    path = tmp_path / "config.py"
+    path.write_text(f"from ml_collections import ConfigDict\ndef get_config(a=''):\n    {body}\n")
+    return str(path)
+
+
+@pytest.mark.parametrize("part", ["textures", "bottle", "cookie", "tile", "fashion", "digits"])
+def test_development_configs_read(part):
+    arguments = cli._parser().parse_args(
+        ["select", "--config", f"experiments/configs/development.py:{part}"]
+    )
+    choices = cli._choices(arguments)
+    assert choices["sources"] and len(choices["areas"]) == 8
+
+
+BAD = {
+    "missing folder": (["select", "nowhere"], "nowhere"),
+    "unknown option": (["select", "digits,colour=red"], "colour"),
+    "unknown rule": (["select", "digits", "--rule", "best"], "best"),
+    "zero steps": (["select", "digits", "--steps", "0"], "steps=0"),
+    "zero seeds": (["select", "digits", "--seeds", "0"], "seeds=0"),
+    "odd width": (["select", "digits", "--width", "9"], "width=9"),
+    "area out of range": (["select", "digits", "--areas", "7"], "area=7"),
+    "image too small": (["select", "digits,size=8"], "16 px"),
+    "no run": (["audit", "nowhere"], "nowhere"),
+    "no config": (["select", "--config", "nowhere.py"], "nowhere.py"),
+}
+
+
+@pytest.mark.parametrize("case", BAD)
+def test_bad_use_is_one_line_and_status_two(case, tmp_path, capsys):
+    arguments, word = BAD[case]
+    out = ["--out", str(tmp_path / "out")] if arguments[0] == "select" else []
+    assert cli.main([*arguments, *out]) == 2
+    error = [line for line in capsys.readouterr().err.splitlines() if line.startswith("ad-jax:")]
+    assert len(error) == 1 and word in error[0]
+    assert not (tmp_path / "out").exists()
+
+
+def test_unknown_config_field(tmp_path, capsys):
+    path = config_file(tmp_path, "return ConfigDict({'stepps': 3})")
+    assert cli.main(["select", "--config", path]) == 2
+    assert "stepps" in capsys.readouterr().err
+
+
+def test_bad_images_are_named(source, tmp_path, capsys):
+    root = tmp_path / "bad"
+    shutil.copytree(source, root)
+    (root / "train" / "good" / "empty.png").write_bytes(b"")
+    (root / "train" / "good" / "text.png").write_text("no picture")
+    out = str(tmp_path / "out")
+    assert cli.main(["select", f"{root},size=16", "--out", out, "--dry-run", *SMALL]) == 2
+    error = capsys.readouterr().err
+    assert "empty.png" in error and "text.png" in error
+    with pytest.warns(UserWarning, match="empty.png"):
+        skipping = ["select", f"{root},size=16", "--skip-bad", "--out", out, "--dry-run", *SMALL]
+        assert cli.main(skipping) == 0
+
+
+def test_damaged_run_is_refused(run, tmp_path, capsys):
+    copy = tmp_path / "copy"
+    shutil.copytree(run, copy)
+    (copy / "scores.npz").write_bytes(b"PK not a zip")
+    assert cli.main(["audit", str(copy)]) == 2
+    assert "damaged" in capsys.readouterr().err
+    (copy / "manifest.json").write_text("{")
+    assert cli.main(["audit", str(copy)]) == 2
+
+
+def test_changed_source_is_refused_by_audit(run, source, tmp_path, capsys):
+    copy = tmp_path / "copy"
+    shutil.copytree(run, copy)
+    manifest = json.loads((copy / "manifest.json").read_text())
+    manifest["fingerprint"] = "0" * 64
+    (copy / "manifest.json").write_text(json.dumps(manifest))
+    assert cli.main(["audit", str(copy)]) == 2
+    assert "has changed" in capsys.readouterr().err
