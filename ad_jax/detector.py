@@ -19,7 +19,7 @@ from ad_jax.data import Problem
 from ad_jax.errors import InputError
 from ad_jax.pool import Setting
 from ad_jax.store import write_whole
-from ad_jax.sweep import Config, embed, network
+from ad_jax.sweep import Config, Trained, embed, network
 from ad_jax.train import as_unit
 
 FORMAT = 1
@@ -53,7 +53,8 @@ class Detector:
         self.config, self.arrays = config, arrays
         pretext = pretexts.make(setting.pretext, setting.augmentation)
         backbone = network(config, self.shape, pretext.classes)
-        template = backbone.init(jax.random.key(0))
+        shapes = jax.eval_shape(backbone.init, jax.random.key(0))
+        template = jax.tree.map(lambda leaf: np.zeros(leaf.shape, leaf.dtype), shapes)
         flat, unravel = ravel_pytree(template)
         if arrays["params"].shape[-1] != flat.size:
             raise InputError(
@@ -71,40 +72,21 @@ class Detector:
         self._raw = jax.jit(lambda arrays, x: jax.lax.map(lambda a: one(a, x), arrays))
 
     @classmethod
-    def from_params(
+    def of(
         cls,
         problem: Problem,
         setting: Setting,
-        seeds: Sequence[int],
-        params: Sequence[np.ndarray],
+        trained: Sequence[Trained],
+        held_out: np.ndarray,
         config: Config,
     ) -> Detector:
-        """Fits densities and held-out scores of trained networks `[p]`, one per seed."""
+        """The detector of a setting's members and their own held-out scores `[seeds, m]`."""
         pretext = pretexts.make(setting.pretext, setting.augmentation)
-        backbone = network(config, problem.shape, pretext.classes)
-        _, unravel = ravel_pytree(backbone.init(jax.random.key(0)))
-
-        @jax.jit
-        def fit(flat: jax.Array, train: jax.Array) -> scores.Density:
-            return scores.fit_density(embed(backbone, unravel(flat), pretext, train)[0])
-
-        states = [
-            fit(jnp.asarray(flat), jnp.asarray(problem.split(seed).train))
-            for seed, flat in zip(seeds, params, strict=True)
-        ]
         arrays = {
-            "params": np.stack([np.asarray(p) for p in params]),
-            "mean": np.stack([np.asarray(s.mean) for s in states]),
-            "precision": np.stack([np.asarray(s.precision) for s in states]),
-            "held_out": np.zeros((len(params), 2), np.float32),
+            name: np.stack([getattr(one, name) for one in trained]) for name in Trained._fields
         }
-        made = cls(setting, pretext.score, problem.shape, str(problem.train.dtype), config, arrays)
-        held_out = [
-            np.asarray(made._seed_scores(problem.split(seed).held_out))[i]
-            for i, seed in enumerate(seeds)
-        ]
-        made.arrays["held_out"] = np.stack(held_out)
-        return made
+        arrays["held_out"] = np.asarray(held_out)
+        return cls(setting, pretext.score, problem.shape, str(problem.train.dtype), config, arrays)
 
     def _seed_scores(self, samples: Any) -> np.ndarray:
         samples = np.asarray(samples)
@@ -126,7 +108,10 @@ class Detector:
 
     def decision_function(self, samples: Any) -> np.ndarray:
         """Scores `[n]` of samples `[n, h, w, c]` (uint8 or float in [0, 1])."""
-        raw = self._seed_scores(samples)
+        return self.combine(self._seed_scores(samples))
+
+    def combine(self, raw: np.ndarray) -> np.ndarray:
+        """One score per sample `[n]` from the seeds' own scores `[seeds, n]`."""
         return np.asarray(jax.vmap(ranks.surprise)(self.arrays["held_out"], raw).mean(0))
 
     def p_values(self, samples: Any) -> np.ndarray:

@@ -30,7 +30,7 @@ class Rule(NamedTuple):
 
 
 def _each(function: Callable[[Parts], jax.Array], parts: Parts | None) -> np.ndarray:
-    return np.asarray(jax.vmap(function)(jax.tree.map(jnp.asarray, parts)))
+    return np.asarray(jax.jit(jax.vmap(function))(jax.tree.map(jnp.asarray, parts)))
 
 
 def _on_parts(function: Callable[[Parts], jax.Array], about: str) -> dict[str, Rule]:
@@ -51,7 +51,7 @@ def _on_parts(function: Callable[[Parts], jax.Array], about: str) -> dict[str, R
 def _on_scores(function: Callable[..., jax.Array], about: str) -> Rule:
     def loss(pool: Pool) -> np.ndarray:
         target, held_out = pool.own_scores()
-        return np.asarray(jax.vmap(lambda t, h: -function(h, t))(target, held_out))
+        return np.asarray(jax.jit(jax.vmap(lambda t, h: -function(h, t)))(target, held_out))
 
     return Rule(loss, "scores", about)
 

@@ -99,7 +99,9 @@ def write(
             "scores": pool.scores,
             "held_out": pool.held_out_scores,
             "default_head": pool.default_head,
-            "pick": selection.detector.decision_function(problem.target),
+            "pick": selection.detector.combine(
+                pool.own_scores()[0][pool.rows(selection.pick, trained=True)]
+            ),
             "brightness": brightness(problem.target),
         },
     )

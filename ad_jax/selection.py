@@ -129,7 +129,7 @@ def select_all(
     rules.get(rule)
     if settings is None:
         settings = grid(problems[0].shape)
-    pools, params, progress = sweep(problems, settings, seeds, config, record, report)
+    pools, members, progress = sweep(problems, settings, seeds, config, record, report)
     out = []
     for problem, pool in zip(problems, pools, strict=True):
         losses = {name: rules.losses(pool, name) for name in rules.RULES}
@@ -140,9 +140,13 @@ def select_all(
                 f"none of the {len(settings)} settings learned anything; train longer "
                 f"(steps={config.steps}) or give more normals"
             )
-        trained = [pool.members[i].seed for i in pool.rows(best, trained=True)]
-        detector = Detector.from_params(
-            problem, best, trained, [params[f"{best.key}|{seed}"] for seed in trained], config
+        rows = pool.rows(best, trained=True)
+        detector = Detector.of(
+            problem,
+            best,
+            [members[f"{best.key}|{pool.members[i].seed}"] for i in rows],
+            pool.own_scores()[1][rows],
+            config,
         )
         trust = _trust(pool, rule, by_key, best)
         out.append(Selection(pool, rule, losses, best, detector, trust, progress))

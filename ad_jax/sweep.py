@@ -68,6 +68,8 @@ class Measured(NamedTuple):
     """What the program returns per member."""
 
     params: jax.Array  # [p] flattened
+    mean: jax.Array  # [d] of the Gaussian density of the training embeddings
+    precision: jax.Array  # [d, d]
     train_loss: jax.Array
     discrimination: jax.Array
     scores: jax.Array  # [heads, n]
@@ -76,6 +78,14 @@ class Measured(NamedTuple):
     held_out_parts: Parts
     mmd: jax.Array  # [problems]
     held_out_mmd: jax.Array
+
+
+class Trained(NamedTuple):
+    """What a detector needs of one member."""
+
+    params: np.ndarray  # [p] flattened
+    mean: np.ndarray  # [d]
+    precision: np.ndarray  # [d, d]
 
 
 class Chunk(NamedTuple):
@@ -117,15 +127,17 @@ def embed(
 
 
 def head_scores(
-    pretext: Pretext, z_train: jax.Array, embedding: jax.Array, logits: jax.Array
+    pretext: Pretext,
+    density: scores.Density,
+    z_train: jax.Array,
+    embedding: jax.Array,
+    logits: jax.Array,
 ) -> jax.Array:
     """Scores `[heads, n]` of one member, in the order of `HEADS`."""
-    density = scores.SCORES["density"]
-    neighbour = scores.SCORES["neighbour"]
     return jnp.stack(
         [
-            density.score(density.fit(z_train), embedding),
-            neighbour.score(neighbour.fit(z_train), embedding),
+            scores.score_density(density, embedding),
+            scores.score_neighbour(z_train, embedding),
             pretext.head(logits),
         ]
     )
@@ -169,18 +181,21 @@ def make_member(
             return embed(backbone, state.params, pretext, samples)
 
         z_train, _ = look(train)
+        density = scores.fit_density(z_train)
         z_augmented, _ = look(augmented(draw_train, train))
         z_held_out, held_out_logits = look(held_out)
         _, shifted_logits = look(augmented(draw_held_out, held_out))
         z_target, target_logits = look(target)
         return Measured(
             params=ravel_pytree(state.params)[0],
+            mean=density.mean,
+            precision=density.precision,
             train_loss=info.loss[-max(1, config.steps // 10) :].mean(),
             discrimination=ranks.auroc(
                 pretext.normality(held_out_logits[:, 0]), pretext.normality(shifted_logits[:, 0])
             ),
-            scores=head_scores(pretext, z_train, z_target, target_logits),
-            held_out_scores=head_scores(pretext, z_train, z_held_out, held_out_logits),
+            scores=head_scores(pretext, density, z_train, z_target, target_logits),
+            held_out_scores=head_scores(pretext, density, z_train, z_held_out, held_out_logits),
             parts=alignment.parts(z_train, z_augmented, z_target),
             held_out_parts=alignment.parts(z_train, z_augmented, z_held_out),
             mmd=jax.vmap(lambda w: alignment.mmd(z_train, z_augmented, z_target, weights=w))(
@@ -328,20 +343,23 @@ def control_members(
 
     def of_score(name: str) -> Callable[..., tuple[jax.Array, jax.Array]]:
         score = scores.SCORES[name]
+        fit, measure = jax.jit(score.fit), jax.jit(score.score)  # compiled once for all seeds
 
         def run(seed: int, train: Any, held_out: Any, target: Any) -> tuple[jax.Array, jax.Array]:
-            state = jax.jit(score.fit)(pixels(train))
-            measure = jax.jit(score.score)
+            state = fit(pixels(train))
             return measure(state, pixels(target)), measure(state, pixels(held_out))
 
         return run
 
+    init = jax.jit(backbone.init)
+    look = jax.jit(lambda params, x: embed(backbone, params, pretext, x)[0])
+    density = scores.SCORES["density"]
+    fit_density, score_density = jax.jit(density.fit), jax.jit(density.score)
+
     def untrained(seed: int, train: Any, held_out: Any, target: Any) -> tuple[Any, Any]:
-        params = backbone.init(seed_keys(config.root, seed).initialisation)
-        look = jax.jit(lambda x: embed(backbone, params, pretext, x)[0])
-        density = scores.SCORES["density"]
-        state = density.fit(look(train))
-        return density.score(state, look(target)), density.score(state, look(held_out))
+        params = init(seed_keys(config.root, seed).initialisation)
+        state = fit_density(look(params, train))
+        return tuple(score_density(state, look(params, x)) for x in (target, held_out))  # type: ignore[return-value]
 
     controls = {
         "raw_nearest_neighbour": of_score("neighbour"),
@@ -384,7 +402,7 @@ def sweep(
     config: Config = Config(),
     record: Record | None = None,
     report: Callable[[Progress], None] | None = None,
-) -> tuple[list[Pool], dict[str, np.ndarray], Progress]:
+) -> tuple[list[Pool], dict[str, Trained], Progress]:
     """Trains and measures all members; finished chunks are skipped.
 
     Args:
@@ -395,8 +413,8 @@ def sweep(
       report: called after every chunk.
 
     Returns:
-      One pool per problem, the flattened parameters of every member (`settings x seeds` order, key
-      `Setting.key|seed`), and the final progress.
+      One pool per problem, what a detector needs of every member (key `Setting.key|seed`), and the
+      final progress.
 
     Raises:
       InputError: problems or settings that cannot run.
@@ -465,20 +483,20 @@ def sweep(
         done = state.done + len(chunk.seeds)
         skipped_members = state.skipped + (len(chunk.seeds) if skipped else 0)
         elapsed = time.perf_counter() - started
-        trained = done - skipped_members
-        per_member = (elapsed - state.compile_seconds) / trained if trained else 0.0
+        run_now = done - skipped_members
+        per_member = (elapsed - state.compile_seconds) / run_now if run_now else 0.0
         state = state._replace(
             done=done, skipped=skipped_members, seconds=elapsed, left=per_member * (total - done)
         )
         if report:
             report(state)
     controls = control_members(problems[0], joined.target, seeds, config)
-    params = {
-        f"{setting.key}|{seed}": found["params"][i]
+    trained = {
+        f"{setting.key}|{seed}": Trained(*(found[name][i] for name in Trained._fields))
         for chunk, found in rows_of_results
         for i, (setting, seed) in enumerate(zip(*chunk, strict=True))
     }
-    return list(_pools(rows_of_results, controls, joined, problems)), params, state
+    return list(_pools(rows_of_results, controls, joined, problems)), trained, state
 
 
 def _to_arrays(

@@ -41,9 +41,9 @@ def swept(problem, record):
 
 
 def test_pool_holds_every_member_and_the_controls(swept):
-    (pool,), params, progress = swept
+    (pool,), trained_members, progress = swept
     assert len(pool.members) == len(SETTINGS) * len(SEEDS) + 3 * len(SEEDS)
-    assert len(params) == len(SETTINGS) * len(SEEDS)
+    assert len(trained_members) == len(SETTINGS) * len(SEEDS)
     assert progress.compilations == 2  # one program per pretext, families share it
     trained = [i for i, m in enumerate(pool.members) if m.setting.pretext != "control"]
     assert np.isfinite(pool.scores[trained]).all()
@@ -140,9 +140,17 @@ def test_nothing_learned_is_said(problem):
 
 @pytest.fixture(scope="module")
 def detector(problem, swept):
-    _, params, _ = swept
-    flat = [params[f"{SETTINGS[1].key}|{seed}"] for seed in SEEDS]
-    return Detector.from_params(problem, SETTINGS[1], SEEDS, flat, CONFIG)
+    (pool,), trained, _ = swept
+    members = [trained[f"{SETTINGS[1].key}|{seed}"] for seed in SEEDS]
+    held_out = pool.own_scores()[1][pool.rows(SETTINGS[1])]
+    return Detector.of(problem, SETTINGS[1], members, held_out, CONFIG)
+
+
+def test_detector_scores_like_its_members(problem, swept, detector):
+    (pool,), _, _ = swept
+    inside = detector.combine(pool.own_scores()[0][pool.rows(SETTINGS[1])])
+    alone = detector.decision_function(problem.target)
+    np.testing.assert_allclose(alone, inside, rtol=1e-3, atol=1e-3)
 
 
 def test_detector_loads_back_bit_equal(problem, detector, tmp_path):
