@@ -20,6 +20,7 @@ from ad_jax.errors import InputError
 from ad_jax.numerics import HIGHEST, normalise, rowwise, safe_sqrt, squared_distances
 
 CAP = 0.5
+TOGETHER = 1e-6  # halved distance below which float32 does not tell two sets of unit vectors apart
 # form -> (factor on separability's numerator against the halved distance, capped?). The full mean
 # distance of the paper's formulas cancels in the discordance and halves the separability.
 FORMS = {"code": (1.0, True), "uncapped": (1.0, False), "formula": (0.5, True)}
@@ -110,15 +111,24 @@ def std(part: Parts, alpha: float | jax.Array = 0.5) -> jax.Array:
     return -safe_sqrt(square - base(part, alpha) ** 2)
 
 
+def _over_between(value: jax.Array, part: Parts, together: float) -> jax.Array:
+    """`value` over the distance between the sets; `together` where a dead network left none."""
+    apart = part.between > TOGETHER
+    return jnp.where(apart, value / jnp.where(apart, part.between, 1.0), together)
+
+
 def discordance(part: Parts, alpha: float | jax.Array = 0.5) -> jax.Array:
-    """`L_dis`: base over the distance between training and augmented set."""
-    return base(part, alpha) / jnp.maximum(part.between, 1e-12)
+    """`L_dis`: base over the distance between training and augmented set; 1 without a distance."""
+    return _over_between(base(part, alpha), part, 1.0)
 
 
 def separability(part: Parts) -> jax.Array:
-    """`L_sep` before its cap: spread of the target along the directions of the augmentation."""
+    """`L_sep` before its cap: spread of the target along the directions of the augmentation.
+
+    0 where there is no distance between training and augmented set.
+    """
     variance = part.projection_square.mean() - part.projection.mean() ** 2
-    return safe_sqrt(variance) / jnp.maximum(part.between, 1e-12)
+    return _over_between(safe_sqrt(variance), part, 0.0)
 
 
 def dsv_from_parts(part: Parts, form: str = "code", alpha: float | jax.Array = 0.5) -> Dsv:

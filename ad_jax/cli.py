@@ -109,7 +109,7 @@ def _dry_run(groups: dict[str, list[Any]], choices: dict[str, Any], config: Any)
         pretext = pretexts.make("binary", "identity")
         backbone = sweep.network(config, problem.shape, 2)
         trainer = make_train(backbone, pretext, lambda hyper, key, sample, donor: sample)
-        hyper = sweep._hyper(sweep.Chunk((settings[-1],), (0,)), (settings[-1].augmentation,))
+        hyper = sweep.pack_chunk(sweep.Chunk((settings[-1],), (0,)), (settings[-1].augmentation,))
         one = jax.tree.map(lambda x: x[0] if x.ndim else x, hyper)
 
         def short(normals: jax.Array, trainer: Any = trainer, one: Any = one) -> Any:
@@ -294,11 +294,21 @@ def audit(arguments: argparse.Namespace) -> None:
         audits[task], trainings[task] = result, manifest["train_fingerprint"]
         if not arguments.json:
             _print_audit(task, result, manifest)
-    both = evaluate.summary(audits, trainings) if len(audits) > 1 else None
+    scopes = {"all": list(audits)}
+    if arguments.apart:
+        matching = [t for t in audits if re.search(arguments.apart, t)]
+        others = [t for t in audits if t not in matching]
+        scopes |= {f"matching {arguments.apart!r}": matching, "the others": others}
+    both = {
+        name: evaluate.summary({t: audits[t] for t in tasks}, trainings)
+        for name, tasks in scopes.items()
+        if len(tasks) > 1
+    }
     if arguments.json:
         print(json.dumps({"tasks": {t: asdict(a) for t, a in audits.items()}, "summary": both}))
-    elif both:
-        _print_summary(both)
+    else:
+        for name, one_summary in both.items():
+            _print_summary(name, one_summary)
 
 
 def _print_audit(task: str, result: Any, manifest: dict[str, Any]) -> None:
@@ -335,12 +345,12 @@ def _print_audit(task: str, result: Any, manifest: dict[str, Any]) -> None:
     print(f"labels opened {opened} times, last: {result.log[-1][1]} at {result.log[-1][0]}")
 
 
-def _print_summary(both: dict[str, Any]) -> None:
+def _print_summary(name: str, both: dict[str, Any]) -> None:
     from ad_jax.report.table import render
 
     print(
-        f"\n{both['tasks']} tasks of {both['training_sets']} training sets "
-        "(tasks that share one are not independent)"
+        f"\n{name}: {both['tasks']} tasks of {both['training_sets']} training sets, "
+        f"{both['trainings']} trainings (tasks that share a training set are not independent)"
     )
     for scope, rows in both.items():
         if not isinstance(rows, dict):
@@ -394,6 +404,7 @@ def _parser() -> argparse.ArgumentParser:
 
     one = add("audit", audit, "open the labels of runs: what was the pick worth?")
     one.add_argument("run", nargs="+", help="folder written by select, or a folder of such")
+    one.add_argument("--apart", help="pattern: summarise the tasks it matches apart")
     one.add_argument("--labels", help="CSV with columns name,label instead of the source's own")
     return parser
 

@@ -302,7 +302,8 @@ def check_settings(settings: Sequence[Setting], shape: tuple[int, ...]) -> None:
             raise InputError(f"learning_rate={setting.learning_rate} is out of range; take 1e-5..1")
 
 
-def _hyper(chunk: Chunk, families: tuple[str, ...]) -> Hyper:
+def pack_chunk(chunk: Chunk, families: tuple[str, ...]) -> Hyper:
+    """Hyperparameters of a chunk `[CHUNK, ...]`, padded with its first member's."""
     padded = list(chunk.settings) + [chunk.settings[0]] * (CHUNK - len(chunk.settings))
     entry = augmentations.CATALOGUE[chunk.settings[0].augmentation]
     return Hyper(
@@ -456,7 +457,7 @@ def sweep(
             padded = list(chunk.seeds) + [chunk.seeds[0]] * padding
             arguments = (
                 jax.vmap(lambda seed: seed_keys(config.root, seed))(jnp.array(padded)),
-                _hyper(chunk, families),
+                pack_chunk(chunk, families),
                 jnp.arange(CHUNK) < len(chunk.seeds),
                 jnp.array([fold_of[seed] for seed in padded]),
                 device,

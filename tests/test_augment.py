@@ -136,10 +136,17 @@ def functional(name, key):
     return value
 
 
+@functools.cache
+def compiled_functional(name, key):
+    value = functional(name, key)
+    return jax.jit(value), jax.jit(jax.grad(value))
+
+
 @pytest.mark.parametrize(("name", "field"), FIELDS)
 def test_gradient_flags_are_true(name, field, key, float64, nans_raise):
-    value, hyper = jax.jit(functional(name, key)), INTERIOR[name]
-    gradient = jax.grad(value)(hyper)[field]
+    value, gradients = compiled_functional(name, key)
+    hyper = INTERIOR[name]
+    gradient = gradients(hyper)[field]
     if not CATALOGUE[name].space[field].gradient:
         assert gradient == 0.0
         return
@@ -159,10 +166,9 @@ def test_gradients_are_finite_at_the_bounds(name, key, nans_raise):
 @pytest.mark.parametrize("name", NAMES)
 def test_the_gradient_to_the_sample_is_finite(name, key, nans_raise):
     entry = CATALOGUE[name]
+    gradient = jax.jit(jax.grad(lambda x: entry.random(key, entry.defaults(), x, x)[0].sum()))
     for sample in (image(0), np.zeros(SHAPE, np.float32), np.ones(SHAPE, np.float32)):
-        chex.assert_tree_all_finite(
-            jax.grad(lambda x: entry.random(key, entry.defaults(), x, x)[0].sum())(sample)
-        )
+        chex.assert_tree_all_finite(gradient(sample))
 
 
 # ---- packing, switching, refusing ----

@@ -144,7 +144,9 @@ def config_file(tmp_path, body):
     return str(path)
 
 
-@pytest.mark.parametrize("part", ["textures", "bottle", "cookie", "tile", "fashion", "digits"])
+@pytest.mark.parametrize(
+    "part", ["brick", "gravel", "bottle", "cookie", "tile", "fashion", "digits"]
+)
 def test_development_configs_read(part):
     arguments = cli._parser().parse_args(
         ["select", "--config", f"experiments/configs/development.py:{part}"]

@@ -40,14 +40,16 @@ def test_auroc_and_average_precision_are_sklearns(low, high):
         np.testing.assert_allclose(got, expected(labels, scores), rtol=1e-5)
 
 
-@pytest.mark.parametrize(("n", "m", "values"), [(100, 30, 5), (150, 20, 1000), (20, 150, 2)])
+@pytest.mark.parametrize(("n", "m", "values"), [(100, 30, 5), (20, 150, 1000)])
 def test_auroc_and_average_precision_of_larger_samples(n, m, values):
     rng = np.random.default_rng(n)
     low, high = floats(rng.integers(0, values, n)), floats(rng.integers(0, values, m) + values / 9)
     labels, scores = labelled(low, high)
-    np.testing.assert_allclose(ranks.auroc(low, high), roc_auc_score(labels, scores), rtol=1e-5)
+    got = compiled["auroc"](low, high)
+    np.testing.assert_allclose(got, roc_auc_score(labels, scores), rtol=1e-5)
     expected = average_precision_score(labels, scores)
-    np.testing.assert_allclose(ranks.average_precision(low, high), expected, rtol=1e-5)
+    got = compiled["average_precision"](low, high)
+    np.testing.assert_allclose(got, expected, rtol=1e-5)
 
 
 @settings(max_examples=40, deadline=None)
@@ -65,9 +67,10 @@ def test_ranks_do_not_depend_on_the_scale():
     rng = np.random.default_rng(0)
     low, high = floats(rng.normal(size=60)), floats(rng.normal(1.0, size=40))
     for name in ("auroc", "average_precision"):
-        function = getattr(ranks, name)
+        function = compiled[name]
         np.testing.assert_allclose(function(low, high), function(np.exp(low), np.exp(high)))
-    np.testing.assert_allclose(ranks.auroc(low, high), 1.0 - ranks.auroc(high, low), rtol=1e-5)
+    auroc = compiled["auroc"]
+    np.testing.assert_allclose(auroc(low, high), 1.0 - auroc(high, low), rtol=1e-5)
 
 
 @settings(max_examples=40, deadline=None)
@@ -106,7 +109,7 @@ def test_surprise_keeps_the_order_without_ties(tail, scale):
     held_out = floats(getattr(rng, tail)(size=60) * scale)
     low, high = held_out.min(), held_out.max()
     scores = floats(rng.permutation(np.linspace(low - scale, high + 20 * scale, 150)))
-    got = np.asarray(ranks.surprise(held_out, scores))
+    got = np.asarray(compiled["surprise"](held_out, scores))
     assert np.isfinite(got).all()
     np.testing.assert_array_equal(np.argsort(got), np.argsort(scores))
     assert (np.diff(np.sort(got)) > 0).all()
@@ -119,7 +122,7 @@ def test_surprise_lies_between_the_log_p_values_around_it():
     rng = np.random.default_rng(3)
     held_out = floats(rng.normal(size=40))
     inside = floats(np.linspace(held_out.min(), held_out.max(), 99)[1:-1])
-    got = np.asarray(ranks.surprise(held_out, inside))
+    got = np.asarray(compiled["surprise"](held_out, inside))
     above = (held_out[None] > inside[:, None]).sum(1)
     assert (got >= -np.log((above + 1) / 41) - 1e-5).all()  # -log p
     assert (got <= -np.log(above / 41) + 1e-5).all()  # -log p past the next held-out normal
@@ -128,8 +131,8 @@ def test_surprise_lies_between_the_log_p_values_around_it():
 def test_surprise_compares_detectors_of_any_scale():
     rng = np.random.default_rng(4)
     held_out, scores = floats(rng.normal(size=50)), floats(rng.normal(1.0, size=70))
-    expected = ranks.surprise(held_out, scores)
-    moved = ranks.surprise(100.0 * held_out + 5.0, 100.0 * scores + 5.0)
+    expected = compiled["surprise"](held_out, scores)
+    moved = compiled["surprise"](100.0 * held_out + 5.0, 100.0 * scores + 5.0)
     np.testing.assert_allclose(moved, expected, rtol=1e-3, atol=1e-3)
 
 
@@ -150,5 +153,6 @@ def test_vmap_is_a_loop(function, key):
         jax.random.normal(key, (3, 20)),
         jax.random.normal(jax.random.fold_in(key, 1), (3, 9)),
     )
-    loop = jnp.stack([function(*pair) for pair in zip(low, high, strict=True)])
-    np.testing.assert_allclose(jax.vmap(function)(low, high), loop, rtol=1e-5)
+    one = jax.jit(function)
+    loop = jnp.stack([one(*pair) for pair in zip(low, high, strict=True)])
+    np.testing.assert_allclose(jax.jit(jax.vmap(function))(low, high), loop, rtol=1e-5)

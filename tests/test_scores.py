@@ -10,7 +10,7 @@ from sklearn.neighbors import NearestNeighbors
 
 from ad_jax.scores import SCORES, fit_subspace, ledoit_wolf, score_neighbour
 
-SIZES = [(120, 6), (60, 16), (30, 30), (12, 40), (3, 5)]
+SIZES = [(120, 6), (30, 30), (12, 40), (3, 5)]
 
 
 def normals(n, d, seed=0):
@@ -27,7 +27,7 @@ def others(d, n=25):
 @pytest.mark.parametrize(("n", "d"), SIZES)
 def test_ledoit_wolf_is_sklearns(n, d):
     covariance, shrinkage = sklearn.covariance.ledoit_wolf(normals(n, d).astype(np.float64))
-    got = ledoit_wolf(normals(n, d))
+    got = jax.jit(ledoit_wolf)(normals(n, d))
     np.testing.assert_allclose(got[0], covariance, atol=2e-5 * np.trace(covariance) / d, rtol=1e-4)
     np.testing.assert_allclose(got[1], shrinkage, rtol=1e-3, atol=1e-6)
 
@@ -39,7 +39,7 @@ def test_density_is_mahalanobis(n, d):
     offset = y - x.mean(0)
     expected = np.sqrt((offset @ np.linalg.inv(covariance) * offset).sum(1))
     fit, score = SCORES["density"]
-    got = score(fit(jnp.asarray(x, jnp.float32)), jnp.asarray(y, jnp.float32))
+    got = jax.jit(lambda x, y: score(fit(x), y))(x.astype(np.float32), y.astype(np.float32))
     np.testing.assert_allclose(got, expected, rtol=2e-3)
 
 
@@ -85,10 +85,11 @@ def test_strangers_score_higher_and_jit_and_vmap_change_nothing(name):
     def both(x, y):
         return score(fit(x), y)
 
-    loop = np.stack([both(*pair) for pair in zip(x, y, strict=True)])
+    jitted = jax.jit(both)
+    loop = np.stack([jitted(*pair) for pair in zip(x, y, strict=True)])
     assert (loop[:, 10:].min(1) > loop[:, :10].max(1)).all()
-    np.testing.assert_allclose(jax.vmap(both)(x, y), loop, rtol=1e-3, atol=1e-4)
-    np.testing.assert_allclose(jax.jit(both)(x[0], y[0]), loop[0], rtol=1e-3, atol=1e-4)
+    np.testing.assert_allclose(jax.jit(jax.vmap(both))(x, y), loop, rtol=1e-3, atol=1e-4)
+    np.testing.assert_allclose(both(*map(jnp.asarray, (x[0], y[0]))), loop[0], rtol=1e-3, atol=1e-4)
 
 
 @pytest.mark.parametrize("name", SCORES)

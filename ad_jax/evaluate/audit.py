@@ -241,7 +241,12 @@ def summary(audits: Mapping[str, Audit], trainings: Mapping[str, str]) -> dict[s
     Returns:
       scope ("across" or a family) -> rule -> numbers; constants have names "always ...".
     """
-    out: dict[str, Any] = {"tasks": len(audits), "training_sets": len(set(trainings.values()))}
+    members = {trainings[task]: one.members for task, one in audits.items()}
+    out: dict[str, Any] = {
+        "tasks": len(audits),
+        "training_sets": len(members),
+        "trainings": sum(members.values()),
+    }
     names: dict[str, list[str]] = {"across": list(audits)}
     for task, one in audits.items():
         for family in one.within:
