@@ -41,7 +41,7 @@ def sheet(problem: Problem, seed: int = 0) -> Any:
     side, gap, margin = SHOWN, 4, 150
     width = margin + len(COLUMNS) * (count * (side + gap) + 24)
     height = 30 + len(augmentations.CATALOGUE) * (2 * side + 3 * gap + 22)
-    page = Image.new("RGB", (width, height), "white")
+    page = Image.new("RGB", (width, height), "#d8dde3")  # white masks have to show
     draw = ImageDraw.Draw(page)
 
     def picture(values: np.ndarray) -> Any:
@@ -59,9 +59,9 @@ def sheet(problem: Problem, seed: int = 0) -> Any:
             continue
         for column, hyper in enumerate(strengths(name, problem.shape)):
             left = margin + column * (count * (side + gap) + 24)
-            caption = COLUMNS[column]
+            caption = "no hyperparameter"
             if entry.strength:
-                caption += f": {entry.strength} {hyper[entry.strength]:.3g}"
+                caption = f"{COLUMNS[column]}: {entry.strength} {hyper[entry.strength]:.3g}"
             draw.text((left, top - 2), caption, fill="black")
             for i in range(count):
                 key = jax.random.fold_in(jax.random.key(seed), i)
