@@ -96,7 +96,7 @@ def _dry_run(groups: dict[str, list[Any]], choices: dict[str, Any], config: Any)
     import jax.numpy as jnp
 
     from ad_jax import pretext as pretexts
-    from ad_jax import selection, sweep
+    from ad_jax import program, selection, sweep
     from ad_jax.train import make_train, seed_keys
 
     probe = 10
@@ -107,7 +107,7 @@ def _dry_run(groups: dict[str, list[Any]], choices: dict[str, Any], config: Any)
         sweep.check_settings(settings, problem.shape)
         members = len(settings) * choices["seeds"]
         pretext = pretexts.make("binary", "identity")
-        backbone = sweep.network(config, problem.shape, 2)
+        backbone = program.network(config, problem.shape, 2)
         trainer = make_train(backbone, pretext, lambda hyper, key, sample, donor: sample)
         hyper = sweep.pack_chunk(sweep.Chunk((settings[-1],), (0,)), (settings[-1].augmentation,))
         one = jax.tree.map(lambda x: x[0] if x.ndim else x, hyper)
@@ -125,17 +125,17 @@ def _dry_run(groups: dict[str, list[Any]], choices: dict[str, Any], config: Any)
         total["compilations"] += len({s.pretext for s in settings})
         scratch = getattr(compiled.memory_analysis(), "temp_size_in_bytes", 0)
         held = sum(p.train.nbytes * 2 + p.target.nbytes for p, *_ in loaded)
-        blocks = sweep.EMBED_BLOCK * 4 * int(np.prod(problem.shape)) * 9 * 4 * 4
+        blocks = program.EMBED_BLOCK * 4 * int(np.prod(problem.shape)) * 9 * 4 * 4
         need = (scratch + held + blocks) / 1e6
         total["memory_mb"] = max(total["memory_mb"], need)
     return total
 
 
 def select(arguments: argparse.Namespace) -> None:
-    from ad_jax import rules, run, selection, sweep
+    from ad_jax import program, rules, run, selection, sweep
+    from ad_jax.program import Config
     from ad_jax.report.table import render
     from ad_jax.store import Record
-    from ad_jax.sweep import Config
 
     choices = _choices(arguments)
     config = Config(choices["steps"], choices["width"], root=choices["root"])
@@ -165,7 +165,7 @@ def select(arguments: argparse.Namespace) -> None:
     }
     for problem, _, _, _, text in loaded:
         sweep.check_settings(selection.grid(problem.shape, choices["areas"]), problem.shape)
-        sweep.network(config, problem.shape, 2)
+        program.network(config, problem.shape, 2)
         run.refuse_changes(folders[text], problem, config)
     seeds = tuple(range(choices["seeds"]))
     rows, results = [], []

@@ -18,8 +18,8 @@ from ad_jax import ranks, scores
 from ad_jax.data import Problem
 from ad_jax.errors import InputError
 from ad_jax.pool import Setting
+from ad_jax.program import Config, Trained, embed, network
 from ad_jax.store import write_whole
-from ad_jax.sweep import Config, Trained, embed, network
 from ad_jax.train import as_unit
 
 FORMAT = 1

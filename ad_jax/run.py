@@ -22,9 +22,9 @@ from ad_jax import rules
 from ad_jax.data import Problem
 from ad_jax.errors import InputError
 from ad_jax.pool import Member, Pool, Setting, describe
+from ad_jax.program import Config
 from ad_jax.selection import Selection
 from ad_jax.store import write_arrays, write_whole
-from ad_jax.sweep import Config
 
 MANIFEST = "manifest.json"
 LIBRARIES = ("jax", "jaxlib", "flax", "optax", "numpy", "ad_jax")

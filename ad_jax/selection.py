@@ -14,8 +14,9 @@ from ad_jax.data import Problem
 from ad_jax.detector import Detector
 from ad_jax.errors import InputError
 from ad_jax.pool import Pool, Setting
+from ad_jax.program import Config
 from ad_jax.store import Record
-from ad_jax.sweep import Config, Progress, sweep
+from ad_jax.sweep import Progress, sweep
 
 AREAS = (0.005, 0.01, 0.02, 0.04, 0.08, 0.16, 0.32, 0.64)  # the eight CutPaste areas of the grid
 SEEDS = (0, 1, 2)

@@ -1,9 +1,6 @@
-"""Train and measure many members as a few compiled programs.
+"""Train and measure many members: chunks of one family, a few compiled programs, one record.
 
-One program per pretext and shape trains a chunk of members and returns their scores and alignment
-parts: train -> embed -> align -> score, no host round trip. All problems that share a training set
-share its trainings. On CPU the members of a chunk run one after another inside the program
-(`lax.map`: bit-equal for any chunk); on accelerators side by side (`vmap`).
+All problems that share a training set share its trainings; finished chunks are skipped.
 """
 
 from __future__ import annotations
@@ -15,41 +12,20 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jax.flatten_util import ravel_pytree
 
-from ad_jax import alignment, ranks, scores
 from ad_jax import augment as augmentations
 from ad_jax import pretext as pretexts
 from ad_jax.alignment import Parts
-from ad_jax.backbone import BACKBONES, Backbone, Outputs
+from ad_jax.controls import control_members
 from ad_jax.data import Problem
 from ad_jax.errors import InputError
-from ad_jax.numerics import rowwise
 from ad_jax.pool import HEADS, Member, Pool, Setting
-from ad_jax.pretext import Pretext
+from ad_jax.program import CHUNK, Config, Measured, Trained, make_program
 from ad_jax.store import Record, digest
-from ad_jax.train import Hyper, Keys, as_unit, make_train, seed_keys
+from ad_jax.train import Hyper, seed_keys
 
-CHUNK = 4  # members a program run; small, so that progress shows and a kill costs little
 CHANCE_LOSS = 0.97  # of log(classes): above it a member is called untrained
 CHANCE_AUROC = 0.55  # of held-out normals against their augmentations: below it, too
-EMBED_BLOCK = 256
-
-
-class Config(NamedTuple):
-    """Static choices of a sweep: another value is another compiled program.
-
-    Attributes:
-      steps: training steps per member.
-      width: channels of the encoder's first stage.
-      backbone: name of the network.
-      root: root of all random keys.
-    """
-
-    steps: int = 800
-    width: int = 24
-    backbone: str = "encoder"
-    root: int = 0
 
 
 class Progress(NamedTuple):
@@ -64,187 +40,11 @@ class Progress(NamedTuple):
     left: float
 
 
-class Measured(NamedTuple):
-    """What the program returns per member."""
-
-    params: jax.Array  # [p] flattened
-    mean: jax.Array  # [d] of the Gaussian density of the training embeddings
-    precision: jax.Array  # [d, d]
-    train_loss: jax.Array
-    discrimination: jax.Array
-    scores: jax.Array  # [heads, n]
-    held_out_scores: jax.Array  # [heads, m]
-    parts: Parts
-    held_out_parts: Parts
-    mmd: jax.Array  # [problems]
-    held_out_mmd: jax.Array
-
-
-class Trained(NamedTuple):
-    """What a detector needs of one member."""
-
-    params: np.ndarray  # [p] flattened
-    mean: np.ndarray  # [d]
-    precision: np.ndarray  # [d, d]
-
-
 class Chunk(NamedTuple):
     """Members of one family that run together."""
 
     settings: tuple[Setting, ...]
     seeds: tuple[int, ...]
-
-
-def network(config: Config, shape: tuple[int, ...], classes: int) -> Backbone:
-    """The backbone of a config.
-
-    Raises:
-      InputError: an unknown name or a shape it cannot take.
-    """
-    if config.backbone not in BACKBONES:
-        raise InputError(f"no backbone {config.backbone!r}; known: {', '.join(BACKBONES)}")
-    return BACKBONES[config.backbone](shape, classes, config.width)
-
-
-def embed(
-    backbone: Backbone, params: Any, pretext: Pretext, samples: jax.Array
-) -> tuple[jax.Array, jax.Array]:
-    """Embedding `[n, d]` and logits of all views `[n, v, classes]`, in bounded memory.
-
-    The first view of every pretext is the sample itself: its embedding is the sample's.
-    """
-
-    def block(rows: jax.Array) -> tuple[jax.Array, jax.Array]:
-        views = jax.vmap(pretext.views)(as_unit(rows))  # [b, v, h, w, c]
-        count = views.shape[1]
-        outputs: Outputs = backbone.apply(params, views.reshape(-1, *views.shape[2:]))
-        return (
-            outputs.embedding.reshape(-1, count, outputs.embedding.shape[-1])[:, 0],
-            outputs.logits.reshape(-1, count, outputs.logits.shape[-1]),
-        )
-
-    return rowwise(block, samples, EMBED_BLOCK)
-
-
-def head_scores(
-    pretext: Pretext,
-    density: scores.Density,
-    z_train: jax.Array,
-    embedding: jax.Array,
-    logits: jax.Array,
-) -> jax.Array:
-    """Scores `[heads, n]` of one member, in the order of `HEADS`."""
-    return jnp.stack(
-        [
-            scores.score_density(density, embedding),
-            scores.score_neighbour(z_train, embedding),
-            pretext.head(logits),
-        ]
-    )
-
-
-def make_member(
-    config: Config, shape: tuple[int, ...], pretext: Pretext, families: tuple[str, ...]
-) -> Callable[..., Measured]:
-    """`(keys, hyper, train, held_out, target, weights [problems, n]) -> Measured`."""
-    backbone = network(config, shape, pretext.classes)
-
-    def augment(hyper: Hyper, key: jax.Array, sample: jax.Array, donor: jax.Array) -> jax.Array:
-        return augmentations.switch(families, hyper.family, key, hyper.augmentation, sample, donor)[
-            0
-        ]
-
-    trainer = make_train(backbone, pretext, augment)
-
-    def member(
-        keys: Keys,
-        hyper: Hyper,
-        train: jax.Array,
-        held_out: jax.Array,
-        target: jax.Array,
-        weights: jax.Array,
-    ) -> Measured:
-        state, info = trainer.train(keys, hyper, train, config.steps)
-        draw_train, draw_held_out = jax.random.split(keys.evaluation)
-
-        def augmented(key: jax.Array, samples: jax.Array) -> jax.Array:
-            keyed = jax.random.split(key, samples.shape[0])
-            donors = jnp.roll(samples, 1, axis=0)
-
-            def block(rows: jax.Array) -> jax.Array:
-                one = lambda r: augment(hyper, keyed[r], as_unit(samples[r]), as_unit(donors[r]))  # noqa: E731
-                return jax.vmap(one)(rows)
-
-            return rowwise(block, jnp.arange(samples.shape[0]), EMBED_BLOCK)
-
-        def look(samples: jax.Array) -> tuple[jax.Array, jax.Array]:
-            return embed(backbone, state.params, pretext, samples)
-
-        z_train, _ = look(train)
-        density = scores.fit_density(z_train)
-        z_augmented, _ = look(augmented(draw_train, train))
-        z_held_out, held_out_logits = look(held_out)
-        _, shifted_logits = look(augmented(draw_held_out, held_out))
-        z_target, target_logits = look(target)
-        return Measured(
-            params=ravel_pytree(state.params)[0],
-            mean=density.mean,
-            precision=density.precision,
-            train_loss=info.loss[-max(1, config.steps // 10) :].mean(),
-            discrimination=ranks.auroc(
-                pretext.normality(held_out_logits[:, 0]), pretext.normality(shifted_logits[:, 0])
-            ),
-            scores=head_scores(pretext, density, z_train, z_target, target_logits),
-            held_out_scores=head_scores(pretext, density, z_train, z_held_out, held_out_logits),
-            parts=alignment.parts(z_train, z_augmented, z_target),
-            held_out_parts=alignment.parts(z_train, z_augmented, z_held_out),
-            mmd=jax.vmap(lambda w: alignment.mmd(z_train, z_augmented, z_target, weights=w))(
-                weights
-            ),
-            held_out_mmd=alignment.mmd(z_train, z_augmented, z_held_out),
-        )
-
-    return member
-
-
-def make_program(
-    config: Config, shape: tuple[int, ...], pretext: Pretext, families: tuple[str, ...]
-) -> Callable[..., Measured]:
-    """The same over a chunk: keys, hyper and folds carry a leading axis `[CHUNK]`.
-
-    The family index is one number for the chunk, so its switch never runs two branches. Padding
-    members (`valid` false) are skipped on CPU.
-    """
-    member = make_member(config, shape, pretext, families)
-
-    def program(
-        keys: Keys,
-        hyper: Hyper,
-        valid: jax.Array,
-        fold: jax.Array,
-        folds: tuple[jax.Array, jax.Array],
-        target: jax.Array,
-        weights: jax.Array,
-    ) -> Measured:
-        def one(arguments: tuple[Keys, Any, jax.Array, jax.Array]) -> Measured:
-            own_keys, rest, own_valid, own_fold = arguments
-            own = Hyper(hyper.family, *rest)
-            train, held_out = folds[0][own_fold], folds[1][own_fold]
-
-            def run() -> Measured:
-                return member(own_keys, own, train, held_out, target, weights)
-
-            def blank() -> Measured:
-                return jax.tree.map(lambda x: jnp.zeros(x.shape, x.dtype), jax.eval_shape(run))
-
-            return jax.lax.cond(own_valid, run, blank)
-
-        every = (keys, tuple(hyper)[1:], valid, fold)
-        if jax.default_backend() == "cpu":
-            return jax.lax.map(one, every)
-        return jax.vmap(one)(every)
-
-    return program
 
 
 def chunks(settings: Sequence[Setting], seeds: Sequence[int]) -> list[Chunk]:
@@ -326,66 +126,6 @@ def stacked_folds(problem: Problem, seeds: Sequence[int]) -> tuple[np.ndarray, n
         np.stack([split.held_out for split in splits]),
         {seed: which.index(seed % period) for seed in seeds},
     )
-
-
-def control_members(
-    problem: Problem, target: np.ndarray, seeds: Sequence[int], config: Config
-) -> tuple[list[Member], np.ndarray, np.ndarray]:
-    """Control lines: raw pixels (nearest neighbour, principal components), untrained encoder.
-
-    Returns:
-      members, their scores `[members, 1, n]` and held-out scores `[members, 1, m]`.
-    """
-    pretext = pretexts.make("binary", "identity")
-    backbone = network(config, problem.shape, pretext.classes)
-
-    def pixels(samples: np.ndarray) -> jax.Array:
-        return as_unit(jnp.asarray(samples)).reshape(len(samples), -1)
-
-    def of_score(name: str) -> Callable[..., tuple[jax.Array, jax.Array]]:
-        score = scores.SCORES[name]
-        fit, measure = jax.jit(score.fit), jax.jit(score.score)  # compiled once for all seeds
-
-        def run(seed: int, train: Any, held_out: Any, target: Any) -> tuple[jax.Array, jax.Array]:
-            state = fit(pixels(train))
-            return measure(state, pixels(target)), measure(state, pixels(held_out))
-
-        return run
-
-    init = jax.jit(backbone.init)
-    look = jax.jit(lambda params, x: embed(backbone, params, pretext, x)[0])
-    density = scores.SCORES["density"]
-    fit_density, score_density = jax.jit(density.fit), jax.jit(density.score)
-
-    def untrained(seed: int, train: Any, held_out: Any, target: Any) -> tuple[Any, Any]:
-        params = init(seed_keys(config.root, seed).initialisation)
-        state = fit_density(look(params, train))
-        return tuple(score_density(state, look(params, x)) for x in (target, held_out))  # type: ignore[return-value]
-
-    controls = {
-        "raw_nearest_neighbour": of_score("neighbour"),
-        "raw_principal_components": of_score("subspace"),
-        "untrained_encoder": untrained,
-    }
-    members, target_scores, held_out_scores = [], [], []
-    for name, run in controls.items():
-        for seed in seeds:
-            split = problem.split(seed)
-            start = time.perf_counter()
-            on_target, on_held_out = run(seed, split.train, split.held_out, target)
-            target_scores.append(np.asarray(on_target)[None])
-            held_out_scores.append(np.asarray(on_held_out)[None])
-            members.append(
-                Member(
-                    Setting("control", name, {}, 0.0, 0.0, 0.0),
-                    seed,
-                    "ok",
-                    float("nan"),
-                    float("nan"),
-                    time.perf_counter() - start,
-                )
-            )
-    return members, np.stack(target_scores), np.stack(held_out_scores)
 
 
 def status_of(loss: float, discrimination: float, classes: int, finite: bool) -> str:

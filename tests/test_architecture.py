@@ -22,6 +22,8 @@ ORDER = [  # a room may import rooms above it only
     "store",
     "pool",
     "rules",
+    "program",
+    "controls",
     "sweep",
     "detector",
     "selection",

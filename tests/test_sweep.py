@@ -6,13 +6,13 @@ import numpy as np
 import pytest
 
 import ad_jax
-from ad_jax import alignment, pretext, rules, selection, sweep
+from ad_jax import alignment, pretext, program, rules, selection, sweep
 from ad_jax.detector import Detector
 from ad_jax.errors import InputError
 from ad_jax.pool import Member, Pool, Setting, per_setting
 from ad_jax.store import Record
 
-CONFIG = sweep.Config(steps=4, width=8)
+CONFIG = program.Config(steps=4, width=8)
 SETTINGS = [
     selection.setting("prediction", "quarter_turns"),
     selection.setting("binary", "cutpaste", area=0.1),

@@ -11,7 +11,7 @@ import pytest
 
 from ad_jax import augment, pretext, train
 from ad_jax.backbone import encoder
-from ad_jax.sweep import Config, make_program
+from ad_jax.program import Config, make_program
 
 SHAPE = (16, 16, 1)
 

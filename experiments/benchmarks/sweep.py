@@ -15,7 +15,7 @@ import time
 import jax
 import jax.numpy as jnp
 
-from ad_jax import pretext, selection, sweep
+from ad_jax import pretext, program, selection, sweep
 from ad_jax.data import load
 from ad_jax.train import seed_keys
 
@@ -27,7 +27,7 @@ def main() -> None:
     parser.add_argument("--repeats", type=int, default=3)
     options = parser.parse_args()
     problem, _ = load("textures:brick-defect")
-    config = sweep.Config(steps=options.steps)
+    config = program.Config(steps=options.steps)
     families = ("quarter_turns", "cutpaste")
     settings = [s for s in selection.grid(problem.shape) if s.augmentation == "cutpaste"]
     plan = sweep.chunks((settings * options.members)[: options.members], (0,))
@@ -35,22 +35,22 @@ def main() -> None:
     target = jnp.asarray(problem.target)
     folds = tuple(jnp.asarray(x[None]) for x in problem.split(0))
     weights = jnp.full((1, len(target)), 1.0 / len(target))
-    keys = jax.vmap(lambda s: seed_keys(0, s))(jnp.zeros(sweep.CHUNK, int))
+    keys = jax.vmap(lambda s: seed_keys(0, s))(jnp.zeros(program.CHUNK, int))
 
-    program = jax.jit(sweep.make_program(config, problem.shape, task, families))
-    member = jax.jit(sweep.make_member(config, problem.shape, task, families))
+    together_program = jax.jit(program.make_program(config, problem.shape, task, families))
+    member = jax.jit(program.make_member(config, problem.shape, task, families))
 
     def chunk_arguments(chunk: sweep.Chunk) -> tuple:
-        valid = jnp.arange(sweep.CHUNK) < len(chunk.seeds)
+        valid = jnp.arange(program.CHUNK) < len(chunk.seeds)
         hyper = sweep.pack_chunk(chunk, families)
-        return keys, hyper, valid, jnp.zeros(sweep.CHUNK, int), folds, target, weights
+        return keys, hyper, valid, jnp.zeros(program.CHUNK, int), folds, target, weights
 
     def member_arguments(chunk: sweep.Chunk, i: int) -> tuple:
         hyper = jax.tree.map(lambda x: x[i] if x.ndim else x, sweep.pack_chunk(chunk, families))
         return seed_keys(0, 0), hyper, folds[0][0], folds[1][0], target, weights
 
     start = time.perf_counter()
-    compiled = program.lower(*chunk_arguments(plan[0])).compile()
+    compiled = together_program.lower(*chunk_arguments(plan[0])).compile()
     compile_program = time.perf_counter() - start
     single = member.lower(*member_arguments(plan[0], 0)).compile()
     ratios = []
