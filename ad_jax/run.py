@@ -185,7 +185,8 @@ def read(folder: Path) -> Run:
     """
     manifest, pick = _json(folder / MANIFEST), _json(folder / "pick.json")
     try:
-        with np.load(folder / "scores.npz", allow_pickle=False) as file:
+        path = folder / "scores.npz"
+        with open(path, "rb") as handle, np.load(handle, allow_pickle=False) as file:
             arrays = {name: file[name] for name in file.files}
         with open(folder / "members.csv", newline="") as file:
             rows = list(csv.DictReader(file))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import io
 import json
 import os
 import zipfile
@@ -36,8 +37,6 @@ def write_whole(path: Path, content: bytes) -> None:
 
 def write_arrays(path: Path, arrays: dict[str, np.ndarray]) -> None:
     """Writes a `.npz` whole."""
-    import io
-
     buffer = io.BytesIO()
     np.savez(buffer, **arrays)  # type: ignore[arg-type]
     write_whole(path, buffer.getvalue())
@@ -55,7 +54,7 @@ class Record:
     def get(self, key: str) -> dict[str, np.ndarray] | None:
         """The arrays of a finished chunk; None if it is not there or does not read (redo it)."""
         try:
-            with np.load(self._path(key), allow_pickle=False) as file:
+            with open(self._path(key), "rb") as handle, np.load(handle, allow_pickle=False) as file:
                 return {name: file[name] for name in file.files}
         except (FileNotFoundError, zipfile.BadZipFile, ValueError, EOFError, KeyError):
             return None

@@ -11,9 +11,14 @@ from ad_jax.errors import InputError
 from ad_jax.numerics import normalise, rowwise, safe_sqrt, squared_distances
 
 # Compiled once for a shape; uncompiled, every call would compile its blocks anew.
-compiled = jax.jit(dsv, static_argnames="form")
-compiled_mmd, compiled_parts = jax.jit(mmd), jax.jit(parts)
+compiled_parts = jax.jit(parts)
+compiled_from_parts = jax.jit(dsv_from_parts, static_argnames="form")
 EYE = np.eye(3, dtype=np.float32)
+
+
+def compiled(z_train, z_augmented, z_target, form="code", alpha=0.5):
+    """`dsv` (`test_stored_parts_give_what_embeddings_give`), its slow half shared by the forms."""
+    return compiled_from_parts(compiled_parts(z_train, z_augmented, z_target), form, alpha)
 
 
 def at(*counts):
@@ -37,7 +42,7 @@ def sets(seed=0, sizes=(13, 11, 17), width=5, dtype=np.float32):
 @pytest.mark.parametrize("share", [0.1, 0.3, 0.5])
 def test_perfect_alignment_in_closed_form(alpha, share):
     anomalies = round(100 * share)
-    embeddings = at(40), at(0, 60), at(100 - anomalies, anomalies)
+    embeddings = at(200), at(0, 22), at(100 - anomalies, anomalies)
     dis = (1 - alpha) * share + alpha * (1 - share)
     spread = np.sqrt(share * (1 - share))
     for form, sep in (
@@ -71,14 +76,14 @@ def test_published_values(target, alpha, form, loss, dis, sep):
 
 def test_the_other_losses_in_closed_form():
     half = np.sqrt(2) / 2  # the halved distance of a and b
-    part = compiled_parts(at(40), at(0, 60), at(75, 25))
+    part = compiled_parts(at(200), at(0, 22), at(75, 25))
     np.testing.assert_allclose(part.between, half, rtol=1e-6)
     np.testing.assert_allclose(alignment.base(part), half / 2, rtol=1e-5)
     np.testing.assert_allclose(alignment.base(part, 0.25), half * 0.375, rtol=1e-5)
     np.testing.assert_allclose(alignment.std(part), -half / 2, rtol=1e-5)
     # [train; augmented] weighs (.5, .5), the target (.75, .25)
-    np.testing.assert_allclose(mmd(at(40), at(0, 60), at(75, 25)), 2 * 0.25**2, rtol=1e-5)
-    np.testing.assert_allclose(mmd(at(40), at(0, 60), at(75, 25), alpha=0.25), 0.0, atol=1e-12)
+    np.testing.assert_allclose(mmd(at(200), at(0, 22), at(75, 25)), 2 * 0.25**2, rtol=1e-5)
+    np.testing.assert_allclose(mmd(at(200), at(0, 22), at(75, 25), alpha=0.25), 0.0, atol=1e-12)
 
 
 # ---- the slow twin ----
@@ -153,7 +158,7 @@ def test_parts_are_per_sample_means():
 def test_stored_parts_give_what_embeddings_give(form):
     train, augmented, target = sets()
     part = compiled_parts(train, augmented, target)
-    direct = compiled(train, augmented, target, form, 0.3)
+    direct = dsv(train, augmented, target, form, 0.3)
     np.testing.assert_allclose(dsv_from_parts(part, form, 0.3), direct, rtol=1e-5)
     some = np.arange(0, 17, 2)
     subset = Parts(*(x[some] for x in part[:-1]), part.between)
@@ -167,7 +172,7 @@ def test_lengths_of_embeddings_do_not_matter():
     np.testing.assert_allclose(got, compiled(*sets(), "uncapped"), rtol=1e-4)
 
 
-@pytest.mark.parametrize("rows", [1, 7, 8, 9, 16, 20])
+@pytest.mark.parametrize("rows", [1, 8, 9, 16])
 def test_blocks_do_not_show(rows):
     x = np.random.default_rng(rows).normal(size=(rows, 3)).astype(np.float32)
     total, squares = rowwise(lambda b: (b.sum(1), b**2), x, block=8)
@@ -175,7 +180,7 @@ def test_blocks_do_not_show(rows):
     np.testing.assert_array_equal(squares, x**2)
 
 
-@pytest.mark.parametrize("rows", [1, 255, 256, 257, 600])
+@pytest.mark.parametrize("rows", [1, 256, 257, 600])
 def test_distances_do_not_depend_on_the_block(rows):
     x, y, _ = (normalise(z) for z in sets(sizes=(rows, 9, 1)))
     square = ((np.asarray(x)[:, None] - np.asarray(y)[None]) ** 2).sum(-1) / 4
@@ -215,31 +220,30 @@ def losses(z):
     }
 
 
-def test_gradients_equal_finite_differences(float64, nans_raise):
-    z, direction = sets(dtype=np.float64), sets(9, dtype=np.float64)
-    forward = jax.jit(losses)
-    gradients = jax.jit(jax.jacrev(losses))(z)
+@jax.jit
+def gradients_of_all(z):
+    return losses(z), jax.jacrev(losses)(z)
+
+
+def test_gradients_equal_finite_differences():
+    # In float64; the float32 gradient has to agree with that one.
+    small = {"sizes": (8, 8, 8), "width": 3}
+    _, single = gradients_of_all(sets(**small))
     step = 1e-5
-    up, down = (
-        forward(tuple(x + s * d for x, d in zip(z, direction, strict=True))) for s in (step, -step)
-    )
-    for name, gradient in gradients.items():
-        expected = (up[name] - down[name]) / (2 * step)
-        got = sum((g * d).sum() for g, d in zip(gradient, direction, strict=True))
-        assert abs(expected) > 1e-4, name
-        np.testing.assert_allclose(got, expected, rtol=1e-6, err_msg=name)
-
-
-def test_single_precision_gradients_agree_with_double():
-    def gradients(dtype):
-        return jax.tree.map(np.asarray, jax.jit(jax.jacrev(losses))(sets(dtype=dtype)))
-
-    single = gradients(np.float32)
-    with jax.enable_x64(True):
-        double = gradients(np.float64)
-    jax.tree.map(
-        lambda x, y: np.testing.assert_allclose(x, y, rtol=1e-2, atol=1e-4), single, double
-    )
+    with jax.enable_x64(True), jax.debug_nans(True):
+        z, ahead = sets(**small, dtype=np.float64), sets(9, **small, dtype=np.float64)
+        _, gradients = gradients_of_all(z)
+        forward = jax.jit(losses)
+        up, down = (
+            forward(tuple(x + s * d for x, d in zip(z, ahead, strict=True))) for s in (step, -step)
+        )
+        for name, gradient in gradients.items():
+            expected = (up[name] - down[name]) / (2 * step)
+            got = sum((g * d).sum() for g, d in zip(gradient, ahead, strict=True))
+            assert abs(expected) > 1e-4, name
+            np.testing.assert_allclose(got, expected, rtol=1e-6, err_msg=name)
+        for one, two in zip(jax.tree.leaves(single), jax.tree.leaves(gradients), strict=True):
+            np.testing.assert_allclose(one, two, rtol=1e-2, atol=1e-4)
 
 
 line = np.array([[0.6, 0.0, 0.8]], np.float32)
@@ -252,7 +256,11 @@ DEGENERATE = {
     "a line through the origin": (signs * line, signs * line, -signs * line),
     "training = augmented": (at(4, 4), at(4, 4), at(0, 0, 8)),
     "target = training": (at(8), at(0, 8), at(8)),
-    "augmented at the training mean": (at(4, 4), at(4, 4).mean(0, keepdims=True), at(0, 0, 8)),
+    "augmented at the training mean": (
+        at(4, 4),
+        at(4, 4).mean(0, keepdims=True).repeat(8, 0),
+        at(0, 0, 8),
+    ),
     "some rows zero": (at(8), np.concatenate([at(0, 4), np.zeros((4, 3), np.float32)]), at(4, 4)),
     "opposite": (line.repeat(8, 0), -line.repeat(8, 0), signs * line),
     "tiny": (1e-25 * at(8), 1e-12 * at(0, 8), 1e-30 * at(4, 4)),
@@ -266,21 +274,16 @@ def test_gradients_are_finite_everywhere(case, nans_raise):
         assert np.isfinite(leaf).all()
 
 
-@jax.jit
-def gradients_of_all(z):
-    return losses(z), jax.jacrev(losses)(z)
-
-
 def test_numerics_have_gradient_zero_where_it_would_be_infinite(nans_raise):
     assert jax.grad(safe_sqrt)(0.0) == 0.0 and jax.grad(safe_sqrt)(-1.0) == 0.0
     np.testing.assert_allclose(jax.grad(safe_sqrt)(4.0), 0.25)
     zero = jnp.zeros((2, 3))
     np.testing.assert_array_equal(normalise(zero), zero)
-    assert np.isfinite(jax.jacrev(normalise)(zero)).all()
+    assert np.isfinite(jax.jit(jax.jacrev(normalise))(zero)).all()
     x = jnp.asarray(EYE)
     assert (squared_distances(x, x) >= 0).all()
-    gradient = jax.grad(lambda x: safe_sqrt(squared_distances(x, EYE)).sum())(x)
-    assert np.isfinite(gradient).all()
+    gradient = jax.jit(jax.grad(lambda x: safe_sqrt(squared_distances(x, EYE)).sum()))
+    assert np.isfinite(gradient(x)).all()
 
 
 # ---- a collapsed network ----
@@ -327,8 +330,6 @@ def test_a_dead_network_is_not_aligned(form, seed):
 def test_alpha_out_of_range_is_refused(alpha):
     with pytest.raises(InputError, match=rf"^alpha={alpha} [^\n]*0 < alpha < 1$"):
         dsv_from_parts(Parts(*np.ones((6, 3)), np.float64(1.0)), alpha=alpha)
-    with pytest.raises(InputError, match="0 < alpha < 1"):
-        dsv(*sets(sizes=(2, 2, 2)), alpha=alpha)
 
 
 def test_an_unknown_form_lists_the_known_ones():

@@ -64,12 +64,12 @@ def test_jit_and_vmap_change_nothing(name, key):
     entry, hyper = CATALOGUE[name], CATALOGUE[name].defaults()
     keys = jax.random.split(key, 3)
     samples, donor = np.stack([image(i) for i in range(3)]), image(9)
-    loop = [entry.random(k, hyper, s, donor) for k, s in zip(keys, samples, strict=True)]
-    loop = jax.tree.map(lambda *x: np.stack(x), *loop)
-    jitted = jax.jit(entry.random)(keys[0], hyper, samples[0], donor)
-    chex.assert_trees_all_close(jitted, jax.tree.map(lambda x: x[0], loop), atol=1e-5)
-    batch = jax.jit(jax.vmap(entry.random, (0, None, 0, None)))
-    chex.assert_trees_all_close(batch(keys, hyper, samples, donor), loop, atol=1e-5)
+    jitted = jax.jit(entry.random)
+    loop = [jitted(k, hyper, s, donor) for k, s in zip(keys, samples, strict=True)]
+    eager = entry.random(keys[0], hyper, samples[0], donor)
+    chex.assert_trees_all_close(eager, loop[0], atol=1e-5)
+    batch = jax.jit(jax.vmap(entry.random, (0, None, 0, None)))(keys, hyper, samples, donor)
+    chex.assert_trees_all_close(batch, jax.tree.map(lambda *x: np.stack(x), *loop), atol=1e-5)
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -125,11 +125,11 @@ def test_without_jitter_cutpaste_only_moves_pixels(key):
 # ---- gradients ----
 
 
-def functional(name, key):
+def functional(name):
     """A smooth function of the hyperparameters, through the augmented sample."""
     sample, weights = image(0, low=0.55, high=0.8), image(5)
 
-    def value(hyper):
+    def value(hyper, key):
         out, _ = CATALOGUE[name].random(key, hyper, jnp.asarray(sample, float), sample)
         return (weights * out).sum() + (out**2).sum()
 
@@ -137,30 +137,30 @@ def functional(name, key):
 
 
 @functools.cache
-def compiled_functional(name, key):
-    value = functional(name, key)
+def compiled_functional(name):
+    value = functional(name)
     return jax.jit(value), jax.jit(jax.grad(value))
 
 
 @pytest.mark.parametrize(("name", "field"), FIELDS)
 def test_gradient_flags_are_true(name, field, key, float64, nans_raise):
-    value, gradients = compiled_functional(name, key)
+    value, gradients = compiled_functional(name)
     hyper = INTERIOR[name]
-    gradient = gradients(hyper)[field]
+    gradient = gradients(hyper, key)[field]
     if not CATALOGUE[name].space[field].gradient:
         assert gradient == 0.0
         return
     step = 1e-3  # fill and strength are kept in float32: no smaller step has enough digits
-    up, down = (value({**hyper, field: hyper[field] + s}) for s in (step, -step))
+    up, down = (value({**hyper, field: hyper[field] + s}, key) for s in (step, -step))
     assert abs(gradient) > 1e-3
     np.testing.assert_allclose(gradient, (up - down) / (2 * step), rtol=5e-3)
 
 
 @pytest.mark.parametrize("name", [name for name in NAMES if CATALOGUE[name].space])
 def test_gradients_are_finite_at_the_bounds(name, key, nans_raise):
-    gradient = jax.jit(jax.vmap(lambda k, hyper: jax.grad(functional(name, k))(hyper), (0, None)))
+    gradient = jax.jit(jax.vmap(jax.grad(functional(name)), (None, 0)))
     for hyper in settings(name):
-        chex.assert_tree_all_finite(gradient(jax.random.split(key, 8), hyper))
+        chex.assert_tree_all_finite(gradient(hyper, jax.random.split(key, 8)))
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -403,7 +403,7 @@ def test_areas_and_aspects_are_log_uniform(name, key):
 
 def test_places_are_uniform_and_drawn_apart(key):
     hyper = {"area": 0.0625, "area_spread": 1.0, "aspect_spread": 1.0, "jitter": 0.0}
-    p = draws("cutpaste", key, 900, hyper, (8, 8, 1))  # patches of 2 x 2: corners 0..6
+    p = draws("cutpaste", key, 500, hyper, (8, 8, 1))  # patches of 2 x 2: corners 0..6
     for corner in (p.top, p.left, p.source_top, p.source_left):
         assert scipy.stats.chisquare(np.bincount(corner, minlength=7)).pvalue > 0.01
     together = np.corrcoef([p.top, p.left, p.source_top, p.source_left])

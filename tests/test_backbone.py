@@ -15,7 +15,7 @@ PLATFORMS = ("cpu", "cuda", "tpu")
 
 
 @pytest.mark.parametrize("stride", [1, 2])
-@pytest.mark.parametrize("side", [(8, 8), (7, 7), (5, 8), (6, 9), (1, 2)])
+@pytest.mark.parametrize("side", [(8, 8), (7, 7), (6, 9), (1, 2)])
 def test_patches_times_kernel_is_a_convolution(side, stride):
     rng = np.random.default_rng(0)
     x = rng.normal(size=(2, *side, 3)).astype(np.float32)
@@ -47,9 +47,9 @@ def test_samples_of_a_batch_do_not_touch_each_other(key):
     network = encoder((16, 16, 1), classes=2, width=8)
     params, apply = jax.jit(network.init)(key), jax.jit(network.apply)
     x = jax.random.uniform(jax.random.fold_in(key, 1), (3, 16, 16, 1))
-    whole, alone = apply(params, x), apply(params, x[1:2])
-    np.testing.assert_allclose(whole.embedding[1], alone.embedding[0], atol=1e-5)
-    np.testing.assert_allclose(whole.logits[1], alone.logits[0], atol=1e-5)
+    whole, others_black = apply(params, x), apply(params, x.at[::2].set(0.0))
+    np.testing.assert_allclose(whole.embedding[1], others_black.embedding[1], atol=1e-6)
+    np.testing.assert_allclose(whole.logits[1], others_black.logits[1], atol=1e-6)
 
 
 @pytest.mark.parametrize("shape", [(15, 15, 3), (64, 8, 1)])
