@@ -16,7 +16,6 @@ TEST = [
     "hypothesis>=6.100",
     "ruff>=0.6",
     "mypy>=1.11",
-    "matplotlib>=3.8",
 ]
 
 setup(

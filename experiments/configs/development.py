@@ -6,7 +6,7 @@ Command (one part at a time; parts can run side by side, finished chunks are ski
     ad-jax audit runs/development/*
 
 Parts: brick, gravel, bottle, cookie, tile, fashion, digits; `smoke` is brick with two areas and few
-steps. All images at 28 to 32 px (digits 16), so that all of it takes half
+steps. All images at 32 px (digits 16), so that all of it takes half
 an hour on 2 CPU cores; what came out stands in experiments/results/.
 """
 
@@ -27,7 +27,7 @@ PARTS = {
         rf"magnetic_tile,size=32,group=tile\d+,kind={kind}"
         for kind in ("blowhole", "break", "crack", "fray", "uneven")
     ],
-    "fashion": [f"fashion_mnist.npz,normal={c},limit=2000" for c in (1, 5, 8)],
+    "fashion": [f"fashion_mnist.npz,normal={c},limit=2000,size=32" for c in (1, 5, 8)],
     "digits": [f"digits,normal={c}" for c in range(10)],
 }
 
