@@ -12,7 +12,6 @@ REQUIREMENTS = [
 ]
 TEST = [
     "pytest>=8",
-    "pytest-xdist>=3.5",
     "hypothesis>=6.100",
     "ruff>=0.6",
     "mypy>=1.11",
