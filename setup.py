@@ -12,6 +12,7 @@ REQUIREMENTS = [
 ]
 TEST = [
     "pytest>=8",
+    "pytest-xdist>=3.5",
     "hypothesis>=6.100",
     "ruff>=0.6",
     "mypy>=1.11",
@@ -28,6 +29,11 @@ setup(
     package_data={"ad_jax": ["py.typed"]},
     python_requires=">=3.11",
     install_requires=REQUIREMENTS,
-    extras_require={"cuda": ["jax[cuda12]"], "tpu": ["jax[tpu]"], "test": TEST},
+    extras_require={
+        "cuda": ["jax[cuda12]"],
+        "tpu": ["jax[tpu]"],
+        "bench": ["torch>=2.4", "torchvision>=0.21"],
+        "test": TEST,
+    },
     entry_points={"console_scripts": ["ad-jax=ad_jax.cli:main"]},
 )

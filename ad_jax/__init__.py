@@ -13,14 +13,14 @@ _HOMES = {
     "Truth": "ad_jax.data",
     "select": "ad_jax.selection",
     "Selection": "ad_jax.selection",
-    "setting": "ad_jax.selection",
+    "setting": "ad_jax.search",
     "Pool": "ad_jax.pool",
     "Detector": "ad_jax.detector",
     "InputError": "ad_jax.errors",
 }
-_ROOMS = ("augment", "alignment", "evaluate", "ranks", "rules", "scores")
+_ROOMS = ("augment", "alignment", "evaluate", "ranks", "rules", "scores", "search")
 
-__all__ = ["augment", "alignment", "evaluate", "ranks", "rules", "scores", *_HOMES]  # noqa: F822
+__all__ = ["augment", "alignment", "evaluate", "ranks", "rules", "scores", "search", *_HOMES]  # noqa: F822
 
 
 def __getattr__(name: str) -> Any:

@@ -9,9 +9,9 @@ import argparse
 import csv
 import importlib.util
 import json
+import os
 import re
 import sys
-import time
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -22,7 +22,20 @@ import numpy as np
 from ad_jax.errors import InputError
 
 DEFAULT_SOURCES = ("textures:brick-defect", "textures:brick-orientation")
-FIELDS = ("sources", "steps", "width", "seeds", "areas", "rule", "root")
+FIELDS = {  # of a config file, with what holds when neither it nor the command line says anything
+    "sources": list(DEFAULT_SOURCES),
+    "steps": 800,
+    "width": 24,
+    "backbone": "encoder",
+    "seeds": 3,
+    "families": None,
+    "areas": None,
+    "random": None,
+    "search": "all",
+    "rule": None,
+    "root": 0,
+}
+WIDE = "wide"  # stands for the families of `search.WIDE`
 
 
 def _read_config(argument: str | None) -> dict[str, Any]:
@@ -45,31 +58,29 @@ def _read_config(argument: str | None) -> dict[str, Any]:
 
 def _choices(arguments: argparse.Namespace) -> dict[str, Any]:
     """Command line over config over defaults."""
-    from ad_jax import rules, selection
-
-    config = {
-        "sources": list(DEFAULT_SOURCES),
-        "steps": 800,
-        "width": 24,
-        "seeds": len(selection.SEEDS),
-        "areas": selection.AREAS,
-        "rule": rules.DEFAULT,
-        "root": 0,
-        **_read_config(arguments.config),
-    }
-    for name in ("steps", "width", "seeds", "rule", "areas"):
-        if getattr(arguments, name) is not None:
+    config = {**FIELDS, **_read_config(arguments.config)}
+    for name in FIELDS:
+        if getattr(arguments, name, None) is not None:
             config[name] = getattr(arguments, name)
-    if arguments.seed is not None:
-        config["root"] = arguments.seed
     if arguments.source:
         config["sources"] = arguments.source
-    for name, least in (("steps", 1), ("seeds", 1), ("width", 8)):
-        if config[name] < least:
+    for name, least in (("steps", 1), ("seeds", 1), ("width", 8), ("random", 1)):
+        if config[name] is not None and config[name] < least:
             raise InputError(f"{name}={config[name]} is too small; take at least {least}")
     if config["width"] % 8:
         raise InputError(f"width={config['width']} is no multiple of 8; take 24 or 32")
     return config
+
+
+def _settings(choices: dict[str, Any], shape: tuple[int, ...]) -> list[Any]:
+    from ad_jax import search
+
+    families = choices["families"] or search.FAMILIES
+    if families == [WIDE]:
+        families = search.WIDE
+    if choices["random"]:
+        return search.draw(shape, choices["random"], families, choices["root"])
+    return search.grid(shape, choices["areas"] or search.AREAS, families)
 
 
 def _say(text: str) -> None:
@@ -90,71 +101,20 @@ def _load(text: str, skip_bad: bool = False) -> tuple[Any, Any, str, dict[str, A
     return problem, truth, source, options
 
 
-def _dry_run(groups: dict[str, list[Any]], choices: dict[str, Any], config: Any) -> dict[str, Any]:
-    """Members, minutes, memory and compilations, from a few real steps of each training set."""
-    import jax
-    import jax.numpy as jnp
-
-    from ad_jax import pretext as pretexts
-    from ad_jax import program, selection, sweep
-    from ad_jax.train import make_train, seed_keys
-
-    probe = 10
-    total = {"members": 0, "minutes": 0.0, "memory_mb": 0.0, "compilations": 0}
-    for loaded in groups.values():
-        problem = loaded[0][0]
-        settings = selection.grid(problem.shape, choices["areas"])
-        sweep.check_settings(settings, problem.shape)
-        members = len(settings) * choices["seeds"]
-        pretext = pretexts.make("binary", "identity")
-        backbone = program.network(config, problem.shape, 2)
-        trainer = make_train(backbone, pretext, lambda hyper, key, sample, donor: sample)
-        hyper = sweep.pack_chunk(sweep.Chunk((settings[-1],), (0,)), (settings[-1].augmentation,))
-        one = jax.tree.map(lambda x: x[0] if x.ndim else x, hyper)
-
-        def short(normals: jax.Array, trainer: Any = trainer, one: Any = one) -> Any:
-            return trainer.train(seed_keys(0, 0), one, normals, probe)[0].params
-
-        compiled = jax.jit(short).lower(jnp.asarray(problem.split(0).train)).compile()
-        start = time.perf_counter()
-        jax.block_until_ready(compiled(jnp.asarray(problem.split(0).train)))
-        step = (time.perf_counter() - start) / probe
-        total["members"] += members
-        # embedding and alignment come on top; a tenth covers them at the default steps
-        total["minutes"] += members * config.steps * step * 1.1 / 60.0
-        total["compilations"] += len({s.pretext for s in settings})
-        scratch = getattr(compiled.memory_analysis(), "temp_size_in_bytes", 0)
-        held = sum(p.train.nbytes * 2 + p.target.nbytes for p, *_ in loaded)
-        blocks = program.EMBED_BLOCK * 4 * int(np.prod(problem.shape)) * 9 * 4 * 4
-        need = (scratch + held + blocks) / 1e6
-        total["memory_mb"] = max(total["memory_mb"], need)
-    return total
-
-
 def select(arguments: argparse.Namespace) -> None:
-    from ad_jax import program, rules, run, selection, sweep
-    from ad_jax.program import Config
+    from ad_jax import estimate, program, rules, run, selection, sweep
+    from ad_jax import pretext as pretexts
     from ad_jax.report.table import render
     from ad_jax.store import Record
 
     choices = _choices(arguments)
-    config = Config(choices["steps"], choices["width"], root=choices["root"])
-    rules.get(choices["rule"])
+    rule = choices["rule"] or rules.DEFAULT
+    rules.get(rule)
+    config = program.Config(
+        choices["steps"], choices["width"], choices["backbone"], choices["root"]
+    )
+    seeds = tuple(range(choices["seeds"]))
     loaded = [(*_load(text, arguments.skip_bad), text) for text in choices["sources"]]
-    groups: dict[str, list[Any]] = {}
-    for one in loaded:
-        groups.setdefault(one[0].train_fingerprint, []).append(one)
-    if arguments.dry_run:
-        cost = _dry_run(groups, choices, config)
-        if arguments.json:
-            print(json.dumps(cost))
-        else:
-            print(
-                f"{cost['members']} members, about {cost['minutes']:.1f} minutes, "
-                f"{cost['memory_mb']:.0f} MB beyond the program's start, "
-                f"{cost['compilations']} compilations"
-            )
-        return
     out = Path(arguments.out)
     slugs = [_slug(text) for *_, text in loaded]
     if len(set(slugs)) != len(slugs):
@@ -163,11 +123,37 @@ def select(arguments: argparse.Namespace) -> None:
         text: out if len(loaded) == 1 else out / slug
         for (*_, text), slug in zip(loaded, slugs, strict=True)
     }
-    for problem, _, _, _, text in loaded:
-        sweep.check_settings(selection.grid(problem.shape, choices["areas"]), problem.shape)
-        program.network(config, problem.shape, 2)
-        run.refuse_changes(folders[text], problem, config)
-    seeds = tuple(range(choices["seeds"]))
+    groups: dict[str, list[Any]] = {}
+    for problem, *rest in loaded:
+        shape = problem.shape
+        settings = _settings(choices, shape)
+        sweep.check_settings(settings, shape)
+        program.network(config, shape, pretexts.make(settings[0].pretext, settings[0].augmentation))
+        run.refuse_changes(folders[rest[-1]], problem, config)
+        groups.setdefault(problem.train_fingerprint, []).append((problem, *rest))
+    if arguments.dry_run:
+        costs = [
+            estimate.estimate(
+                [one[0] for one in group],
+                _settings(choices, group[0][0].shape),
+                seeds,
+                config,
+                choices["search"],
+            )
+            for group in groups.values()
+        ]
+        total = costs[0]
+        for cost in costs[1:]:
+            total = total + cost
+        if arguments.json:
+            print(json.dumps(total._asdict()))
+        else:
+            print(
+                f"{total.members} members, {total.member_steps} member-steps, about "
+                f"{total.minutes:.1f} minutes, {total.memory_mb:.0f} MB beyond the program's "
+                f"start, {total.compilations} compilations"
+            )
+        return
     rows, results = [], []
     for number, group in enumerate(groups.values(), 1):
         problems = [one[0] for one in group]
@@ -189,12 +175,13 @@ def select(arguments: argparse.Namespace) -> None:
 
         selections = selection.select_all(
             problems,
-            selection.grid(problems[0].shape, choices["areas"]),
+            _settings(choices, problems[0].shape),
             seeds,
-            choices["rule"],
+            rule,
             config,
             Record(out / "record"),
             report,
+            choices["search"],
         )
         for (problem, truth, source, options, text), chosen in zip(group, selections, strict=True):
             run.write(folders[text], chosen, problem, truth.names, source, options, config, seeds)
@@ -213,7 +200,7 @@ def select(arguments: argparse.Namespace) -> None:
     if arguments.json:
         print(json.dumps(results))
     else:
-        print(render(["source", "pick", choices["rule"]], rows))
+        print(render(["source", "pick", rule], rows))
         print(f"\nwritten to {out}; with labels: ad-jax audit {out}")
 
 
@@ -265,6 +252,7 @@ def _labels_file(path: str, names: Sequence[str]) -> Any:
 def audit(arguments: argparse.Namespace) -> None:
     from ad_jax import evaluate, run
     from ad_jax.data import load
+    from ad_jax.evaluate import text
 
     audits, trainings = {}, {}
     for folder in _runs(arguments.run):
@@ -293,7 +281,7 @@ def audit(arguments: argparse.Namespace) -> None:
         task = task if task not in audits else f"{task} ({folder})"
         audits[task], trainings[task] = result, manifest["train_fingerprint"]
         if not arguments.json:
-            _print_audit(task, result, manifest)
+            print(text.of_audit(task, result, len(manifest["label_access"])))
     scopes = {"all": list(audits)}
     if arguments.apart:
         matching = [t for t in audits if re.search(arguments.apart, t)]
@@ -308,61 +296,7 @@ def audit(arguments: argparse.Namespace) -> None:
         print(json.dumps({"tasks": {t: asdict(a) for t, a in audits.items()}, "summary": both}))
     else:
         for name, one_summary in both.items():
-            _print_summary(name, one_summary)
-
-
-def _print_audit(task: str, result: Any, manifest: dict[str, Any]) -> None:
-    from ad_jax.report.table import render
-
-    pick = result.pick
-    across = result.across
-    scores = np.array(pick["auroc"])
-    half = 1.96 * scores.std(ddof=1) / np.sqrt(len(scores)) if len(scores) > 1 else float("nan")
-    print(f"\n{task}: {100 * result.share:.1f} % anomalies, {result.members} trainings, ", end="")
-    print(f"{result.untrained} of them learned nothing")
-    rows: list[list[Any]] = [
-        [f"pick by {pick['rule']}: {pick['setting']}", float(scores.mean()), f"± {half:.3f}"],
-        ["  its seeds together (the detector)", result.detector["auroc"], ""],
-        ["  its average precision", result.detector["average_precision"], ""],
-        ["oracle", across.oracle, ""],
-        ["label pick (labels on the other seeds)", across.label_pick, ""],
-        ["expected random", across.expected_random, ""],
-        ["worst", across.worst, ""],
-        ["ensemble of all members", result.ensemble, ""],
-        *[[f"control: {name}", value, ""] for name, value in result.baselines.items()],
-        *[[name, value, ""] for name, value in across.constants.items()],
-    ]
-    print(render(["", "AUROC", ""], rows))
-    print(f"rank of the pick: {pick['rank']} of {pick['settings']}")
-    scopes = {"across families": across, **result.within}
-    header = ["rule"] + [f"{name}: {what}" for name in scopes for what in ("AUROC", "Spearman")]
-    table = [
-        [rule, *[v for s in scopes.values() for v in (s.picks[rule], s.spearman[rule])]]
-        for rule in across.picks
-    ]
-    print(render(header, table))
-    opened = len(manifest["label_access"]) + len(result.log)
-    print(f"labels opened {opened} times, last: {result.log[-1][1]} at {result.log[-1][0]}")
-
-
-def _print_summary(name: str, both: dict[str, Any]) -> None:
-    from ad_jax.report.table import render
-
-    print(
-        f"\n{name}: {both['tasks']} tasks of {both['training_sets']} training sets, "
-        f"{both['trainings']} trainings (tasks that share a training set are not independent)"
-    )
-    for scope, rows in both.items():
-        if not isinstance(rows, dict):
-            continue
-        print(f"\nGain {scope if scope == 'across' else 'within ' + scope}")
-        table = [
-            [n, r["gain"], r["low"], r["high"], r["below_random"], r["auroc"], r["spearman"]]
-            for n, r in sorted(rows.items(), key=lambda x: -x[1]["gain"])
-        ]
-        print(
-            render(["rule", "gain", "2.5 %", "97.5 %", "below random", "AUROC", "Spearman"], table)
-        )
+            print(text.of_summary(name, one_summary))
 
 
 def _numbers(text: str) -> list[float]:
@@ -370,6 +304,10 @@ def _numbers(text: str) -> list[float]:
         return [float(part) for part in text.split(",")]
     except ValueError:
         raise argparse.ArgumentTypeError(f"{text!r} is no list of numbers like .02,.04") from None
+
+
+def _names(text: str) -> list[str]:
+    return [name for name in text.split(",") if name]
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -387,14 +325,20 @@ def _parser() -> argparse.ArgumentParser:
     one = add("select", select, "train a pool, pick a setting by the unlabelled target")
     one.add_argument("source", nargs="*", help="SOURCE[,key=value…]; default: embedded textures")
     one.add_argument("--out", default="runs/select", help="folder of the run (runs/select)")
-    one.add_argument("--seed", type=int, help="root of all random keys (0)")
+    one.add_argument("--seed", type=int, dest="root", help="root of all random keys (0)")
     one.add_argument("--config", help="FILE.py or FILE.py:argument with get_config(argument)")
     one.add_argument("--dry-run", action="store_true", help="say what it would cost")
     one.add_argument("--skip-bad", action="store_true", help="leave out unreadable images")
     one.add_argument("--steps", type=int, help="training steps per member (800)")
     one.add_argument("--width", type=int, help="channels of the first stage (24)")
+    one.add_argument("--backbone", help="network (encoder)")
     one.add_argument("--seeds", type=int, help="trainings per setting (3)")
-    one.add_argument("--areas", type=_numbers, help="CutPaste areas, e.g. .02,.04,.08")
+    one.add_argument(
+        "--families", type=_names, help="PRETEXT/AUGMENTATION,…, or `wide`; default: three of them"
+    )
+    one.add_argument("--areas", type=_numbers, help="patch areas of the grid, e.g. .02,.04,.08")
+    one.add_argument("--random", type=int, help="so many random settings instead of the grid")
+    one.add_argument("--search", help="all (default), or halving: drop settings early")
     one.add_argument("--rule", help="selection rule; an unknown name lists them")
 
     one = add("preview", preview, "picture sheet of every augmentation on a source")
@@ -409,9 +353,19 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
+def _keep_compilations() -> None:
+    """Compiled programs outlive the command, in the user's cache folder."""
+    import jax
+
+    if "JAX_COMPILATION_CACHE_DIR" not in os.environ:
+        cache = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
+        jax.config.update("jax_compilation_cache_dir", str(Path(cache) / "ad_jax"))
+
+
 def main(argv: Sequence[str] | None = None) -> int:
     arguments = _parser().parse_args(argv)
     try:
+        _keep_compilations()
         arguments.function(arguments)
     except InputError as error:
         _say(f"ad-jax: {error}")

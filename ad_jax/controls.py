@@ -14,7 +14,7 @@ from ad_jax import pretext as pretexts
 from ad_jax import scores
 from ad_jax.data import Problem
 from ad_jax.pool import Member, Setting
-from ad_jax.program import Config, embed, network
+from ad_jax.program import Config, make_look, network
 from ad_jax.train import as_unit, seed_keys
 
 
@@ -27,7 +27,7 @@ def control_members(
       members, their scores `[members, 1, n]` and held-out scores `[members, 1, m]`.
     """
     pretext = pretexts.make("binary", "identity")
-    backbone = network(config, problem.shape, pretext.classes)
+    backbone = network(config, problem.shape, pretext)
 
     def pixels(samples: np.ndarray) -> jax.Array:
         return as_unit(jnp.asarray(samples)).reshape(len(samples), -1)
@@ -43,7 +43,7 @@ def control_members(
         return run
 
     init = jax.jit(backbone.init)
-    look = jax.jit(lambda params, x: embed(backbone, params, pretext, x)[0])
+    look = jax.jit(lambda params, x: make_look(backbone, pretext).embed(params, x)[0])
     density = scores.SCORES["density"]
     fit_density, score_density = jax.jit(density.fit), jax.jit(density.score)
 

@@ -18,7 +18,7 @@ from ad_jax import ranks, scores
 from ad_jax.data import Problem
 from ad_jax.errors import InputError
 from ad_jax.pool import Setting
-from ad_jax.program import Config, Trained, embed, network
+from ad_jax.program import Config, Trained, make_look, network
 from ad_jax.store import write_whole
 from ad_jax.train import as_unit
 
@@ -52,7 +52,7 @@ class Detector:
         self.setting, self.score, self.shape, self.dtype = setting, score, tuple(shape), dtype
         self.config, self.arrays = config, arrays
         pretext = pretexts.make(setting.pretext, setting.augmentation)
-        backbone = network(config, self.shape, pretext.classes)
+        backbone = network(config, self.shape, pretext)
         shapes = jax.eval_shape(backbone.init, jax.random.key(0))
         template = jax.tree.map(lambda leaf: np.zeros(leaf.shape, leaf.dtype), shapes)
         flat, unravel = ravel_pytree(template)
@@ -62,10 +62,13 @@ class Detector:
                 f"{flat.size}; it was saved by another version"
             )
 
+        look = make_look(backbone, pretext)
+
         def one(arrays: dict[str, jax.Array], samples: jax.Array) -> jax.Array:
-            z, logits = embed(backbone, unravel(arrays["params"]), pretext, samples)
+            params = unravel(arrays["params"])
             if score == "head":
-                return pretext.head(logits)
+                return look.judge(params, samples)[1]
+            z, _ = look.embed(params, samples)
             state = scores.Density(arrays["mean"], arrays["precision"])
             return scores.score_density(state, z)
 

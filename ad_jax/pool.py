@@ -10,8 +10,9 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from ad_jax.alignment import Parts
+from ad_jax.augment import CATALOGUE
 
-HEADS = ("density", "neighbour", "head")
+HEADS = ("density", "neighbour", "kernel_density", "head")
 
 
 class Setting(NamedTuple):
@@ -35,12 +36,15 @@ class Setting(NamedTuple):
         return f"{self.pretext}/{self.augmentation}"
 
     @property
+    def strength(self) -> float | None:
+        """Value of the hyperparameter that a grid moves; None for families without one."""
+        entry = CATALOGUE.get(self.augmentation)  # control members are not in it
+        return None if entry is None or entry.strength is None else self.hyper[entry.strength]
+
+    @property
     def label(self) -> str:
-        """Short name for tables; the strength is what a grid moves."""
-        strength = f" {self.hyper['area']:.3g}" if "area" in self.hyper else ""
-        if "angle" in self.hyper:
-            strength = f" {self.hyper['angle']:.3g}"
-        return f"{self.family}{strength}"
+        """Short name for tables."""
+        return self.family if self.strength is None else f"{self.family} {self.strength:.3g}"
 
     @property
     def key(self) -> str:

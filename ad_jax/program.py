@@ -17,11 +17,12 @@ from jax.flatten_util import ravel_pytree
 from ad_jax import alignment, ranks, scores
 from ad_jax import augment as augmentations
 from ad_jax.alignment import Parts
-from ad_jax.backbone import BACKBONES, Backbone, Outputs
+from ad_jax.augment import Pseudo
+from ad_jax.backbone import BACKBONES, Backbone
 from ad_jax.errors import InputError
 from ad_jax.numerics import rowwise
 from ad_jax.pretext import Pretext
-from ad_jax.train import Hyper, Keys, as_unit, make_train
+from ad_jax.train import Hyper, Keys, State, as_unit, make_train
 
 CHUNK = 4  # members a program run; small, so that progress shows and a kill costs little
 EMBED_BLOCK = 256  # samples a forward pass
@@ -50,6 +51,7 @@ class Measured(NamedTuple):
     mean: jax.Array  # [d] of the Gaussian density of the training embeddings
     precision: jax.Array  # [d, d]
     train_loss: jax.Array
+    chance_loss: jax.Array  # of a network that learned nothing
     discrimination: jax.Array
     scores: jax.Array  # [heads, n]
     held_out_scores: jax.Array  # [heads, m]
@@ -67,107 +69,135 @@ class Trained(NamedTuple):
     precision: np.ndarray  # [d, d]
 
 
-def network(config: Config, shape: tuple[int, ...], classes: int) -> Backbone:
-    """The backbone of a config.
+def network(config: Config, shape: tuple[int, ...], pretext: Pretext) -> Backbone:
+    """The backbone of a config for a pretext.
 
     Raises:
       InputError: an unknown name or a shape it cannot take.
     """
     if config.backbone not in BACKBONES:
         raise InputError(f"no backbone {config.backbone!r}; known: {', '.join(BACKBONES)}")
-    return BACKBONES[config.backbone](shape, classes, config.width)
+    factory = BACKBONES[config.backbone]
+    return factory(shape, pretext.classes, config.width, pretext.reconstructs)
 
 
-def embed(
-    backbone: Backbone, params: Any, pretext: Pretext, samples: jax.Array
-) -> tuple[jax.Array, jax.Array]:
-    """Embedding `[n, d]` and logits of all views `[n, v, classes]`, in bounded memory.
+class Look(NamedTuple):
+    """A trained network as functions of samples `[n, ...]`, in bounded memory.
 
-    The first view of every pretext is the sample itself: its embedding is the sample's.
+    Attributes:
+      embed: `(params, samples) -> (embedding [n, d], strangeness [n])` of the samples as they are.
+      judge: `(params, samples) -> (embedding [n, d], head score [n])`, which sees all views.
     """
 
-    def block(rows: jax.Array) -> tuple[jax.Array, jax.Array]:
-        views = jax.vmap(pretext.views)(as_unit(rows))  # [b, v, h, w, c]
-        count = views.shape[1]
-        outputs: Outputs = backbone.apply(params, views.reshape(-1, *views.shape[2:]))
-        return (
-            outputs.embedding.reshape(-1, count, outputs.embedding.shape[-1])[:, 0],
-            outputs.logits.reshape(-1, count, outputs.logits.shape[-1]),
-        )
+    embed: Callable[..., tuple[jax.Array, jax.Array]]
+    judge: Callable[..., tuple[jax.Array, jax.Array]]
 
-    return rowwise(block, samples, EMBED_BLOCK)
+
+def make_look(backbone: Backbone, pretext: Pretext) -> Look:
+    """The two ways to look at samples through one pretext's network."""
+
+    def embed(params: Any, samples: jax.Array) -> tuple[jax.Array, jax.Array]:
+        def block(rows: jax.Array) -> tuple[jax.Array, jax.Array]:
+            seen = as_unit(rows)
+            outputs = backbone.apply(params, seen)
+            return outputs.embedding, pretext.strangeness(outputs, seen)
+
+        return rowwise(block, samples, EMBED_BLOCK)
+
+    def judge(params: Any, samples: jax.Array) -> tuple[jax.Array, jax.Array]:
+        count = jax.eval_shape(pretext.views, jnp.zeros(samples.shape[1:])).shape[0]
+
+        def block(rows: jax.Array) -> tuple[jax.Array, jax.Array]:
+            seen = as_unit(rows)
+            views = jax.vmap(pretext.views)(seen)  # [b, v, ...]
+            outputs = backbone.apply(params, views.reshape(-1, *seen.shape[1:]))
+            outputs = jax.tree.map(lambda x: x.reshape(len(seen), count, *x.shape[1:]), outputs)
+            return outputs.embedding[:, 0], pretext.head(outputs, seen)
+
+        return rowwise(block, samples, max(1, EMBED_BLOCK // count))
+
+    return Look(embed, judge)
 
 
 def head_scores(
-    pretext: Pretext,
-    density: scores.Density,
-    z_train: jax.Array,
-    embedding: jax.Array,
-    logits: jax.Array,
+    density: scores.Density, z_train: jax.Array, embedding: jax.Array, head: jax.Array
 ) -> jax.Array:
     """Scores `[heads, n]` of one member, in the order of `HEADS`."""
+    kernels = scores.SCORES["kernel_density"]
     return jnp.stack(
         [
             scores.score_density(density, embedding),
             scores.score_neighbour(z_train, embedding),
-            pretext.head(logits),
+            kernels.score(kernels.fit(z_train), embedding),
+            head,
         ]
     )
 
 
+class Member(NamedTuple):
+    """One member as pure functions.
+
+    Attributes:
+      init: `(keys, hyper) -> state`.
+      run: `(state, keys, hyper, start, stop, train, held_out, target, weights [problems, n]) ->
+        (state, Measured)`: trains on from step `start` to `stop`, then measures.
+    """
+
+    init: Callable[..., State]
+    run: Callable[..., tuple[State, Measured]]
+
+
 def make_member(
     config: Config, shape: tuple[int, ...], pretext: Pretext, families: tuple[str, ...]
-) -> Callable[..., Measured]:
-    """`(keys, hyper, train, held_out, target, weights [problems, n]) -> Measured`."""
-    backbone = network(config, shape, pretext.classes)
+) -> Member:
+    """A member of one pretext over some families (`hyper.family` says which)."""
+    backbone = network(config, shape, pretext)
+    look = make_look(backbone, pretext)
 
-    def augment(hyper: Hyper, key: jax.Array, sample: jax.Array, donor: jax.Array) -> jax.Array:
-        return augmentations.switch(families, hyper.family, key, hyper.augmentation, sample, donor)[
-            0
-        ]
+    def augment(hyper: Hyper, key: jax.Array, sample: jax.Array, donor: jax.Array) -> Pseudo:
+        return augmentations.switch(families, hyper.family, key, hyper.augmentation, sample, donor)
 
     trainer = make_train(backbone, pretext, augment)
 
-    def member(
+    def run(
+        state: State,
         keys: Keys,
         hyper: Hyper,
+        start: jax.Array,
+        stop: jax.Array,
         train: jax.Array,
         held_out: jax.Array,
         target: jax.Array,
         weights: jax.Array,
-    ) -> Measured:
-        state, info = trainer.train(keys, hyper, train, config.steps)
+    ) -> tuple[State, Measured]:
+        state, info = trainer.go_on(state, keys, hyper, train, start, stop)
         draw_train, draw_held_out = jax.random.split(keys.evaluation)
 
         def augmented(key: jax.Array, samples: jax.Array) -> jax.Array:
             keyed = jax.random.split(key, samples.shape[0])
             donors = jnp.roll(samples, 1, axis=0)
 
-            def block(rows: jax.Array) -> jax.Array:
-                one = lambda r: augment(hyper, keyed[r], as_unit(samples[r]), as_unit(donors[r]))  # noqa: E731
-                return jax.vmap(one)(rows)
+            def one(r: jax.Array) -> jax.Array:
+                return augment(hyper, keyed[r], as_unit(samples[r]), as_unit(donors[r])).sample
 
-            return rowwise(block, jnp.arange(samples.shape[0]), EMBED_BLOCK)
+            return rowwise(jax.vmap(one), jnp.arange(samples.shape[0]), EMBED_BLOCK)
 
-        def look(samples: jax.Array) -> tuple[jax.Array, jax.Array]:
-            return embed(backbone, state.params, pretext, samples)
-
-        z_train, _ = look(train)
+        z_train, _ = look.embed(state.params, train)
+        z_augmented, _ = look.embed(state.params, augmented(draw_train, train))
+        _, normal = look.embed(state.params, held_out)
+        _, shifted = look.embed(state.params, augmented(draw_held_out, held_out))
+        z_held_out, held_out_head = look.judge(state.params, held_out)
+        z_target, target_head = look.judge(state.params, target)
         density = scores.fit_density(z_train)
-        z_augmented, _ = look(augmented(draw_train, train))
-        z_held_out, held_out_logits = look(held_out)
-        _, shifted_logits = look(augmented(draw_held_out, held_out))
-        z_target, target_logits = look(target)
-        return Measured(
+        return state, Measured(
             params=ravel_pytree(state.params)[0],
             mean=density.mean,
             precision=density.precision,
-            train_loss=info.loss[-max(1, config.steps // 10) :].mean(),
-            discrimination=ranks.auroc(
-                pretext.normality(held_out_logits[:, 0]), pretext.normality(shifted_logits[:, 0])
-            ),
-            scores=head_scores(pretext, density, z_train, z_target, target_logits),
-            held_out_scores=head_scores(pretext, density, z_train, z_held_out, held_out_logits),
+            train_loss=info.loss,
+            chance_loss=pretext.chance(as_unit(train)),
+            discrimination=ranks.auroc(normal, shifted),
+            scores=head_scores(density, z_train, z_target, target_head),
+            held_out_scores=head_scores(density, z_train, z_held_out, held_out_head),
             parts=alignment.parts(z_train, z_augmented, z_target),
             held_out_parts=alignment.parts(z_train, z_augmented, z_held_out),
             mmd=jax.vmap(lambda w: alignment.mmd(z_train, z_augmented, z_target, weights=w))(
@@ -176,44 +206,55 @@ def make_member(
             held_out_mmd=alignment.mmd(z_train, z_augmented, z_held_out),
         )
 
-    return member
+    return Member(trainer.init, run)
 
 
 def make_program(
     config: Config, shape: tuple[int, ...], pretext: Pretext, families: tuple[str, ...]
-) -> Callable[..., Measured]:
-    """The same over a chunk: keys, hyper and folds carry a leading axis `[CHUNK]`.
+) -> Member:
+    """The same over a chunk: states, keys, hyper and folds carry a leading axis `[CHUNK]`.
 
-    The family index is one number for the chunk, so its switch never runs two branches. Padding
-    members (`valid` false) are skipped on CPU.
+    `init(keys, hyper)` and `run(state, keys, hyper, valid, fold, start, stop, folds, target,
+    weights)`. The family index is one number for the chunk, so its switch never runs two branches.
+    Padding members (`valid` false) are skipped on CPU.
     """
     member = make_member(config, shape, pretext, families)
 
-    def program(
+    def init(keys: Keys, hyper: Hyper) -> State:
+        return jax.vmap(lambda k, rest: member.init(k, Hyper(hyper.family, *rest)))(
+            keys, tuple(hyper)[1:]
+        )
+
+    def run(
+        state: State,
         keys: Keys,
         hyper: Hyper,
         valid: jax.Array,
         fold: jax.Array,
+        start: jax.Array,
+        stop: jax.Array,
         folds: tuple[jax.Array, jax.Array],
         target: jax.Array,
         weights: jax.Array,
-    ) -> Measured:
-        def one(arguments: tuple[Keys, Any, jax.Array, jax.Array]) -> Measured:
-            own_keys, rest, own_valid, own_fold = arguments
+    ) -> tuple[State, Measured]:
+        def one(arguments: Any) -> tuple[State, Measured]:
+            own_state, own_keys, rest, own_valid, own_fold = arguments
             own = Hyper(hyper.family, *rest)
             train, held_out = folds[0][own_fold], folds[1][own_fold]
 
-            def run() -> Measured:
-                return member(own_keys, own, train, held_out, target, weights)
+            def real() -> tuple[State, Measured]:
+                return member.run(
+                    own_state, own_keys, own, start, stop, train, held_out, target, weights
+                )
 
-            def blank() -> Measured:
-                return jax.tree.map(lambda x: jnp.zeros(x.shape, x.dtype), jax.eval_shape(run))
+            def blank() -> tuple[State, Measured]:
+                return jax.tree.map(lambda x: jnp.zeros(x.shape, x.dtype), jax.eval_shape(real))
 
-            return jax.lax.cond(own_valid, run, blank)
+            return jax.lax.cond(own_valid, real, blank)
 
-        every = (keys, tuple(hyper)[1:], valid, fold)
+        every = (state, keys, tuple(hyper)[1:], valid, fold)
         if jax.default_backend() == "cpu":
             return jax.lax.map(one, every)
         return jax.vmap(one)(every)
 
-    return program
+    return Member(init, run)

@@ -121,8 +121,13 @@ def get(name: str) -> Rule:
     return RULES[name]
 
 
-def losses(pool: Pool, name: str) -> dict[str, float]:
+def by_setting(pool: Pool, per_member: np.ndarray) -> dict[str, float]:
     """Loss per setting (key -> loss), mean over its trained seeds; infinite = cannot be picked."""
     settings: list[Setting] = pool.settings
-    values = per_setting(pool, get(name).loss(pool), settings)
+    values = per_setting(pool, per_member, settings)
     return {s.key: float(v) for s, v in zip(settings, values, strict=True)}
+
+
+def losses(pool: Pool, name: str) -> dict[str, float]:
+    """Loss per setting by the rule of that name."""
+    return by_setting(pool, get(name).loss(pool))

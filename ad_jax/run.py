@@ -18,7 +18,6 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from ad_jax import rules
 from ad_jax.data import Problem
 from ad_jax.errors import InputError
 from ad_jax.pool import Member, Pool, Setting, describe
@@ -105,7 +104,7 @@ def write(
             "brightness": brightness(problem.target),
         },
     )
-    write_whole(folder / "members.csv", _members(pool).encode())
+    write_whole(folder / "members.csv", _members(selection).encode())
     rows = io.StringIO()
     writer = csv.writer(rows)
     writer.writerow(["row", "name"])
@@ -147,10 +146,9 @@ def write(
     write_whole(folder / MANIFEST, json.dumps(manifest, indent=1).encode())
 
 
-def _members(pool: Pool) -> str:
-    losses = {name: rule.loss(pool) for name, rule in rules.RULES.items()}
+def _members(selection: Selection) -> str:
     rows = []
-    for i, member in enumerate(pool.members):
+    for i, member in enumerate(selection.pool.members):
         rows.append(
             {
                 **describe(member.setting),
@@ -159,7 +157,7 @@ def _members(pool: Pool) -> str:
                 "train_loss": member.train_loss,
                 "discrimination": member.discrimination,
                 "seconds": round(member.seconds, 3),
-                **{f"loss.{name}": float(values[i]) for name, values in losses.items()},
+                **{f"loss.{k}": float(v[i]) for k, v in selection.member_losses.items()},
             }
         )
     header = list(dict.fromkeys(k for row in rows for k in row))

@@ -1,24 +1,23 @@
-"""Choose an augmentation without labels: the grid, the sweep, the pick and its detector."""
+"""Choose an augmentation without labels: search, pick, trust, detector."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 
-from ad_jax import augment as augmentations
 from ad_jax import rules
 from ad_jax.data import Problem
 from ad_jax.detector import Detector
 from ad_jax.errors import InputError
 from ad_jax.pool import Pool, Setting
 from ad_jax.program import Config
+from ad_jax.search import SEARCHES, grid
 from ad_jax.store import Record
-from ad_jax.sweep import Progress, sweep
+from ad_jax.sweep import Progress, Sweep
 
-AREAS = (0.005, 0.01, 0.02, 0.04, 0.08, 0.16, 0.32, 0.64)  # the eight CutPaste areas of the grid
 SEEDS = (0, 1, 2)
 
 
@@ -46,6 +45,7 @@ class Selection:
     Attributes:
       pool: what is known of every member.
       rule: name of the rule that picked.
+      member_losses: rule -> loss of every member `[members]`.
       losses: rule -> setting key -> loss (infinite: cannot be picked).
       pick: the selected setting.
       detector: the pick's trained seeds.
@@ -55,6 +55,7 @@ class Selection:
 
     pool: Pool
     rule: str
+    member_losses: dict[str, np.ndarray]
     losses: dict[str, dict[str, float]]
     pick: Setting
     detector: Detector
@@ -62,38 +63,9 @@ class Selection:
     progress: Progress
 
 
-def setting(pretext: str, augmentation: str, **hyper: Any) -> Setting:
-    """A setting with defaults for everything that is not said.
-
-    Args:
-      pretext, augmentation: names.
-      **hyper: hyperparameters of the augmentation, or learning_rate, weight_decay, jitter.
-    """
-    training = {k: float(hyper.pop(k)) for k in tuple(hyper) if k in Setting._fields}
-    defaults = augmentations.get(augmentation).defaults()
-    given = {k: float(v) for k, v in hyper.items()}
-    return Setting(pretext, augmentation, {**defaults, **given}, **training)
-
-
-def smallest_area(shape: tuple[int, ...]) -> float:
-    """Area of a patch of 2 x 2 px: anything smaller changes nothing."""
-    return 4.0 / (shape[0] * shape[1])
-
-
-def grid(shape: tuple[int, ...], areas: Sequence[float] = AREAS) -> list[Setting]:
-    """Quarter turns under both pretexts and CutPaste over log-spaced areas.
-
-    Areas under 2 px a side at this size are left out; images that are not square get no turns.
-    """
-    out = []
-    if shape[0] == shape[1]:
-        out = [setting("binary", "quarter_turns"), setting("prediction", "quarter_turns")]
-    fitting = [area for area in areas if area >= smallest_area(shape)]
-    return out + [setting("binary", "cutpaste", area=area) for area in fitting]
-
-
-def _trust(pool: Pool, rule: str, losses: dict[str, float], pick: Setting) -> Trust:
-    per_member = rules.get(rule).loss(pool)
+def _trust(
+    pool: Pool, rule: str, per_member: np.ndarray, losses: dict[str, float], pick: Setting
+) -> Trust:
     reasons = []
     others = [v for k, v in losses.items() if k != pick.key and np.isfinite(v)]
     own = per_member[pool.rows(pick, trained=True)]
@@ -103,9 +75,8 @@ def _trust(pool: Pool, rule: str, losses: dict[str, float], pick: Setting) -> Tr
         margin = (min(others) - losses[pick.key]) / error
         word = "within" if margin < 2 else "above"
         reasons.append(f"runner-up {margin:.1f} standard errors behind: {word} seed noise")
-    untrained = tuple(
-        s.label for s in pool.settings if len(pool.rows(s, trained=True)) < len(pool.rows(s))
-    )
+    learned_nothing = {m.setting.key for m in pool.members if m.status in ("untrained", "failed")}
+    untrained = tuple(s.label for s in pool.settings if s.key in learned_nothing)
     if untrained:
         reasons.append(f"seeds that learned nothing in: {', '.join(untrained)}")
     control = ""
@@ -125,15 +96,20 @@ def select_all(
     config: Config = Config(),
     record: Record | None = None,
     report: Callable[[Progress], None] | None = None,
+    search: str = "all",
 ) -> list[Selection]:
     """`select` for several problems that share their normals, and so their trainings."""
     rules.get(rule)
+    if search not in SEARCHES:
+        raise InputError(f"no search {search!r}; known: {', '.join(SEARCHES)}")
     if settings is None:
         settings = grid(problems[0].shape)
-    pools, members, progress = sweep(problems, settings, seeds, config, record, report)
+    sweep = Sweep(problems, settings, seeds, config, record, report)
+    pools, members, progress = sweep.finish(SEARCHES[search](sweep, rule))
     out = []
     for problem, pool in zip(problems, pools, strict=True):
-        losses = {name: rules.losses(pool, name) for name in rules.RULES}
+        member_losses = {name: entry.loss(pool) for name, entry in rules.RULES.items()}
+        losses = {name: rules.by_setting(pool, values) for name, values in member_losses.items()}
         by_key = losses[rule]
         best = min(pool.settings, key=lambda s: by_key[s.key])
         if not np.isfinite(by_key[best.key]):
@@ -145,12 +121,12 @@ def select_all(
         detector = Detector.of(
             problem,
             best,
-            [members[f"{best.key}|{pool.members[i].seed}"] for i in rows],
+            [members[best.key, pool.members[i].seed] for i in rows],
             pool.own_scores()[1][rows],
             config,
         )
-        trust = _trust(pool, rule, by_key, best)
-        out.append(Selection(pool, rule, losses, best, detector, trust, progress))
+        trust = _trust(pool, rule, member_losses[rule], by_key, best)
+        out.append(Selection(pool, rule, member_losses, losses, best, detector, trust, progress))
     return out
 
 
@@ -162,19 +138,21 @@ def select(
     config: Config = Config(),
     record: Record | None = None,
     report: Callable[[Progress], None] | None = None,
+    search: str = "all",
 ) -> Selection:
     """Trains a pool on the problem's normals and picks a setting by its unlabelled target.
 
     Args:
       problem: normals and unlabelled target.
-      settings: what to try; `grid` by default.
+      settings: what to try; `search.grid` by default, `search.draw` for random search.
       seeds: trainings per setting; folds of held-out normals rotate over them.
       rule: name in `rules.RULES`.
       config: steps, width, network.
       record: keeps finished chunks, so that a second call skips them.
       report: called with the progress after every chunk.
+      search: "all", or "halving" to drop settings early by the rule's loss.
 
     Raises:
       InputError: settings, rule or problem that cannot run; nothing is written then.
     """
-    return select_all([problem], settings, seeds, rule, config, record, report)[0]
+    return select_all([problem], settings, seeds, rule, config, record, report, search)[0]

@@ -7,12 +7,13 @@ import io
 import json
 import os
 import zipfile
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-RESULT_VERSION = 2  # bumped by hand when the same settings would give other numbers
+RESULT_VERSION = 3  # bumped by hand when the same settings would give other numbers
 
 
 def digest(content: Any) -> str:
@@ -43,21 +44,45 @@ def write_arrays(path: Path, arrays: dict[str, np.ndarray]) -> None:
 
 
 class Record:
-    """A folder of finished chunks: `key -> arrays`."""
+    """A folder of finished chunks, one immutable file each; a chunk holds rows, found by key.
+
+    Files that do not read are left alone and their rows done again.
+    """
 
     def __init__(self, folder: Path) -> None:
         self.folder = Path(folder)
+        self._place: dict[str, tuple[Path, int]] = {}  # row key -> file and number in it
+        self._open: tuple[Path | None, dict[str, np.ndarray]] = (None, {})
+        for path in sorted(self.folder.glob("*.npz")):
+            self._index(path)
 
-    def _path(self, key: str) -> Path:
-        return self.folder / f"{key}.npz"
+    def _index(self, path: Path) -> None:
+        keys = _arrays(path, ("keys",)).get("keys", ())
+        self._place |= {str(key): (path, i) for i, key in enumerate(keys)}
 
     def get(self, key: str) -> dict[str, np.ndarray] | None:
-        """The arrays of a finished chunk; None if it is not there or does not read (redo it)."""
-        try:
-            with open(self._path(key), "rb") as handle, np.load(handle, allow_pickle=False) as file:
-                return {name: file[name] for name in file.files}
-        except (FileNotFoundError, zipfile.BadZipFile, ValueError, EOFError, KeyError):
+        """One row; None if it is not there or does not read."""
+        if key not in self._place:
             return None
+        path, i = self._place[key]
+        if self._open[0] != path:
+            self._open = (path, _arrays(path))
+        arrays = self._open[1]
+        return {name: array[i] for name, array in arrays.items() if name != "keys"} or None
 
-    def put(self, key: str, arrays: dict[str, np.ndarray]) -> None:
-        write_arrays(self._path(key), arrays)
+    def put(self, rows: Mapping[str, Mapping[str, np.ndarray]]) -> None:
+        """Writes one chunk: rows with the same fields."""
+        names = list(next(iter(rows.values())))
+        arrays = {name: np.stack([row[name] for row in rows.values()]) for name in names}
+        path = self.folder / f"{digest(list(rows))}.npz"
+        write_arrays(path, {"keys": np.array(list(rows)), **arrays})
+        self._index(path)
+
+
+def _arrays(path: Path, only: Sequence[str] | None = None) -> dict[str, np.ndarray]:
+    """Arrays of a `.npz`; empty if it is missing or damaged."""
+    try:
+        with open(path, "rb") as handle, np.load(handle, allow_pickle=False) as file:
+            return {name: file[name] for name in (only or file.files)}
+    except (FileNotFoundError, zipfile.BadZipFile, ValueError, EOFError, KeyError):
+        return {}

@@ -13,6 +13,7 @@ import jax
 import jax.numpy as jnp
 import optax
 
+from ad_jax.augment import Pseudo
 from ad_jax.backbone import Backbone
 from ad_jax.pretext import Pretext
 
@@ -49,7 +50,6 @@ class Info(NamedTuple):
     """Diagnostics of one step (scalars)."""
 
     loss: jax.Array
-    accuracy: jax.Array
 
 
 class Keys(NamedTuple):
@@ -67,12 +67,16 @@ class Trainer(NamedTuple):
     Attributes:
       init: `(keys, hyper) -> state`.
       step: `(state, keys, hyper, normals [n, h, w, c]) -> (state, info)`.
-      train: `(keys, hyper, normals, steps) -> (state, info of every step)`; `steps` is static.
+      train: `(keys, hyper, normals, steps) -> (state, info of every step)`; `steps` is static, and
+        a gradient flows through.
+      go_on: `(state, keys, hyper, normals, start, stop) -> (state, info over the last tenth)`: the
+        same steps with traced bounds, so that one program serves every length; no reverse mode.
     """
 
     init: Callable[..., State]
     step: Callable[..., tuple[State, Info]]
     train: Callable[..., tuple[State, Info]]
+    go_on: Callable[..., tuple[State, Info]]
 
 
 def seed_keys(root: int, seed: jax.Array | int) -> Keys:
@@ -94,8 +98,8 @@ def _jitter(key: jax.Array, samples: jax.Array, amount: jax.Array) -> jax.Array:
     return jnp.clip((samples - mean) * (1.0 + contrast) + mean + brightness, 0.0, 1.0)
 
 
-def make_train(backbone: Backbone, pretext: Pretext, augment: Callable[..., jax.Array]) -> Trainer:
-    """Trainer of one pretext; `augment(hyper, key, sample, donor) -> sample`."""
+def make_train(backbone: Backbone, pretext: Pretext, augment: Callable[..., Pseudo]) -> Trainer:
+    """Trainer of one pretext; `augment(hyper, key, sample, donor) -> Pseudo`."""
 
     def optimiser(hyper: Hyper, step: jax.Array) -> optax.GradientTransformation:
         rate = hyper.learning_rate * jnp.minimum(1.0, (step + 1) / WARM_UP)
@@ -113,26 +117,38 @@ def make_train(backbone: Backbone, pretext: Pretext, augment: Callable[..., jax.
         order = jax.random.fold_in(keys.order, state.step)
         draw, jitter = jax.random.split(jax.random.fold_in(keys.augmentation, state.step))
         rows = jax.random.randint(order, (pretext.normals,), 0, normals.shape[0])
-        inputs, labels = pretext.batch(
+        inputs, targets = pretext.batch(
             draw, lambda k, s, d: augment(hyper, k, s, d), as_unit(normals[rows])
         )
-        inputs = _jitter(jitter, inputs, hyper.jitter)
+        if pretext.jitter:
+            inputs = _jitter(jitter, inputs, hyper.jitter)
 
-        def loss_of(params: Any) -> tuple[jax.Array, jax.Array]:
-            logits = backbone.apply(params, inputs).logits
-            losses = optax.softmax_cross_entropy_with_integer_labels(logits, labels)
-            return losses.mean(), (logits.argmax(-1) == labels).mean()
+        def loss_of(params: Any) -> jax.Array:
+            return pretext.loss(backbone.apply(params, inputs), targets).mean()
 
-        (loss, accuracy), gradient = jax.value_and_grad(loss_of, has_aux=True)(state.params)
+        loss, gradient = jax.value_and_grad(loss_of)(state.params)
         updates, moments = optimiser(hyper, state.step).update(
             gradient, state.optimiser, state.params
         )
         params = optax.apply_updates(state.params, updates)
-        return State(params, moments, state.step + 1), Info(loss, accuracy)
+        return State(params, moments, state.step + 1), Info(loss)
 
     def train(keys: Keys, hyper: Hyper, normals: jax.Array, steps: int) -> tuple[State, Info]:
         return jax.lax.scan(
             lambda state, _: step(state, keys, hyper, normals), init(keys, hyper), length=steps
         )
 
-    return Trainer(init, step, train)
+    def go_on(
+        state: State, keys: Keys, hyper: Hyper, normals: jax.Array, start: Any, stop: Any
+    ) -> tuple[State, Info]:
+        late = jnp.minimum(jnp.maximum(stop // 10, 1), stop - start)
+
+        def body(i: jax.Array, carried: tuple[State, jax.Array]) -> tuple[State, jax.Array]:
+            state, total = carried
+            state, info = step(state, keys, hyper, normals)
+            return state, total + jnp.where(i >= stop - late, info.loss, 0.0)
+
+        state, total = jax.lax.fori_loop(start, stop, body, (state, jnp.float32(0.0)))
+        return state, Info(total / late)
+
+    return Trainer(init, step, train, go_on)

@@ -7,6 +7,9 @@ rows `[n, d]` (scores, alignment), and so does flax.
 import jax
 import pytest
 
+# Most of a test's time is compilation, and what is compiled runs for milliseconds.
+jax.config.update("jax_disable_most_optimizations", True)
+
 
 @pytest.fixture(scope="session")
 def key():

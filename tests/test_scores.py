@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 import sklearn.covariance
 from sklearn.decomposition import PCA
-from sklearn.neighbors import NearestNeighbors
+from sklearn.neighbors import KernelDensity, NearestNeighbors
 
-from ad_jax.scores import SCORES, fit_subspace, ledoit_wolf, score_neighbour
+from ad_jax.scores import SCORES, fit_kernels, fit_subspace, ledoit_wolf, score_neighbour
 
 SIZES = [(120, 6), (30, 30), (12, 40), (3, 5)]
 
@@ -75,6 +75,39 @@ def test_subspace_is_sklearns_pca(n, d, share):
     assert (np.abs(state.directions).sum(1) > 0).sum() == model.n_components_
     score = SCORES["subspace"].score
     np.testing.assert_allclose(score(state, others(d)), expected, rtol=1e-3, atol=1e-3)
+
+
+@pytest.mark.parametrize(("n", "d"), [*SIZES, (300, 96)])
+def test_kernel_density_is_sklearns_at_scotts_bandwidth(n, d):
+    x, y = normals(n, d).astype(np.float64), others(d).astype(np.float64)
+    bandwidth = n ** (-1.0 / (d + 4)) * np.sqrt(x.var(0).mean())
+    state = fit_kernels(normals(n, d))
+    np.testing.assert_allclose(state.bandwidth, bandwidth, rtol=1e-5)
+    # Its "scott" is the same factor for columns of unit spread.
+    scott = KernelDensity(bandwidth="scott").fit(x).bandwidth_
+    np.testing.assert_allclose(scott * np.sqrt(x.var(0).mean()), bandwidth)
+    # One leaf: with several, its running bounds cancel, and d = 96 comes out wrong by hundreds.
+    model = KernelDensity(bandwidth=bandwidth, leaf_size=n + 1).fit(x)
+    expected = -model.score_samples(y)
+    got = SCORES["kernel_density"].score(state, others(d))
+    np.testing.assert_allclose(got, expected, rtol=1e-4, atol=1e-3)
+
+
+def test_kernel_density_sees_a_hole_that_one_gaussian_does_not():
+    angles = jnp.linspace(0.0, 2.0 * jnp.pi, 200)
+    ring = jnp.stack([jnp.cos(angles), jnp.sin(angles)], axis=1)
+    scores = {n: score(fit(ring), jnp.zeros((1, 2))) for n, (fit, score) in SCORES.items()}
+    threshold = {n: score(fit(ring), ring).max() for n, (fit, score) in SCORES.items()}
+    assert scores["kernel_density"] > threshold["kernel_density"]
+    assert scores["density"] < threshold["density"]
+
+
+@pytest.mark.parametrize("unit", [1e-4, 1e4])
+def test_another_unit_moves_every_log_density_by_the_same_amount(unit):
+    fit, score = SCORES["kernel_density"]
+    expected = score(fit(normals(30, 30)), others(30)) + 30 * np.log(unit)
+    got = score(fit(unit * normals(30, 30)), unit * others(30))
+    np.testing.assert_allclose(got, expected, rtol=1e-3)
 
 
 @pytest.mark.parametrize("name", SCORES)

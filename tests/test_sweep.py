@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 import ad_jax
-from ad_jax import alignment, pretext, program, rules, selection, sweep
+from ad_jax import alignment, pretext, program, rules, search, selection, sweep
 from ad_jax.detector import Detector
 from ad_jax.errors import InputError
 from ad_jax.pool import Member, Pool, Setting, per_setting
@@ -14,10 +14,10 @@ from ad_jax.store import Record
 
 CONFIG = program.Config(steps=4, width=8)
 SETTINGS = [
-    selection.setting("prediction", "quarter_turns"),
-    selection.setting("binary", "cutpaste", area=0.1),
-    selection.setting("binary", "cutpaste", area=0.3),
-    selection.setting("binary", "rotate", angle=30.0),
+    search.setting("prediction", "quarter_turns"),
+    search.setting("binary", "cutpaste", area=0.1),
+    search.setting("binary", "cutpaste", area=0.3),
+    search.setting("binary", "rotate", angle=30.0),
 ]
 SEEDS = (0, 1)
 
@@ -35,9 +35,14 @@ def record(tmp_path_factory):
     return Record(tmp_path_factory.mktemp("record"))
 
 
+def run(problems, settings, seeds, record=None, report=None, config=CONFIG):
+    one = sweep.Sweep(problems, settings, seeds, config, record, report)
+    return one.finish(search.train_all(one))
+
+
 @pytest.fixture(scope="module")
 def swept(problem, record):
-    return sweep.sweep([problem], SETTINGS, SEEDS, CONFIG, record)
+    return run([problem], SETTINGS, SEEDS, record)
 
 
 def test_pool_holds_every_member_and_the_controls(swept):
@@ -45,43 +50,79 @@ def test_pool_holds_every_member_and_the_controls(swept):
     assert len(pool.members) == len(SETTINGS) * len(SEEDS) + 3 * len(SEEDS)
     assert len(trained_members) == len(SETTINGS) * len(SEEDS)
     assert progress.compilations == 2  # one program per pretext, families share it
+    assert progress.member_steps == len(trained_members) * CONFIG.steps
     trained = [i for i, m in enumerate(pool.members) if m.setting.pretext != "control"]
     assert np.isfinite(pool.scores[trained]).all()
     assert np.isfinite(pool.own_scores()[0]).all()
 
 
-def test_finished_chunks_are_skipped_and_equal(problem, record, swept):
+def test_finished_members_are_skipped_and_equal(problem, record, swept):
     seen = []
-    (pool,), _, progress = sweep.sweep(
-        [problem], SETTINGS, SEEDS, CONFIG, record, report=seen.append
-    )
+    (pool,), _, progress = run([problem], SETTINGS, SEEDS, Record(record.folder), seen.append)
     assert progress.compilations == 0 and progress.skipped == progress.total
     np.testing.assert_array_equal(pool.scores, swept[0][0].scores)
     assert [p.done for p in seen] == sorted(p.done for p in seen)
 
 
-def test_a_damaged_chunk_is_done_again(problem, record, swept):
+def test_other_settings_find_the_members_they_share(problem, record, swept):
+    one = run([problem], [SETTINGS[2], SETTINGS[1]], (1, 0), Record(record.folder))
+    assert one.progress.skipped == one.progress.total == 4
+
+
+def test_a_damaged_chunk_is_done_again(record, swept):
     path = sorted(record.folder.glob("*.npz"))[0]
     content = path.read_bytes()
+    keys = [str(key) for key in np.load(path)["keys"]]
     path.write_bytes(content[: len(content) // 2])
-    assert record.get(path.stem) is None
+    assert all(Record(record.folder).get(key) is None for key in keys)
     path.write_bytes(content)
-    assert record.get(path.stem) is not None
+    assert all(Record(record.folder).get(key) is not None for key in keys)
     assert not list(record.folder.glob(".*")), "a neighbour file was left"
 
 
 def test_members_do_not_depend_on_their_chunk(problem, swept):
     """Another list of families is another program, so equality is to rounding (4 steps)."""
-    (alone,), _, _ = sweep.sweep([problem], [SETTINGS[2]], (1,), CONFIG)
+    (alone,), _, _ = run([problem], [SETTINGS[2]], (1,))
     row = next(
         i for i, m in enumerate(swept[0][0].members) if m.setting == SETTINGS[2] and m.seed == 1
     )
     np.testing.assert_allclose(alone.scores[0], swept[0][0].scores[row], rtol=2e-3, atol=2e-3)
 
 
+def test_training_goes_on_where_it_stopped(problem):
+    """Two steps and two more are four steps, bit for bit: one program serves every length."""
+    one = sweep.Sweep([problem], SETTINGS[1:3], (0,), CONFIG)
+    members = [(s, 0) for s in SETTINGS[1:3]]
+    early = one.advance(members, 2, keep_state=True)
+    resumed = one.advance(members, 4, early)
+    whole = one.advance(members, 4)
+    for key, row in whole.items():
+        for name in ("params", "scores", "train_loss"):
+            np.testing.assert_array_equal(resumed[key][name], row[name])
+    assert one.progress.compilations == 1
+
+
+def test_halving_drops_settings_and_counts_its_steps(problem, monkeypatch, record):
+    monkeypatch.setattr(sweep, "CHANCE_LOSS", 9.0)  # four steps teach nothing
+    monkeypatch.setattr(sweep, "CHANCE_AUROC", 0.0)
+    config = CONFIG._replace(steps=9)
+    one = sweep.Sweep([problem], SETTINGS, (0,), config, record)
+    outcome = one.finish(search.halve(one, "train_loss"))
+    (pool,) = outcome.pools
+    stopped = {m.setting.key for m in pool.members if m.status == "stopped"}
+    assert len(stopped) == 3
+    assert one.progress.member_steps == search.budget("halving", 4, 9) == 4 * 1 + 2 * 2 + 1 * 6
+    losses = rules.losses(pool, "train_loss")
+    assert sum(np.isfinite(v) for v in losses.values()) == 1
+    again = sweep.Sweep([problem], SETTINGS, (0,), config, Record(record.folder))
+    repeated = again.finish(search.halve(again, "train_loss"))
+    assert repeated.progress.compilations == 0
+    np.testing.assert_array_equal(repeated.pools[0].scores, pool.scores)
+
+
 def test_two_targets_share_their_trainings(problem, swept):
     half = ad_jax.Problem(train=problem.train, target=problem.target[::2])
-    pools, _, progress = sweep.sweep([problem, half], [SETTINGS[1]], (0,), CONFIG)
+    pools, _, progress = run([problem, half], [SETTINGS[1]], (0,))
     assert progress.total == 1
     np.testing.assert_array_equal(pools[0].scores[:, :, ::2], pools[1].scores)
     own = alignment.Parts(*(np.asarray(p)[0] for p in pools[1].parts))
@@ -93,7 +134,7 @@ def test_two_targets_share_their_trainings(problem, swept):
 def test_other_normals_cannot_share(problem):
     other = ad_jax.Problem(train=problem.train[1:], target=problem.target)
     with pytest.raises(InputError, match="share their normals"):
-        sweep.sweep([problem, other], SETTINGS, (0,), CONFIG)
+        run([problem, other], SETTINGS, (0,))
 
 
 @pytest.mark.parametrize("name", rules.RULES)
@@ -115,7 +156,7 @@ def _pool(statuses, losses):
         Member(Setting("binary", "cutpaste", {"area": 0.1 * (1 + i // 2)}), i % 2, s, x, 1.0, 0.0)
         for i, (s, x) in enumerate(zip(statuses, losses, strict=True))
     )
-    return Pool(members, np.zeros((4, 3, 5)), np.zeros((4, 3, 5)), default_head=np.zeros(4, int))
+    return Pool(members, np.zeros((4, 4, 5)), np.zeros((4, 4, 5)), default_head=np.zeros(4, int))
 
 
 def test_members_that_learned_nothing_never_win():
@@ -128,9 +169,10 @@ def test_members_that_learned_nothing_never_win():
 
 def test_collapsed_members_are_untrained():
     """Rank-one embeddings of an undetectable augmentation score well uncapped: the gate."""
-    assert sweep.status_of(loss=np.log(2), discrimination=0.5, classes=2, finite=True) != "ok"
-    assert sweep.status_of(loss=0.1, discrimination=0.9, classes=2, finite=True) == "ok"
-    assert sweep.status_of(loss=0.1, discrimination=0.9, classes=2, finite=False) == "failed"
+    chance = float(np.log(2))
+    assert sweep.status_of(chance, chance, discrimination=0.5, finite=True) == "untrained"
+    assert sweep.status_of(0.1, chance, discrimination=0.9, finite=True) == "ok"
+    assert sweep.status_of(0.1, chance, discrimination=0.9, finite=False) == "failed"
 
 
 def test_nothing_learned_is_said(problem):
@@ -141,7 +183,7 @@ def test_nothing_learned_is_said(problem):
 @pytest.fixture(scope="module")
 def detector(problem, swept):
     (pool,), trained, _ = swept
-    members = [trained[f"{SETTINGS[1].key}|{seed}"] for seed in SEEDS]
+    members = [trained[SETTINGS[1].key, seed] for seed in SEEDS]
     held_out = pool.own_scores()[1][pool.rows(SETTINGS[1])]
     return Detector.of(problem, SETTINGS[1], members, held_out, CONFIG)
 
@@ -188,24 +230,55 @@ def test_detector_refuses_bad_samples(detector, samples, message):
         detector.decision_function(samples)
 
 
-def test_prediction_needs_views():
-    with pytest.raises(InputError, match="quarter_turns"):
-        pretext.make("prediction", "cutpaste")
+@pytest.mark.parametrize(
+    ("name", "fitting"), [("prediction", "quarter_turns"), ("kinds", "cutpaste_scar")]
+)
+def test_pretexts_name_the_families_they_take(name, fitting):
+    with pytest.raises(InputError, match=fitting):
+        pretext.make(name, "cutpaste")
+
+
+# ---- settings ----
+
+
+def test_grids_leave_out_what_cannot_be():
+    names = {s.family for s in search.grid((32, 24, 1), families=search.WIDE)}
+    assert "binary/cutpaste" in names and "binary/quarter_turns" not in names
+    areas = [s.hyper["area"] for s in search.grid((16, 16, 1)) if s.augmentation == "cutpaste"]
+    assert min(areas) >= 4 / 256 and len(areas) == 6
+
+
+def test_random_settings_are_inside_their_ranges_and_repeatable():
+    drawn = search.draw((32, 32, 3), 40, search.WIDE, seed=3)
+    assert len({s.key for s in drawn}) == 40
+    assert drawn == search.draw((32, 32, 3), 40, search.WIDE, seed=3)
+    assert drawn != search.draw((32, 32, 3), 40, search.WIDE, seed=4)
+    sweep.check_settings(drawn, (32, 32, 3))
+
+
+def test_families_are_checked():
+    for family, message in (
+        ("cutpaste", "PRETEXT/"),
+        ("bin/cutpaste", "no pretext"),
+        ("binary/x", "no augm"),
+    ):
+        with pytest.raises(InputError, match=message):
+            search.grid((32, 32, 1), families=[family])
 
 
 @pytest.mark.parametrize(
     "setting, message",
     [
-        (selection.setting("binary", "cutpaste", area=0.01), "2 px"),
-        (selection.setting("binary", "cutpaste", area=3.0), "out of range"),
-        (selection.setting("binary", "cutpaste", learning_rate=-1.0), "learning_rate"),
+        (search.setting("binary", "cutpaste", area=0.01), "2 px"),
+        (search.setting("binary", "cutpaste", area=3.0), "out of range"),
+        (search.setting("binary", "cutpaste", learning_rate=-1.0), "learning_rate"),
         (Setting("binary", "cutpast", {}), "no augmentation"),
         (Setting("bunary", "cutpaste", {}), "no pretext"),
     ],
 )
 def test_settings_are_checked_before_anything_trains(problem, setting, message):
     with pytest.raises(InputError, match=message):
-        sweep.sweep([problem], [setting], (0,), CONFIG)
+        run([problem], [setting], (0,))
 
 
 def test_pool_holds_no_labels():

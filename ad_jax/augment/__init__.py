@@ -5,9 +5,32 @@ from __future__ import annotations
 import jax
 import jax.numpy as jnp
 
-from ad_jax.augment.contract import Augmentation, Range
-from ad_jax.augment.geometry import QUARTER_TURNS, ROTATE
-from ad_jax.augment.patches import CUTDIFF, CUTOUT, CUTPASTE
+from ad_jax.augment.compose import chain, one_of, sometimes
+from ad_jax.augment.contract import Augmentation, Pseudo, Range, smallest_area
+from ad_jax.augment.geometry import (
+    AFFINE,
+    GEOMETRIC_SET,
+    HORIZONTAL_FLIP,
+    QUARTER_TURNS,
+    RESIZED_CROP,
+    ROTATE,
+    SHEAR,
+    TRANSLATE,
+    VERTICAL_FLIP,
+)
+from ad_jax.augment.noise import BLUR, GAUSSIAN_NOISE, PERLIN_BLEND, PIXEL_MASK
+from ad_jax.augment.patches import CUTAVG, CUTOUT, CUTPASTE, CUTPASTE_DONOR
+from ad_jax.augment.photometric import (
+    BRIGHTNESS,
+    COLOUR_JITTER,
+    CONTRAST,
+    GAMMA,
+    GREYSCALE,
+    HUE,
+    INVERT,
+    SATURATION,
+)
+from ad_jax.augment.soft import CUTDIFF, SCAR, SOFT_CUTOUT, SOFT_CUTPASTE
 from ad_jax.errors import InputError
 
 IDENTITY = Augmentation(
@@ -22,10 +45,46 @@ IDENTITY = Augmentation(
 CATALOGUE: dict[str, Augmentation] = {
     "identity": IDENTITY,
     "quarter_turns": QUARTER_TURNS,
+    "horizontal_flip": HORIZONTAL_FLIP,
+    "vertical_flip": VERTICAL_FLIP,
+    "geometric_set": GEOMETRIC_SET,
     "rotate": ROTATE,
+    "translate": TRANSLATE,
+    "shear": SHEAR,
+    "affine": AFFINE,
+    "resized_crop": RESIZED_CROP,
     "cutpaste": CUTPASTE,
+    "cutpaste_donor": CUTPASTE_DONOR,
+    "scar": SCAR,
+    "soft_cutpaste": SOFT_CUTPASTE,
     "cutout": CUTOUT,
+    "cutavg": CUTAVG,
+    "soft_cutout": SOFT_CUTOUT,
     "cutdiff": CUTDIFF,
+    "perlin_blend": PERLIN_BLEND,
+    "pixel_mask": PIXEL_MASK,
+    "gaussian_noise": GAUSSIAN_NOISE,
+    "blur": BLUR,
+    "brightness": BRIGHTNESS,
+    "contrast": CONTRAST,
+    "saturation": SATURATION,
+    "hue": HUE,
+    "gamma": GAMMA,
+    "colour_jitter": COLOUR_JITTER,
+    "greyscale": GREYSCALE,
+    "invert": INVERT,
+    "cutpaste_scar": one_of(
+        "local", "CutPaste and scar, arXiv 2104.04015 (3-way)", cutpaste=CUTPASTE, scar=SCAR
+    ),
+    "simclr": chain(
+        "mixed",
+        "SimCLR's augmentations (arXiv 2002.05709), its order and probabilities",
+        crop=RESIZED_CROP,
+        flip=sometimes(HORIZONTAL_FLIP, 0.5),
+        colour=sometimes(COLOUR_JITTER, 0.8),
+        grey=sometimes(GREYSCALE, 0.2)._replace(needs=()),  # does nothing to grey images
+        blur=sometimes(BLUR, 0.5),
+    ),
 }
 
 PACKED = max(len(entry.space) for entry in CATALOGUE.values())  # length of packed hyperparameters
@@ -49,16 +108,28 @@ def switch(
     packed: jax.Array,
     sample: jax.Array,
     donor: jax.Array,
-) -> tuple[jax.Array, jax.Array]:
+) -> Pseudo:
     """Applies `families[family]` to one sample: several families, one compiled program.
 
     `family` stays unbatched under `vmap` (one family a chunk), or every branch would run.
     """
     branches = [
-        lambda k, p, s, d, entry=CATALOGUE[name]: entry.random(k, entry.unpack(p), s, d)
+        lambda k, p, s, d, entry=CATALOGUE[name]: entry.pseudo(k, entry.unpack(p), s, d)
         for name in families
     ]
     return jax.lax.switch(family, branches, key, packed, sample, donor)
 
 
-__all__ = ["CATALOGUE", "PACKED", "Augmentation", "Range", "get", "switch"]
+__all__ = [
+    "CATALOGUE",
+    "PACKED",
+    "Augmentation",
+    "Pseudo",
+    "Range",
+    "chain",
+    "get",
+    "one_of",
+    "smallest_area",
+    "sometimes",
+    "switch",
+]

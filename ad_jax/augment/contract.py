@@ -33,6 +33,19 @@ class Range(NamedTuple):
     about: str
 
 
+class Pseudo(NamedTuple):
+    """One pseudo-anomaly: sample `[h, w, c]`, mask `[h, w]`, index of its kind (int32)."""
+
+    sample: jax.Array
+    mask: jax.Array
+    kind: jax.Array
+
+
+def smallest_area(shape: tuple[int, ...]) -> float:
+    """Share of the image of a patch of 2 x 2 px: anything smaller changes nothing."""
+    return 4.0 / (shape[0] * shape[1])
+
+
 class Augmentation(NamedTuple):
     """A family of pseudo-anomalies: pure functions of one sample.
 
@@ -47,6 +60,11 @@ class Augmentation(NamedTuple):
       source: where the definition comes from.
       views: `(sample) -> [classes, h, w, c]` for families of finitely many transformations (the
         first is the identity): what the pretext `prediction` predicts. None for the others.
+      needs: what a sample must be for the operation to change it: "square", "colour".
+      parts: names of the kinds of pseudo-anomalies that it makes, if several: what the pretext
+        `kinds` tells apart.
+      kind: `(arguments) -> index into parts`; None for a single kind.
+      smallest: `(shape) -> smallest strength` that changes samples of this shape, None for any.
     """
 
     draw: Callable[..., Any]
@@ -56,12 +74,46 @@ class Augmentation(NamedTuple):
     strength: str | None
     source: str
     views: Callable[[jax.Array], jax.Array] | None = None
+    needs: tuple[str, ...] = ()
+    parts: tuple[str, ...] = ()
+    kind: Callable[[Any], jax.Array] | None = None
+    smallest: Callable[[tuple[int, ...]], float] | None = None
 
     def random(
         self, key: jax.Array, hyper: Mapping[str, Any], sample: jax.Array, donor: jax.Array
     ) -> tuple[jax.Array, jax.Array]:
         """Draws arguments and applies them to one sample; the key is consumed."""
         return self.apply(sample, self.draw(key, hyper, sample.shape), donor)
+
+    def pseudo(
+        self, key: jax.Array, hyper: Mapping[str, Any], sample: jax.Array, donor: jax.Array
+    ) -> Pseudo:
+        """`random` with the kind that was drawn."""
+        arguments = self.draw(key, hyper, sample.shape)
+        kind = jnp.int32(0) if self.kind is None else self.kind(arguments)
+        return Pseudo(*self.apply(sample, arguments, donor), kind)
+
+    def strengths(self, count: int, shape: tuple[int, ...]) -> list[dict[str, float]]:
+        """Hyperparameters at `count` strengths spread over the range, inside its bounds.
+
+        The other hyperparameters keep their defaults; an entry without strength gives one setting.
+        """
+        if self.strength is None:
+            return [self.defaults()]
+        space, low = self.space[self.strength], self.low(self.strength, shape)
+        shares = [(i + 0.5) / count for i in range(count)]
+        if space.scale == "log":
+            values = [low * (space.high / low) ** share for share in shares]
+        else:
+            values = [low + share * (space.high - low) for share in shares]
+        return [{**self.defaults(), self.strength: value} for value in values]
+
+    def low(self, name: str, shape: tuple[int, ...]) -> float:
+        """Lower bound of a hyperparameter for samples of `shape`."""
+        low = self.space[name].low
+        if self.smallest is not None and name == self.strength:
+            return max(low, self.smallest(shape))
+        return low
 
     def defaults(self) -> dict[str, float]:
         return {name: entry.default for name, entry in self.space.items()}
@@ -74,12 +126,22 @@ class Augmentation(NamedTuple):
     def unpack(self, packed: jax.Array) -> dict[str, jax.Array]:
         return {name: packed[i] for i, name in enumerate(self.space)}
 
+    def lacks(self, shape: tuple[int, ...]) -> str:
+        """What samples of `shape` lack for this operation, "" if nothing."""
+        if "square" in self.needs and shape[0] != shape[1]:
+            return "square images"
+        if "colour" in self.needs and shape[-1] != 3:
+            return "colour images"
+        return ""
+
     def check(self, name: str, hyper: Mapping[str, float], shape: tuple[int, ...]) -> None:
-        """Refuses unknown names, values out of range and patches that change nothing.
+        """Refuses unknown names, values out of range and settings that change nothing.
 
         Raises:
           InputError: one line with the value and the range.
         """
+        if self.lacks(shape):
+            raise InputError(f"{name} needs {self.lacks(shape)}, these are {shape}; leave it out")
         for key, value in hyper.items():
             if key not in self.space:
                 known = ", ".join(self.space) or "none"
@@ -89,8 +151,10 @@ class Augmentation(NamedTuple):
                 raise InputError(
                     f"{name}: {key}={value} is out of range; take {entry.low} to {entry.high}"
                 )
-        if "area" in hyper and hyper["area"] * shape[0] * shape[1] < 4.0:
-            raise InputError(
-                f"{name}: area={hyper['area']} is under 2 px a side at {shape[0]} x {shape[1]} px; "
-                f"take at least {4.0 / (shape[0] * shape[1]):.3g} or load larger images (size=)"
-            )
+        for key in hyper:
+            low = self.low(key, shape)
+            if hyper[key] < low:
+                raise InputError(
+                    f"{name}: {key}={hyper[key]} is under 2 px a side at {shape[0]} x {shape[1]} "
+                    f"px; take at least {low:.3g} or load larger images (size=)"
+                )

@@ -1,19 +1,28 @@
-"""Operations on coordinates: turns and rotations of the whole sample."""
+"""Operations on coordinates: turns, flips, moves, and whatever one affine map can do.
+
+Continuous ones compose their coordinates in one matrix and resample once. Degrees count
+counter-clockwise; row offsets count downwards, column offsets to the right.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 from jax.scipy.ndimage import map_coordinates
 
 from ad_jax.augment.contract import Augmentation, Range
+from ad_jax.augment.patches import spread
 
 
-def _everything(sample: jax.Array) -> jax.Array:
+def everything(sample: jax.Array) -> jax.Array:
+    """The mask `[h, w]` of an operation on the whole sample `[h, w, c]`."""
     return jnp.ones(sample.shape[:2], sample.dtype)
+
+
+# ---- finite families ----
 
 
 def turns(sample: jax.Array) -> jax.Array:
@@ -29,43 +38,211 @@ def _draw_turn(key: jax.Array, hyper: Mapping[str, Any], shape: tuple[int, ...])
 def turn(sample: jax.Array, count: jax.Array, donor: jax.Array) -> tuple[jax.Array, jax.Array]:
     """Turns by `count` quarters, counter-clockwise (numpy's `rot90`)."""
     del donor
-    return turns(sample)[count], _everything(sample)
+    return turns(sample)[count], everything(sample)
 
 
-def rotate_by(sample: jax.Array, degrees: jax.Array) -> jax.Array:
-    """Rotates `[h, w, c]` counter-clockwise about its centre; bilinear, edges repeated.
+def flip_sideways(
+    sample: jax.Array, arguments: tuple[()], donor: jax.Array
+) -> tuple[jax.Array, jax.Array]:
+    """Mirrors left and right (numpy's `fliplr`)."""
+    del arguments, donor
+    return sample[:, ::-1], everything(sample)
 
-    Pull convention: the output at (row, column) reads the input at R(-angle) applied to the offset
-    from the centre. Differentiable in the angle.
+
+def flip_upside_down(
+    sample: jax.Array, arguments: tuple[()], donor: jax.Array
+) -> tuple[jax.Array, jax.Array]:
+    """Mirrors top and bottom (numpy's `flipud`)."""
+    del arguments, donor
+    return sample[::-1], everything(sample)
+
+
+SET_SHIFT = 0.25  # of the side
+SET_MOVES = 18  # 2 flips x 3 x 3 translations, each with 4 quarter turns
+
+
+def _flipped_and_moved(sample: jax.Array, index: jax.Array) -> jax.Array:
+    """Flips `[s, s, c]` sideways and moves it, `index = 9 flip + 3 i + j`.
+
+    Down by (0, -1, 1)[i] and right by (0, -1, 1)[j] quarters of the side, in whole px. What moves
+    in is the reflection with the edge repeated (scipy's "reflect"), as in the published code.
+    """
+    by = round(SET_SHIFT * sample.shape[0])
+    moves = jnp.array([0, -by, by])
+    flipped = jnp.where(index // 9 == 1, sample[:, ::-1], sample)
+    padded = jnp.pad(flipped, ((by, by), (by, by), (0, 0)), mode="symmetric")
+    corner = (by - moves[index // 3 % 3], by - moves[index % 3], 0)
+    return jax.lax.dynamic_slice(padded, corner, sample.shape)
+
+
+def geometric_views(sample: jax.Array) -> jax.Array:
+    """All members of the geometric set of `[s, s, c]`, the identity first: `[72, s, s, c]`."""
+    turned = jax.vmap(lambda index: turns(_flipped_and_moved(sample, index)))(jnp.arange(SET_MOVES))
+    return turned.reshape(-1, *sample.shape)
+
+
+def _draw_member(key: jax.Array, hyper: Mapping[str, Any], shape: tuple[int, ...]) -> jax.Array:
+    del hyper, shape
+    return jax.random.randint(key, (), 1, 4 * SET_MOVES)
+
+
+def geometric_set(
+    sample: jax.Array, index: jax.Array, donor: jax.Array
+) -> tuple[jax.Array, jax.Array]:
+    """Member `index` of the 72 transformations of Golan & El-Yaniv (NeurIPS 2018)."""
+    del donor
+    return turns(_flipped_and_moved(sample, index // 4))[index % 4], everything(sample)
+
+
+# ---- affine maps ----
+
+
+def resample(sample: jax.Array, matrix: jax.Array) -> jax.Array:
+    """Reads `[h, w, c]` where a matrix `[2, 3]` points; bilinear, edges repeated.
+
+    Pull convention: the output at (row, column) px from the centre reads the input at
+    `matrix @ (row, column, 1)` px from the centre. Differentiable in both.
     """
     height, width, _ = sample.shape
-    radians = jnp.deg2rad(degrees)
-    cosine, sine = jnp.cos(radians), jnp.sin(radians)
     rows = jnp.arange(height, dtype=sample.dtype)[:, None] - (height - 1) / 2
     columns = jnp.arange(width, dtype=sample.dtype)[None, :] - (width - 1) / 2
     where = [
-        cosine * rows + sine * columns + (height - 1) / 2,
-        -sine * rows + cosine * columns + (width - 1) / 2,
+        matrix[axis, 0] * rows + matrix[axis, 1] * columns + (matrix[axis, 2] + (size - 1) / 2)
+        for axis, size in enumerate((height, width))
     ]
 
-    def resample(channel: jax.Array) -> jax.Array:
+    def channelwise(channel: jax.Array) -> jax.Array:
         return map_coordinates(channel, where, order=1, mode="nearest")
 
-    return jax.vmap(resample, in_axes=2, out_axes=2)(sample)
+    return jax.vmap(channelwise, in_axes=2, out_axes=2)(sample)
+
+
+class Affine(NamedTuple):
+    """What is done to the content, in this order, about the centre; the defaults do nothing.
+
+    Attributes:
+      scale: factor, above 1 enlarges.
+      shear: degrees by which the vertical leans; what is below the centre slides to the right.
+      angle: degrees.
+      shift: `[2]` shares of height and width, down and to the right.
+    """
+
+    scale: jax.Array | float = 1.0
+    shear: jax.Array | float = 0.0
+    angle: jax.Array | float = 0.0
+    shift: jax.Array | tuple[float, float] = (0.0, 0.0)
+
+
+def moved(sample: jax.Array, to: Affine) -> jax.Array:
+    """Resamples `[h, w, c]` once.
+
+    The matrix that `resample` pulls with is the inverse: with shift `s` in px, rotation `R`, shear
+    `K = [[1, 0], [tan(shear), 1]]`, it maps `q` to `K^-1 R^-1 (q - s) / scale`.
+    """
+    radians, slope = jnp.deg2rad(to.angle), jnp.tan(jnp.deg2rad(to.shear))
+    cosine, sine = jnp.cos(radians), jnp.sin(radians)
+    turned = jnp.array([[cosine, sine], [-sine, cosine]])
+    linear = jnp.stack([turned[0], turned[1] - slope * turned[0]]) / to.scale
+    shift = jnp.asarray(to.shift) * jnp.array(sample.shape[:2])
+    # A sum and no product of matrices, which loses digits on accelerators.
+    return resample(sample, jnp.column_stack([linear, -(linear * shift).sum(1)]))
+
+
+def rotate_by(sample: jax.Array, degrees: jax.Array) -> jax.Array:
+    """Rotates `[h, w, c]` counter-clockwise about its centre; differentiable in the angle."""
+    return moved(sample, Affine(angle=degrees))
+
+
+def _either_way(
+    key: jax.Array, centre: jax.Array | float, width: jax.Array | float, count: tuple[int, ...] = ()
+) -> jax.Array:
+    """Uniform within `width` of `centre`, with either sign; several are drawn apart."""
+    size, side = jax.random.split(key)
+    value = centre + width * jax.random.uniform(size, count, minval=-1.0, maxval=1.0)
+    return value * jnp.where(jax.random.bernoulli(side, shape=count), 1.0, -1.0)
 
 
 def _draw_angle(key: jax.Array, hyper: Mapping[str, Any], shape: tuple[int, ...]) -> jax.Array:
     del shape
-    size, side = jax.random.split(key)
-    angle = hyper["angle"] + hyper["width"] * jax.random.uniform(size, (), minval=-1.0, maxval=1.0)
-    return angle * jnp.where(jax.random.bernoulli(side), 1.0, -1.0)
+    return _either_way(key, hyper["angle"], hyper["width"])
 
 
 def rotate(sample: jax.Array, degrees: jax.Array, donor: jax.Array) -> tuple[jax.Array, jax.Array]:
     """Rotates by `degrees`; see `rotate_by`."""
     del donor
-    return rotate_by(sample, degrees), _everything(sample)
+    return rotate_by(sample, degrees), everything(sample)
 
+
+def _draw_shift(key: jax.Array, hyper: Mapping[str, Any], shape: tuple[int, ...]) -> jax.Array:
+    del shape
+    return _either_way(key, hyper["shift"], hyper["width"], (2,))
+
+
+def translate(sample: jax.Array, shift: jax.Array, donor: jax.Array) -> tuple[jax.Array, jax.Array]:
+    """Moves by `shift` `[2]`, shares of height and width, down and to the right."""
+    del donor
+    return moved(sample, Affine(shift=shift)), everything(sample)
+
+
+def shear(sample: jax.Array, degrees: jax.Array, donor: jax.Array) -> tuple[jax.Array, jax.Array]:
+    """Slides rows sideways, so that the vertical leans by `degrees`."""
+    del donor
+    return moved(sample, Affine(shear=degrees)), everything(sample)
+
+
+def _draw_affine(key: jax.Array, hyper: Mapping[str, Any], shape: tuple[int, ...]) -> Affine:
+    del shape
+    scale_key, shear_key, angle_key, shift_key = jax.random.split(key, 4)
+    return Affine(
+        spread(scale_key, 1.0, hyper["scale"]),
+        hyper["shear"] * jax.random.uniform(shear_key, (), minval=-1.0, maxval=1.0),
+        hyper["angle"] * jax.random.uniform(angle_key, (), minval=-1.0, maxval=1.0),
+        hyper["shift"] * jax.random.uniform(shift_key, (2,), minval=-1.0, maxval=1.0),
+    )
+
+
+def affine(sample: jax.Array, to: Affine, donor: jax.Array) -> tuple[jax.Array, jax.Array]:
+    """Scales, shears, rotates and moves with one resampling; see `moved`."""
+    del donor
+    return moved(sample, to), everything(sample)
+
+
+class Crop(NamedTuple):
+    """An upright window (scalars): sides and the offset of its centre, as shares of the image."""
+
+    height: jax.Array
+    width: jax.Array
+    down: jax.Array
+    right: jax.Array
+
+
+def _draw_crop(key: jax.Array, hyper: Mapping[str, Any], shape: tuple[int, ...]) -> Crop:
+    """Area and aspect log-uniform, the window wholly inside; a side is never over the image's."""
+    del shape
+    area_key, aspect_key, place_key = jax.random.split(key, 3)
+    area = hyper["smallest"] ** jax.random.uniform(area_key, ())
+    aspect = spread(aspect_key, 1.0, hyper["aspect_spread"])
+    height = jnp.minimum(jnp.sqrt(area / aspect), 1.0)
+    width = jnp.minimum(jnp.sqrt(area * aspect), 1.0)
+    place = jax.random.uniform(place_key, (2,), minval=-0.5, maxval=0.5)
+    return Crop(height, width, place[0] * (1.0 - height), place[1] * (1.0 - width))
+
+
+def resized_crop(sample: jax.Array, crop: Crop, donor: jax.Array) -> tuple[jax.Array, jax.Array]:
+    """Stretches a window of `[h, w, c]` to the full size (Szegedy et al., arXiv 1409.4842).
+
+    Pixels are areas: the window's border falls on the image's (PyTorch's `align_corners=False`).
+    """
+    del donor
+    height, width = sample.shape[:2]
+    zero = jnp.zeros_like(crop.height)
+    matrix = jnp.array(
+        [[crop.height, zero, crop.down * height], [zero, crop.width, crop.right * width]]
+    )
+    return resample(sample, matrix), everything(sample)
+
+
+_WIDTH = Range(0.0, 0.0, 90.0, "linear", "degrees", True, "half width of the range")
 
 QUARTER_TURNS = Augmentation(
     _draw_turn,
@@ -75,15 +252,95 @@ QUARTER_TURNS = Augmentation(
     None,
     "Gidaris et al., ICLR 2018; Golan & El-Yaniv, NeurIPS 2018",
     views=turns,
+    needs=("square",),
+)
+HORIZONTAL_FLIP = Augmentation(
+    lambda key, hyper, shape: (),
+    flip_sideways,
+    {},
+    "geometric",
+    None,
+    "left and right swapped; arXiv 2208.07734",
+    views=lambda sample: jnp.stack([sample, sample[:, ::-1]]),
+)
+VERTICAL_FLIP = Augmentation(
+    lambda key, hyper, shape: (),
+    flip_upside_down,
+    {},
+    "geometric",
+    None,
+    "top and bottom swapped; arXiv 2208.07734",
+    views=lambda sample: jnp.stack([sample, sample[::-1]]),
+)
+GEOMETRIC_SET = Augmentation(
+    _draw_member,
+    geometric_set,
+    {},
+    "geometric",
+    None,
+    "Golan & El-Yaniv, NeurIPS 2018: 2 flips x 9 translations x 4 quarter turns",
+    views=geometric_views,
+    needs=("square",),
 )
 ROTATE = Augmentation(
     _draw_angle,
     rotate,
     {
         "angle": Range(30.0, 0.0, 180.0, "linear", "degrees", True, "centre of the angle's range"),
-        "width": Range(0.0, 0.0, 90.0, "linear", "degrees", True, "half width of the range"),
+        "width": _WIDTH,
     },
     "geometric",
     "angle",
     "ST-SSAD (arXiv 2306.12033); either direction with equal probability",
+)
+_SHARE = "share of the side"
+TRANSLATE = Augmentation(
+    _draw_shift,
+    translate,
+    {
+        "shift": Range(0.25, 0.0, 0.5, "linear", _SHARE, True, "centre of the shift's range"),
+        "width": _WIDTH._replace(high=0.25, unit=_SHARE),
+    },
+    "geometric",
+    "shift",
+    "arXiv 2208.07734 (0.25); either direction along each axis",
+)
+SHEAR = Augmentation(
+    _draw_angle,
+    shear,
+    {
+        "angle": Range(15.0, 0.0, 45.0, "linear", "degrees", True, "centre of the angle's range"),
+        "width": _WIDTH._replace(high=30.0),
+    },
+    "geometric",
+    "angle",
+    "AutoAugment (arXiv 1805.09501); rows slide either way",
+)
+AFFINE = Augmentation(
+    _draw_affine,
+    affine,
+    {
+        "angle": Range(15.0, 0.0, 180.0, "linear", "degrees", True, "largest turn either way"),
+        "shear": Range(10.0, 0.0, 45.0, "linear", "degrees", True, "largest shear either way"),
+        "scale": Range(1.2, 1.0, 3.0, "log", "factor", True, "scale within 1 / and x this"),
+        "shift": Range(0.1, 0.0, 0.5, "linear", _SHARE, True, "largest shift along each axis"),
+    },
+    "geometric",
+    "angle",
+    "AutoAugment's geometry (arXiv 1805.09501), resampled once",
+)
+RESIZED_CROP = Augmentation(
+    _draw_crop,
+    resized_crop,
+    {
+        "smallest": Range(
+            0.08, 0.01, 1.0, "log", "share of the image", True, "area of the smallest window"
+        ),
+        "aspect_spread": Range(
+            1.33, 1.0, 3.0, "log", "factor", True, "aspect within 1 / and x this"
+        ),
+    },
+    "geometric",
+    "smallest",
+    "Szegedy et al., arXiv 1409.4842; areas log-uniform, down to 0.08",
 )

@@ -1,4 +1,4 @@
-"""Local operations: something happens inside one patch of the sample."""
+"""Local operations on one upright patch of whole pixels, its edges hard."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 
-from ad_jax.augment.contract import Augmentation, Range
+from ad_jax.augment.contract import Augmentation, Range, smallest_area
 
 
 class Patch(NamedTuple):
@@ -33,9 +33,29 @@ class Patch(NamedTuple):
     fill: jax.Array
 
 
-def _spread(key: jax.Array, centre: jax.Array, factor: jax.Array) -> jax.Array:
+def spread(key: jax.Array, centre: jax.Array | float, factor: jax.Array) -> jax.Array:
     """Log-uniform in [centre / factor, centre * factor]; differentiable in both."""
     return centre * factor ** jax.random.uniform(key, (), minval=-1.0, maxval=1.0)
+
+
+def sides(
+    area_key: jax.Array, aspect_key: jax.Array, hyper: Mapping[str, Any], shape: tuple[int, ...]
+) -> tuple[jax.Array, jax.Array]:
+    """Height and width in real-valued px, of a drawn area (share of the image) and aspect.
+
+    The aspect is width : height with both in shares of the image, 1 in the middle unless `hyper`
+    has an `aspect`. Not yet bounded by the image.
+    """
+    area = spread(area_key, hyper["area"], hyper["area_spread"])
+    aspect = spread(aspect_key, hyper.get("aspect", 1.0), hyper["aspect_spread"])
+    return jnp.sqrt(area / aspect) * shape[0], jnp.sqrt(area * aspect) * shape[1]
+
+
+def tint(key: jax.Array, hyper: Mapping[str, Any]) -> tuple[jax.Array, jax.Array]:
+    """Brightness and contrast, uniform within `jitter` of 0 and 1; exactly those without one."""
+    jitter = hyper.get("jitter", 0.0)
+    brightness, contrast = jitter * jax.random.uniform(key, (2,), minval=-1.0, maxval=1.0)
+    return brightness, 1.0 + contrast
 
 
 def _draw_patch(key: jax.Array, hyper: Mapping[str, Any], shape: tuple[int, ...]) -> Patch:
@@ -45,19 +65,15 @@ def _draw_patch(key: jax.Array, hyper: Mapping[str, Any], shape: tuple[int, ...]
     """
     height, width = shape[:2]
     area_key, aspect_key, place_key, jitter_key = jax.random.split(key, 4)
-    area = _spread(area_key, hyper["area"], hyper["area_spread"])
-    aspect = _spread(aspect_key, jnp.float32(1.0), hyper["aspect_spread"])
-    rows = jnp.clip(jnp.round(jnp.sqrt(area / aspect) * height), 2, height)
-    columns = jnp.clip(jnp.round(jnp.sqrt(area * aspect) * width), 2, width)
+    rows, columns = sides(area_key, aspect_key, hyper, shape)
+    rows = jnp.clip(jnp.round(rows), 2, height)
+    columns = jnp.clip(jnp.round(columns), 2, width)
     free = jnp.stack([height - rows, width - columns, height - rows, width - columns])
     corner = jnp.floor(jax.random.uniform(place_key, (4,)) * (free + 1.0)).astype(jnp.int32)
-    jitter = hyper.get("jitter", 0.0)
-    brightness, contrast = jitter * jax.random.uniform(jitter_key, (2,), minval=-1.0, maxval=1.0)
-    fill = jnp.asarray(hyper.get("fill", 0.0), jnp.float32)
     top, left, source_top, source_left = corner
-    return Patch(
-        rows, columns, top, left, source_top, source_left, brightness, 1.0 + contrast, fill
-    )
+    brightness, contrast = tint(jitter_key, hyper)
+    fill = jnp.asarray(hyper.get("fill", 0.0), jnp.float32)
+    return Patch(rows, columns, top, left, source_top, source_left, brightness, contrast, fill)
 
 
 def _inside(patch: Patch, shape: tuple[int, ...], dtype: Any) -> jax.Array:
@@ -68,18 +84,39 @@ def _inside(patch: Patch, shape: tuple[int, ...], dtype: Any) -> jax.Array:
     return inside.astype(dtype)  # [h, w]
 
 
+def shifted(sample: jax.Array, rows: jax.Array, columns: jax.Array) -> jax.Array:
+    """Moves `[h, w, c]` by whole px, down and to the right; what leaves comes in opposite."""
+    return jnp.roll(jnp.roll(sample, rows, axis=0), columns, axis=1)
+
+
+def jittered(
+    pixels: jax.Array, mask: jax.Array, brightness: jax.Array, contrast: jax.Array
+) -> jax.Array:
+    """Contrast of `[h, w, c]` about the mean under the mask `[h, w]`, then brightness; clipped."""
+    inside = mask[..., None]
+    mean = (pixels * inside).sum() / (inside.sum() * pixels.shape[-1])
+    # Written as an increment, so that no jitter leaves the pixels bit-equal.
+    return jnp.clip(pixels + (pixels - mean) * (contrast - 1.0) + brightness, 0.0, 1.0)
+
+
+def _paste(sample: jax.Array, patch: Patch, source: jax.Array) -> tuple[jax.Array, jax.Array]:
+    mask = _inside(patch, sample.shape, sample.dtype)
+    moved = shifted(source, patch.top - patch.source_top, patch.left - patch.source_left)
+    moved = jittered(moved, mask, patch.brightness, patch.contrast)
+    return jnp.where(mask[..., None] > 0, moved, sample), mask
+
+
 def cutpaste(sample: jax.Array, patch: Patch, donor: jax.Array) -> tuple[jax.Array, jax.Array]:
     """Pastes a patch of the sample elsewhere in it, its colour jittered (arXiv 2104.04015)."""
     del donor
-    mask = _inside(patch, sample.shape, sample.dtype)
-    moved = jnp.roll(sample, patch.top - patch.source_top, axis=0)
-    moved = jnp.roll(moved, patch.left - patch.source_left, axis=1)
-    inside = mask[..., None]
-    mean = (moved * inside).sum() / (inside.sum() * sample.shape[-1])
-    # Written as an increment, so that no jitter leaves the pixels bit-equal.
-    moved = moved + (moved - mean) * (patch.contrast - 1.0) + patch.brightness
-    moved = jnp.clip(moved, 0.0, 1.0)
-    return jnp.where(inside > 0, moved, sample), mask
+    return _paste(sample, patch, sample)
+
+
+def cutpaste_donor(
+    sample: jax.Array, patch: Patch, donor: jax.Array
+) -> tuple[jax.Array, jax.Array]:
+    """Pastes a patch of the donor, cut at another place, its colour jittered."""
+    return _paste(sample, patch, donor)
 
 
 def cutout(sample: jax.Array, patch: Patch, donor: jax.Array) -> tuple[jax.Array, jax.Array]:
@@ -89,76 +126,55 @@ def cutout(sample: jax.Array, patch: Patch, donor: jax.Array) -> tuple[jax.Array
     return jnp.where(mask[..., None] > 0, patch.fill.astype(sample.dtype), sample), mask
 
 
-class Bump(NamedTuple):
-    """A smooth hole: centre in pixels, half-sides as shares of the image (scalars)."""
-
-    row: jax.Array
-    column: jax.Array
-    height: jax.Array
-    width: jax.Array
-    strength: jax.Array
-
-
-def _draw_bump(key: jax.Array, hyper: Mapping[str, Any], shape: tuple[int, ...]) -> Bump:
-    place = jax.random.uniform(key, (2,)) * jnp.array([shape[0] - 1, shape[1] - 1], jnp.float32)
-    return Bump(
-        place[0],
-        place[1],
-        jnp.sqrt(hyper["area"] / hyper["aspect"]),
-        jnp.sqrt(hyper["area"] * hyper["aspect"]),
-        jnp.asarray(hyper["strength"], jnp.float32),
-    )
-
-
-def cutdiff(sample: jax.Array, bump: Bump, donor: jax.Array) -> tuple[jax.Array, jax.Array]:
-    """Subtracts a Gaussian bump: cut-out with a gradient (ST-SSAD, arXiv 2306.12033)."""
+def cutavg(sample: jax.Array, patch: Patch, donor: jax.Array) -> tuple[jax.Array, jax.Array]:
+    """Sets a patch to its own mean colour, channel by channel (arXiv 2307.06534)."""
     del donor
-    rows = (jnp.arange(sample.shape[0])[:, None] - bump.row) / (bump.height * sample.shape[0])
-    columns = (jnp.arange(sample.shape[1])[None, :] - bump.column) / (bump.width * sample.shape[1])
-    mask = bump.strength * jnp.exp(-(rows**2 + columns**2) / 0.2)
-    mask = mask.astype(sample.dtype)
-    return jnp.clip(sample - mask[..., None], 0.0, 1.0), mask
+    mask = _inside(patch, sample.shape, sample.dtype)
+    inside = mask[..., None]
+    mean = (sample * inside).sum((0, 1)) / inside.sum()  # [c]
+    return jnp.where(inside > 0, mean, sample), mask
 
 
-_AREA = Range(0.08, 0.001, 0.8, "log", "share of the image", False, "centre of the patch's area")
-_AREA_SPREAD = Range(1.41, 1.0, 4.0, "log", "factor", False, "area within centre / and x this")
-_ASPECT_SPREAD = Range(3.3, 1.0, 5.0, "log", "factor", False, "aspect within 1 / and x this")
+AREA = Range(0.08, 0.001, 0.8, "log", "share of the image", False, "centre of the patch's area")
+AREA_SPREAD = Range(1.41, 1.0, 4.0, "log", "factor", False, "area within centre / and x this")
+ASPECT_SPREAD = Range(3.3, 1.0, 5.0, "log", "factor", False, "aspect within 1 / and x this")
+FILL = Range(0.0, 0.0, 1.0, "linear", "grey value", True, "value of the patch")
+JITTER = Range(0.1, 0.0, 0.5, "linear", "grey values", True, "colour jitter of the patch")
+_SIDES = {"area": AREA, "area_spread": AREA_SPREAD, "aspect_spread": ASPECT_SPREAD}
 
 CUTPASTE = Augmentation(
     _draw_patch,
     cutpaste,
-    {
-        "area": _AREA,
-        "area_spread": _AREA_SPREAD,
-        "aspect_spread": _ASPECT_SPREAD,
-        "jitter": Range(0.1, 0.0, 0.5, "linear", "grey values", True, "colour jitter of the patch"),
-    },
+    {**_SIDES, "jitter": JITTER},
     "local",
     "area",
     "CutPaste, arXiv 2104.04015",
+    smallest=smallest_area,
+)
+CUTPASTE_DONOR = Augmentation(
+    _draw_patch,
+    cutpaste_donor,
+    {**_SIDES, "jitter": JITTER},
+    "local",
+    "area",
+    "CutPaste, arXiv 2104.04015, with the patch of another training sample",
+    smallest=smallest_area,
 )
 CUTOUT = Augmentation(
     _draw_patch,
     cutout,
-    {
-        "area": _AREA,
-        "area_spread": _AREA_SPREAD,
-        "aspect_spread": _ASPECT_SPREAD,
-        "fill": Range(0.0, 0.0, 1.0, "linear", "grey value", True, "value of the patch"),
-    },
+    {**_SIDES, "fill": FILL},
     "local",
     "area",
     "DeVries & Taylor, arXiv 1708.04552",
+    smallest=smallest_area,
 )
-CUTDIFF = Augmentation(
-    _draw_bump,
-    cutdiff,
-    {
-        "area": _AREA._replace(gradient=True, about="area that the bump stands for"),
-        "aspect": Range(1.0, 0.2, 5.0, "log", "width : height", True, "shape of the bump"),
-        "strength": Range(1.0, 0.0, 1.0, "linear", "grey values", True, "depth of the bump"),
-    },
+CUTAVG = Augmentation(
+    _draw_patch,
+    cutavg,
+    _SIDES,
     "local",
     "area",
-    "ST-SSAD, arXiv 2306.12033",
+    "DSV, arXiv 2307.06534",
+    smallest=smallest_area,
 )

@@ -5,12 +5,16 @@ import pathlib
 import re
 from collections.abc import Callable
 from functools import partial
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from ad_jax.data.arrays import load_npz
+from ad_jax.data.duplicates import Duplicates
 from ad_jax.data.embedded import load_digits, load_textures
 from ad_jax.data.folder import load_folder
-from ad_jax.data.problem import Duplicates, Labels, Problem, Split, Truth
+from ad_jax.data.planted import load_planted
+from ad_jax.data.problem import Problem, Split
+from ad_jax.data.tfds import load_tfds
+from ad_jax.data.truth import Labels, Truth
 from ad_jax.errors import InputError
 
 __all__ = ["SOURCES", "Duplicates", "Labels", "Problem", "Split", "Truth", "load", "parse"]
@@ -19,15 +23,23 @@ ROOT_VARIABLE = "AD_JAX_DATA"  # relative paths not found here are looked up bel
 
 
 class Source(NamedTuple):
-    """One kind of source: its loader (which takes a path first, or none) and its options."""
+    """One kind of source: its loader, its options, and what the loader takes first.
+
+    That is nothing (""), a "path", or the "name" behind the colon of the source.
+    """
 
     load: Callable[..., tuple[Problem, Truth]]
     options: tuple[str, ...]
-    takes_path: bool = False
+    takes: str = ""
 
 
 _TEXTURE_OPTIONS = ("size", "limit")
 _FOLDER_OPTIONS = ("size", "limit", "kind", "group", "fit", "colour", "skip_bad")
+
+
+def _planted(generator: str, **options: Any) -> tuple[Problem, Truth]:
+    return load_planted(generator, load_base=load, **options)
+
 
 SOURCES: dict[str, Source] = {
     "textures:brick-defect": Source(partial(load_textures, "brick-defect"), _TEXTURE_OPTIONS),
@@ -38,11 +50,18 @@ SOURCES: dict[str, Source] = {
         partial(load_textures, "gravel-orientation"), _TEXTURE_OPTIONS
     ),
     "digits": Source(load_digits, ("normal", "size", "limit", "kind")),
-    "FOLDER": Source(load_folder, _FOLDER_OPTIONS, takes_path=True),
-    "FILE.npz": Source(load_npz, ("normal", "size", "limit", "kind"), takes_path=True),
+    "FOLDER": Source(load_folder, _FOLDER_OPTIONS, takes="path"),
+    "FILE.npz": Source(load_npz, ("normal", "size", "limit", "kind"), takes="path"),
+    "tfds:NAME": Source(load_tfds, ("normal", "size", "limit", "data_dir"), takes="name"),
 }
+# Those of any base, which refuses what it does not know; its anomalies, so their kind, are unused.
+_BASE_OPTIONS = [o for source in SOURCES.values() for o in source.options if o != "kind"]
+SOURCES["planted:GENERATOR"] = Source(
+    _planted, tuple(dict.fromkeys(["base", "hyper", "share", "seed", *_BASE_OPTIONS])), takes="name"
+)
 
-_WHOLE = {"size": (8, 2048), "limit": (1, None)}  # whole numbers: least and most
+# Whole numbers: least and most.
+_WHOLE = {"size": (8, 2048), "limit": (1, None), "seed": (0, 2**32 - 1)}
 _YES_NO = {"true": True, "yes": True, "1": True, "false": False, "no": False, "0": False}
 
 
@@ -57,6 +76,11 @@ def load(source: str | os.PathLike[str], **options: object) -> tuple[Problem, Tr
         optionally `held_out/`; options size (64), limit, kind, group, fit, colour, skip_bad.
       FILE.npz: arrays `X`, `y`; `images`, `labels`, `split`; or `train`, `target`; options
         normal, size, limit, kind.
+      `tfds:NAME`: a data set prepared by TensorFlow Datasets, images in classes, such as
+        `tfds:cifar10`; options normal, size, limit, data_dir. Nothing is downloaded.
+      `planted:GENERATOR`: normals of another source, some of them passed through an augmentation
+        of the catalogue, such as `planted:cutpaste`; options base, hyper, share, seed, and those
+        of the base except kind.
 
     A relative path that does not exist in the current folder is looked up below the folder that the
     environment variable `AD_JAX_DATA` names. `./digits` is a folder, `digits` the source.
@@ -72,6 +96,12 @@ def load(source: str | os.PathLike[str], **options: object) -> tuple[Problem, Tr
         fit: `stretch` (default), `crop` or `pad` pictures to a square.
         colour: `auto` (default: grey if all images are), `grey` or `rgb`.
         skip_bad: leave out unreadable images, with a warning, instead of stopping.
+        data_dir: where TFDS prepared the data set, if not in its usual place.
+        base: the source whose normals are used (`textures:brick-defect`); its options beside it.
+        hyper: hyperparameters of the generator, `name:value;name:value`; the others keep their
+          defaults.
+        share: of the planted target that is anomalous, above 0 and below 1 (0.2).
+        seed: of the random choices in planting (0).
 
     Returns:
       `(problem, truth)`; the truth's labels are not read before it is opened.
@@ -82,7 +112,7 @@ def load(source: str | os.PathLike[str], **options: object) -> tuple[Problem, Tr
     if not isinstance(source, (str, os.PathLike)):
         raise InputError(f"source is a {type(source).__name__}; give a name or path as text")
     text = os.fspath(source)
-    entry, path = _find(text)
+    entry, first = _find(text)
     for name in options:
         if name not in entry.options:
             raise InputError(
@@ -93,15 +123,15 @@ def load(source: str | os.PathLike[str], **options: object) -> tuple[Problem, Tr
         for name, value in options.items()
         if value is not None  # None stands for the default
     }
-    return entry.load(path, **checked) if entry.takes_path else entry.load(**checked)
+    return entry.load(*first, **checked)
 
 
 def parse(text: str) -> tuple[str, dict[str, object]]:
     """Split a command line's `SOURCE,key=value,key=value` into source and options.
 
     Only a comma before `key=` separates, so that a path or a pattern may hold commas; if a longer
-    piece is an existing path, it is the source. Values of whole-number and yes-no options are
-    converted, others stay text.
+    piece is an existing path, it is the source. Values of number and yes-no options are converted,
+    others stay text.
 
     >>> parse("digits,normal=3,size=16")
     ('digits', {'normal': '3', 'size': 16})
@@ -121,12 +151,17 @@ def parse(text: str) -> tuple[str, dict[str, object]]:
     return ",".join(pieces[:n_source]), options
 
 
-def _find(text: str) -> tuple[Source, pathlib.Path | None]:
-    if text in SOURCES and not SOURCES[text].takes_path:
-        return SOURCES[text], None
+def _find(text: str) -> tuple[Source, tuple[str | pathlib.Path, ...]]:
+    """The kind of source that a text names, and what its loader takes first."""
+    if text in SOURCES and not SOURCES[text].takes:
+        return SOURCES[text], ()
+    for pattern, source in SOURCES.items():
+        prefix = pattern.partition(":")[0] + ":"
+        if source.takes == "name" and text.startswith(prefix):
+            return source, (text.removeprefix(prefix),)
     path = _existing(text)
     if path is None:
-        names = [name for name, source in SOURCES.items() if not source.takes_path]
+        names = [name for name, source in SOURCES.items() if source.takes != "path"]
         root = os.environ.get(ROOT_VARIABLE)
         searched = (
             f"nor below {ROOT_VARIABLE}={root}" if root else f"and {ROOT_VARIABLE} is not set"
@@ -136,9 +171,9 @@ def _find(text: str) -> tuple[Source, pathlib.Path | None]:
             f"give an existing folder or .npz file, or one of: {', '.join(names)}"
         )
     if path.is_dir():
-        return SOURCES["FOLDER"], path
+        return SOURCES["FOLDER"], (path,)
     if path.suffix.lower() == ".npz":
-        return SOURCES["FILE.npz"], path
+        return SOURCES["FILE.npz"], (path,)
     raise InputError(f"source {text!r} is a file of an unknown kind; give a folder or a .npz file")
 
 
@@ -174,6 +209,13 @@ def _checked(name: str, value: object) -> object:
         if str(value).lower() not in _YES_NO:
             raise InputError(f"{name}={value!r} is neither yes nor no; give True or False")
         return _YES_NO[str(value).lower()]
-    if name in ("fit", "colour", "group", "kind"):
+    if name == "share":
+        try:
+            return float(value)  # type: ignore[arg-type]
+        except (TypeError, ValueError):
+            raise InputError(f"share={value!r} is not a number; give one like 0.2") from None
+    if name in ("base", "data_dir") and isinstance(value, os.PathLike):
+        return os.fspath(value)
+    if name in ("fit", "colour", "group", "kind", "base", "data_dir"):
         return str(value)
     return value

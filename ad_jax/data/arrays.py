@@ -9,16 +9,9 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from ad_jax.data.problem import (
-    Labels,
-    Problem,
-    Truth,
-    as_samples,
-    content_hashes,
-    resize,
-    sealed,
-    unlabelled,
-)
+from ad_jax.data.problem import Problem, sealed
+from ad_jax.data.samples import as_samples, content_hashes, resize
+from ad_jax.data.truth import Labels, Truth, unlabelled
 from ad_jax.errors import InputError
 
 LAYOUTS = (

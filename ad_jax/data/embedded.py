@@ -9,7 +9,9 @@ import functools
 
 import numpy as np
 
-from ad_jax.data.problem import Labels, Problem, Truth, content_hashes, mask_of, resize, sealed
+from ad_jax.data.problem import Problem, sealed
+from ad_jax.data.samples import content_hashes, mask_of, resize
+from ad_jax.data.truth import Labels, Truth
 from ad_jax.errors import InputError
 
 TEXTURE_TASKS = ("brick-defect", "brick-orientation", "gravel-orientation")

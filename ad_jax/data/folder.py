@@ -21,7 +21,9 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from ad_jax.data.problem import Labels, Problem, Truth, mask_of, sealed, unlabelled
+from ad_jax.data.problem import Problem, sealed
+from ad_jax.data.samples import mask_of
+from ad_jax.data.truth import Labels, Truth, unlabelled
 from ad_jax.errors import InputError
 
 if TYPE_CHECKING:

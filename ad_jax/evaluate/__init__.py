@@ -1,5 +1,5 @@
-"""Truth opened, the only room that sees labels: what a pick cost, what labels would have bought."""
+"""The truth opened: what a pick was worth. Only the command and experiments import this."""
 
-from ad_jax.evaluate.audit import Audit, audit, summary
+from ad_jax.evaluate.audit import Audit, Scope, audit, gain, summary
 
-__all__ = ["Audit", "audit", "summary"]
+__all__ = ["Audit", "Scope", "audit", "gain", "summary"]

@@ -86,10 +86,6 @@ def _label_pick(values: np.ndarray) -> float:
     return float(np.nanmean(out))
 
 
-def _strength(setting: Setting) -> float:
-    return setting.hyper.get("area", setting.hyper.get("angle", 0.0))
-
-
 def _scope(
     pool: Pool, settings: Sequence[Setting], per_member: np.ndarray, losses: Mapping[str, Any]
 ) -> Scope:
@@ -115,7 +111,7 @@ def _scope(
     for family in dict.fromkeys(s.family for s in settings):
         rows = sorted(
             (i for i, s in enumerate(settings) if s.family == family),
-            key=lambda i: _strength(settings[i]),
+            key=lambda i: settings[i].strength or 0.0,
         )
         if len(rows) == 1:
             constants[f"always {family}"] = float(auroc[rows[0]])
@@ -207,7 +203,7 @@ def audit(
     )
 
 
-def _gain(scopes: Sequence[Scope], values: Sequence[float]) -> float:
+def gain(scopes: Sequence[Scope], values: Sequence[float]) -> float:
     """Sum over tasks of (pick - expected random) over the sum of (oracle - expected random)."""
     won = sum(v - s.expected_random for s, v in zip(scopes, values, strict=True))
     bought = sum(s.oracle - s.expected_random for s in scopes)
@@ -226,7 +222,7 @@ def _interval(
     for _ in range(1000):
         drawn = generator.choice(len(names), len(names))
         rows = [i for d in drawn for i, g in enumerate(groups) if g == names[d]]
-        gains.append(_gain([scopes[i] for i in rows], [values[i] for i in rows]))
+        gains.append(gain([scopes[i] for i in rows], [values[i] for i in rows]))
     low, high = np.nanquantile(gains, [0.025, 0.975])
     return float(low), float(high)
 
@@ -268,7 +264,7 @@ def summary(audits: Mapping[str, Audit], trainings: Mapping[str, str]) -> dict[s
             rho = [s.spearman.get(rule, np.nan) for s in scopes]
             below = np.mean([v < s.expected_random for v, s in zip(values, scopes, strict=True)])
             rows[rule] = {
-                "gain": _gain(scopes, values),
+                "gain": gain(scopes, values),
                 "low": low,
                 "high": high,
                 "below_random": float(below),

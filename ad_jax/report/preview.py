@@ -17,21 +17,6 @@ SAMPLES = 3
 SHOWN = 96  # px a side on the sheet
 
 
-def strengths(name: str, shape: tuple[int, ...]) -> list[dict[str, float]]:
-    """Hyperparameters at a tenth, half and nine tenths of the range of the strength."""
-    entry = augmentations.get(name)
-    if entry.strength is None:
-        return [entry.defaults()]
-    space = entry.space[entry.strength]
-    low = max(space.low, 4.0 / (shape[0] * shape[1])) if entry.strength == "area" else space.low
-    shares = np.array([0.1, 0.5, 0.9])
-    if space.scale == "log":
-        values = np.exp(np.log(low) + shares * np.log(space.high / low))
-    else:
-        values = low + shares * (space.high - low)
-    return [{**entry.defaults(), entry.strength: float(v)} for v in values]
-
-
 def sheet(problem: Problem, seed: int = 0) -> Any:
     """The picture (PIL) for a problem's normals: a row per augmentation, sample above mask."""
     from PIL import Image, ImageDraw
@@ -53,11 +38,11 @@ def sheet(problem: Problem, seed: int = 0) -> Any:
     top = 24
     for name, entry in augmentations.CATALOGUE.items():
         draw.text((8, top + 8), f"{name}\n{entry.group}\n\nlower row: mask", fill="black")
-        if name != "identity" and entry.views is not None and problem.shape[0] != problem.shape[1]:
-            draw.text((margin, top), "needs square images", fill="black")
+        if entry.lacks(problem.shape):
+            draw.text((margin, top), f"needs {entry.lacks(problem.shape)}", fill="black")
             top += 2 * side + 3 * gap + 22
             continue
-        for column, hyper in enumerate(strengths(name, problem.shape)):
+        for column, hyper in enumerate(entry.strengths(len(COLUMNS), problem.shape)):
             left = margin + column * (count * (side + gap) + 24)
             caption = "no hyperparameter"
             if entry.strength:

@@ -3,7 +3,9 @@
     python experiments/benchmarks/sweep.py            # about 4 minutes on 2 CPU cores
     python experiments/benchmarks/sweep.py --steps 5  # seconds
 
-Prints milliseconds per member-step of both, their ratio, compile time and peak memory.
+Two ways to go one by one: every member through one program compiled beforehand, and every member
+with a program of its own, as where hyperparameters are constants of the code. Prints milliseconds
+per member-step, ratios, compile times and peak memory.
 """
 
 from __future__ import annotations
@@ -15,7 +17,7 @@ import time
 import jax
 import jax.numpy as jnp
 
-from ad_jax import pretext, program, selection, sweep
+from ad_jax import pretext, program, search, sweep
 from ad_jax.data import load
 from ad_jax.train import seed_keys
 
@@ -23,58 +25,67 @@ from ad_jax.train import seed_keys
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--steps", type=int, default=200)
-    parser.add_argument("--members", type=int, default=8)
     parser.add_argument("--repeats", type=int, default=3)
     options = parser.parse_args()
     problem, _ = load("textures:brick-defect")
     config = program.Config(steps=options.steps)
     families = ("quarter_turns", "cutpaste")
-    settings = [s for s in selection.grid(problem.shape) if s.augmentation == "cutpaste"]
-    plan = sweep.chunks((settings * options.members)[: options.members], (0,))
+    settings = [s for s in search.grid(problem.shape) if s.augmentation == "cutpaste"]
+    plan = sweep.chunks([(setting, 0) for setting in settings])
     task = pretext.make("binary", "cutpaste")
     target = jnp.asarray(problem.target)
     folds = tuple(jnp.asarray(x[None]) for x in problem.split(0))
     weights = jnp.full((1, len(target)), 1.0 / len(target))
     keys = jax.vmap(lambda s: seed_keys(0, s))(jnp.zeros(program.CHUNK, int))
-
-    together_program = jax.jit(program.make_program(config, problem.shape, task, families))
-    member = jax.jit(program.make_member(config, problem.shape, task, families))
+    every = program.make_program(config, problem.shape, task, families)
+    one = program.make_member(config, problem.shape, task, families)
+    init, run, member = jax.jit(every.init), jax.jit(every.run), jax.jit(one.run)
 
     def chunk_arguments(chunk: sweep.Chunk) -> tuple:
         valid = jnp.arange(program.CHUNK) < len(chunk.seeds)
         hyper = sweep.pack_chunk(chunk, families)
-        return keys, hyper, valid, jnp.zeros(program.CHUNK, int), folds, target, weights
+        first = jnp.zeros(program.CHUNK, int)
+        state = init(keys, hyper)
+        return state, keys, hyper, valid, first, 0, options.steps, folds, target, weights
 
     def member_arguments(chunk: sweep.Chunk, i: int) -> tuple:
-        hyper = jax.tree.map(lambda x: x[i] if x.ndim else x, sweep.pack_chunk(chunk, families))
-        return seed_keys(0, 0), hyper, folds[0][0], folds[1][0], target, weights
+        state, _, hyper, *_ = chunk_arguments(chunk)
+        state = jax.tree.map(lambda x: x[i], state)
+        hyper = jax.tree.map(lambda x: x[i] if x.ndim else x, hyper)
+        normals = folds[0][0], folds[1][0]
+        return state, seed_keys(0, 0), hyper, 0, options.steps, *normals, target, weights
 
-    start = time.perf_counter()
-    compiled = together_program.lower(*chunk_arguments(plan[0])).compile()
-    compile_program = time.perf_counter() - start
-    single = member.lower(*member_arguments(plan[0], 0)).compile()
+    def compiled(function: object, arguments: tuple) -> tuple[object, float]:
+        start = time.perf_counter()
+        return function.lower(*arguments).compile(), time.perf_counter() - start  # type: ignore[attr-defined]
+
+    together, compile_together = compiled(run, chunk_arguments(plan[0]))
+    single, compile_single = compiled(member, member_arguments(plan[0], 0))
+    members = sum(len(chunk.seeds) for chunk in plan)
+    unit = 1000.0 / (members * options.steps)
     ratios = []
     for _ in range(options.repeats):
-        start = time.perf_counter()
-        for chunk in plan:
-            jax.block_until_ready(compiled(*chunk_arguments(chunk)))
-        together = time.perf_counter() - start
-        start = time.perf_counter()
-        for chunk in plan:
-            for i in range(len(chunk.seeds)):
-                jax.block_until_ready(single(*member_arguments(chunk, i)))
-        apart = time.perf_counter() - start
-        ratios.append(together / apart)
-        unit = 1000.0 / (options.members * options.steps)
+        seconds = []
+        for program_of, calls in (
+            (together, [chunk_arguments(c) for c in plan]),
+            (single, [member_arguments(c, i) for c in plan for i in range(len(c.seeds))]),
+        ):
+            start = time.perf_counter()
+            for call in calls:
+                jax.block_until_ready(program_of(*call))  # type: ignore[operator]
+            seconds.append(time.perf_counter() - start)
+        ratios.append(seconds[0] / seconds[1])
         print(
-            f"compiled sweep {together * unit:.2f} ms, one by one {apart * unit:.2f} ms a "
+            f"compiled sweep {seconds[0] * unit:.2f} ms, one by one {seconds[1] * unit:.2f} ms a "
             f"member-step: ratio {ratios[-1]:.2f}"
         )
+    own = members * compile_single + seconds[1]
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e3
     print(
-        f"median ratio {sorted(ratios)[len(ratios) // 2]:.2f} over {options.repeats} repeats, "
-        f"compile {compile_program:.1f} s, peak memory of the process {peak:.0f} MB, "
-        f"{jax.default_backend()}"
+        f"median ratio {sorted(ratios)[len(ratios) // 2]:.2f} over {options.repeats} repeats; "
+        f"with a program for every member {(compile_together + seconds[0]) / own:.2f}, "
+        f"compilations included ({compile_together:.1f} s once, {compile_single:.1f} s for each of "
+        f"{members} members); peak memory of the process {peak:.0f} MB, {jax.default_backend()}"
     )
 
 

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from ad_jax.data import load
-from ad_jax.data.problem import resize
+from ad_jax.data.samples import resize
 from ad_jax.errors import InputError
 
 

@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 
 from ad_jax.data import load
-from ad_jax.data.problem import Labels, Problem, sealed
+from ad_jax.data.problem import Problem, sealed
+from ad_jax.data.truth import Labels
 
 TEST_KINDS = ("good", "crack", "hole")
 
@@ -30,7 +31,8 @@ def test_problem_holds_no_labels_names_or_paths(mvtec):
     problem, truth = load(mvtec, group=r"(\d)\.png")
     fields = {f.name for f in dataclasses.fields(Problem)} - {"_hashes"}
     assert fields == {"train", "target", "held_out", "groups"}
-    assert set(vars(problem)) <= fields | {"_hashes", "folds", "fingerprint", "train_fingerprint"}
+    kept = {"_hashes", "_duplicates", "units", "folds", "fingerprint", "train_fingerprint"}
+    assert set(vars(problem)) <= fields | kept
     assert problem.groups.dtype == np.int32
     text = repr(vars(problem))
     for word in (*TEST_KINDS, ".png", str(mvtec), truth.names[0]):

@@ -10,7 +10,7 @@ from PIL import Image
 
 from ad_jax.data import load, parse
 from ad_jax.data.folder import load_folder
-from ad_jax.data.problem import content_hashes
+from ad_jax.data.samples import content_hashes
 from ad_jax.errors import InputError
 
 

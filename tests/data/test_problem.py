@@ -8,18 +8,9 @@ from fractions import Fraction
 import numpy as np
 import pytest
 
-from ad_jax.data.problem import (
-    FOLDS,
-    Labels,
-    Problem,
-    Truth,
-    as_samples,
-    content_hashes,
-    mask_of,
-    resize,
-    sealed,
-    unlabelled,
-)
+from ad_jax.data.problem import FOLDS, Problem, sealed
+from ad_jax.data.samples import as_samples, content_hashes, mask_of, resize
+from ad_jax.data.truth import Labels, Truth, unlabelled
 from ad_jax.errors import InputError
 
 
@@ -276,6 +267,15 @@ def test_duplicates_agree_with_a_slow_twin():
     assert found.near == near
     assert (len(exact), len(near)) == (5, 5)
     assert len(problem.duplicates(near=4 / 255).near) == 8
+
+
+def test_duplicates_are_found_once(monkeypatch):
+    problem = _problem()
+    found, nearer = problem.duplicates(), problem.duplicates(near=0.5)
+    monkeypatch.setattr("ad_jax.data.problem.find_duplicates", lambda *a: pytest.fail("again"))
+    assert problem.duplicates() is found
+    assert problem.duplicates(near=0.5) is nearer
+    assert pickle.loads(pickle.dumps(problem)).duplicates() == found
 
 
 def test_duplicates_of_rows_are_exact_only():

@@ -1,0 +1,102 @@
+"""Operations made of operations: one after another, one of several, now and then.
+
+Hyperparameters of the parts keep their names behind the part's (`blur.sigma`), so that a composed
+family is swept, packed and tuned like any other.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+
+from ad_jax.augment.contract import Augmentation, Range
+
+_CHANCE = Range(0.5, 0.0, 1.0, "linear", "probability", False, "how often it is applied")
+
+
+def _space(parts: Mapping[str, Augmentation]) -> dict[str, Range]:
+    return {f"{n}.{k}": entry for n, part in parts.items() for k, entry in part.space.items()}
+
+
+def _of(name: str, hyper: Mapping[str, Any]) -> dict[str, Any]:
+    """The hyperparameters of one part, under their own names."""
+    return {
+        k.removeprefix(f"{name}."): value for k, value in hyper.items() if k.startswith(f"{name}.")
+    }
+
+
+def _needs(parts: Mapping[str, Augmentation]) -> tuple[str, ...]:
+    return tuple(sorted({need for part in parts.values() for need in part.needs}))
+
+
+def chain(group: str, source: str, **parts: Augmentation) -> Augmentation:
+    """Applies the parts in their order; the mask says where any of them changed something."""
+
+    def draw(key: jax.Array, hyper: Mapping[str, Any], shape: tuple[int, ...]) -> tuple[Any, ...]:
+        keys = jax.random.split(key, len(parts))
+        return tuple(
+            part.draw(k, _of(name, hyper), shape)
+            for k, (name, part) in zip(keys, parts.items(), strict=True)
+        )
+
+    def apply(
+        sample: jax.Array, arguments: tuple[Any, ...], donor: jax.Array
+    ) -> tuple[jax.Array, jax.Array]:
+        mask = jnp.zeros(sample.shape[:2], sample.dtype)
+        for part, own in zip(parts.values(), arguments, strict=True):
+            sample, changed = part.apply(sample, own, donor)
+            mask = jnp.maximum(mask, changed)
+        return sample, mask
+
+    return Augmentation(draw, apply, _space(parts), group, None, source, needs=_needs(parts))
+
+
+def one_of(group: str, source: str, **parts: Augmentation) -> Augmentation:
+    """Applies one part, each equally often; which one is the pseudo-anomaly's kind."""
+
+    def draw(key: jax.Array, hyper: Mapping[str, Any], shape: tuple[int, ...]) -> Any:
+        which, *keys = jax.random.split(key, 1 + len(parts))
+        return jax.random.randint(which, (), 0, len(parts)), tuple(
+            part.draw(k, _of(name, hyper), shape)
+            for k, (name, part) in zip(keys, parts.items(), strict=True)
+        )
+
+    def apply(sample: jax.Array, arguments: Any, donor: jax.Array) -> tuple[jax.Array, jax.Array]:
+        which, own = arguments
+        branches = [
+            lambda s, a, d, part=part, i=i: part.apply(s, a[i], d)
+            for i, part in enumerate(parts.values())
+        ]
+        return jax.lax.switch(which, branches, sample, own, donor)
+
+    return Augmentation(
+        draw,
+        apply,
+        _space(parts),
+        group,
+        None,
+        source,
+        needs=_needs(parts),
+        parts=tuple(parts),
+        kind=lambda arguments: arguments[0],
+    )
+
+
+def sometimes(part: Augmentation, chance: float = 0.5) -> Augmentation:
+    """Applies the part with probability `chance` (its hyperparameter `chance`)."""
+
+    def draw(key: jax.Array, hyper: Mapping[str, Any], shape: tuple[int, ...]) -> Any:
+        coin, own = jax.random.split(key)
+        inner = {name: value for name, value in hyper.items() if name != "chance"}
+        return jax.random.bernoulli(coin, hyper["chance"]), part.draw(own, inner, shape)
+
+    def apply(sample: jax.Array, arguments: Any, donor: jax.Array) -> tuple[jax.Array, jax.Array]:
+        applied, own = arguments
+        changed, mask = part.apply(sample, own, donor)
+        return jnp.where(applied, changed, sample), jnp.where(applied, mask, 0.0)
+
+    space = {"chance": _CHANCE._replace(default=chance), **part.space}
+    return part._replace(draw=draw, apply=apply, space=space, views=None)

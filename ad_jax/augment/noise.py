@@ -1,0 +1,193 @@
+"""Random fields and smoothing: dropped pixels, additive noise, blur, blending under noise."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+
+from ad_jax.augment.contract import Augmentation, Range
+from ad_jax.augment.geometry import everything
+from ad_jax.augment.patches import spread
+
+
+def _draw_dropped(key: jax.Array, hyper: Mapping[str, Any], shape: tuple[int, ...]) -> jax.Array:
+    return jax.random.bernoulli(key, hyper["chance"], shape[:2])
+
+
+def pixel_mask(
+    sample: jax.Array, dropped: jax.Array, donor: jax.Array
+) -> tuple[jax.Array, jax.Array]:
+    """Sets pixels to 0 in all channels where `dropped` `[h, w]`, which is the mask."""
+    del donor
+    return jnp.where(dropped[..., None], 0.0, sample), dropped.astype(sample.dtype)
+
+
+def _draw_noise(key: jax.Array, hyper: Mapping[str, Any], shape: tuple[int, ...]) -> jax.Array:
+    return hyper["std"] * jax.random.normal(key, shape)
+
+
+def gaussian_noise(
+    sample: jax.Array, noise: jax.Array, donor: jax.Array
+) -> tuple[jax.Array, jax.Array]:
+    """Adds noise `[h, w, c]`, clipped."""
+    del donor
+    return jnp.clip(sample + noise, 0.0, 1.0), everything(sample)
+
+
+def _draw_sigma(key: jax.Array, hyper: Mapping[str, Any], shape: tuple[int, ...]) -> jax.Array:
+    del shape
+    return spread(key, hyper["sigma"], hyper["sigma_spread"])
+
+
+def blur_radius(shape: tuple[int, ...]) -> int:
+    """Of a kernel of 10 % of the shorter side, 5 px at least (`2 radius + 1`)."""
+    return max(2, round(0.05 * min(shape[:2])))
+
+
+def blur(sample: jax.Array, sigma: jax.Array, donor: jax.Array) -> tuple[jax.Array, jax.Array]:
+    """Gaussian blur with `sigma` px, mirrored at the edges; differentiable in it.
+
+    The kernel's size is fixed by the image (`blur_radius`), so a large sigma gives a box.
+    """
+    del donor
+    radius = blur_radius(sample.shape)
+    # Under .05 px the neighbours' weights, below exp(-200), are nothing beside 1: so is sigma 0.
+    weights = jnp.exp(-0.5 * (jnp.arange(-radius, radius + 1) / jnp.maximum(sigma, 0.05)) ** 2)
+    weights = weights / weights.sum()
+
+    def down(pixels: jax.Array) -> jax.Array:
+        padded = jnp.pad(pixels, ((radius, radius), (0, 0), (0, 0)), mode="reflect")
+        shifts = (weight * padded[k : k + len(pixels)] for k, weight in enumerate(weights))
+        return sum(shifts, start=jnp.zeros_like(pixels))
+
+    return down(down(sample).swapaxes(0, 1)).swapaxes(0, 1), everything(sample)
+
+
+class Perlin(NamedTuple):
+    """Gradient noise and how it is turned into a mask.
+
+    Attributes:
+      angles: `[n, n]` directions of the lattice's gradients in radians; more than are used.
+      cells: `[2]` number of cells along each axis, real-valued, at most `n - 2`.
+      offset: `[2]` place of the image in the lattice, in cells, in [0, 1).
+      level: noise at which the mask's shape is 1/2.
+      softness: width of the ramp around it.
+      opacity: weight of the donor where the shape is 1.
+    """
+
+    angles: jax.Array
+    cells: jax.Array
+    offset: jax.Array
+    level: jax.Array
+    softness: jax.Array
+    opacity: jax.Array
+
+
+_CELLS = Range(4.0, 1.0, 16.0, "log", "cells a side", True, "centre of the number of cells")
+_CELLS_SPREAD = Range(2.0, 1.0, 2.0, "log", "factor", True, "cells within centre / and x this")
+NODES = round(_CELLS.high * _CELLS_SPREAD.high) + 2  # one to close the last cell, one to be offset
+
+
+def _draw_perlin(key: jax.Array, hyper: Mapping[str, Any], shape: tuple[int, ...]) -> Perlin:
+    del shape
+    angle_key, row_key, column_key, offset_key = jax.random.split(key, 4)
+    cells = [spread(k, hyper["cells"], hyper["cells_spread"]) for k in (row_key, column_key)]
+    return Perlin(
+        2.0 * jnp.pi * jax.random.uniform(angle_key, (NODES, NODES)),
+        jnp.stack(cells),
+        jax.random.uniform(offset_key, (2,)),
+        jnp.asarray(hyper["level"]),
+        jnp.asarray(hyper["softness"]),
+        jnp.asarray(hyper["opacity"]),
+    )
+
+
+def _smooth(share: jax.Array) -> jax.Array:
+    """From 0 to 1 with no slope at either end, `s(1 - t) = 1 - s(t)`."""
+    return share**2 * (3.0 - 2.0 * share)
+
+
+def perlin_noise(perlin: Perlin, shape: tuple[int, ...]) -> jax.Array:
+    """Gradient noise in [-1, 1] at the pixels' centres `[h, w]` (Perlin, SIGGRAPH 1985).
+
+    A pixel at (u, v) of its cell has `sqrt(2) sum_ij s(1 - |u - i|) s(1 - |v - j|) <g_ij, (u - i,
+    v - j)>` over the cell's four nodes with unit gradients g. Its slope is continuous, so it is
+    differentiable in the number of cells.
+    """
+    height, width = shape[:2]
+    rows = (jnp.arange(height) + 0.5) / height * perlin.cells[0] + perlin.offset[0]
+    columns = (jnp.arange(width) + 0.5) / width * perlin.cells[1] + perlin.offset[1]
+    first_row, first_column = jnp.floor(rows), jnp.floor(columns)
+    noise = jnp.zeros((height, width))
+    for i in (0, 1):
+        for j in (0, 1):
+            row, column = (rows - first_row - i)[:, None], (columns - first_column - j)[None, :]
+            angle = perlin.angles[
+                (first_row.astype(jnp.int32) + i)[:, None],
+                (first_column.astype(jnp.int32) + j)[None, :],
+            ]
+            ramp = jnp.cos(angle) * row + jnp.sin(angle) * column
+            noise += _smooth(1.0 - jnp.abs(row)) * _smooth(1.0 - jnp.abs(column)) * ramp
+    return jnp.sqrt(2.0) * noise
+
+
+def perlin_blend(
+    sample: jax.Array, perlin: Perlin, donor: jax.Array
+) -> tuple[jax.Array, jax.Array]:
+    """Blends with the donor where gradient noise is high (DRAEM, arXiv 2108.07610).
+
+    The weight, which is the mask, goes from 0 to `opacity` over a ramp of noise, and is exactly 0
+    below it: a threshold with a gradient.
+    """
+    excess = perlin_noise(perlin, sample.shape) - perlin.level
+    mask = perlin.opacity * _smooth(jnp.clip(excess / perlin.softness + 0.5, 0.0, 1.0))
+    mask = mask.astype(sample.dtype)
+    return sample + mask[..., None] * (donor - sample), mask
+
+
+PIXEL_MASK = Augmentation(
+    _draw_dropped,
+    pixel_mask,
+    {"chance": Range(0.1, 0.0, 1.0, "linear", "probability", False, "that a pixel is set to 0")},
+    "elementwise",
+    "chance",
+    "mask, arXiv 2208.07734",
+)
+GAUSSIAN_NOISE = Augmentation(
+    _draw_noise,
+    gaussian_noise,
+    {"std": Range(0.1, 0.0, 0.5, "linear", "grey values", True, "standard deviation of the noise")},
+    "elementwise",
+    "std",
+    "noise, arXiv 2208.07734",
+)
+BLUR = Augmentation(
+    _draw_sigma,
+    blur,
+    {
+        "sigma": Range(1.0, 0.0, 5.0, "linear", "px", True, "centre of the blur's sigma"),
+        "sigma_spread": Range(
+            1.41, 1.0, 4.0, "log", "factor", True, "sigma within centre / and x this"
+        ),
+    },
+    "elementwise",
+    "sigma",
+    "blur, arXiv 2208.07734, with SimCLR's kernel (arXiv 2002.05709)",
+)
+PERLIN_BLEND = Augmentation(
+    _draw_perlin,
+    perlin_blend,
+    {
+        "cells": _CELLS,
+        "cells_spread": _CELLS_SPREAD,
+        "level": Range(0.5, -0.5, 0.8, "linear", "noise", True, "threshold of the noise"),
+        "softness": Range(0.1, 0.01, 1.0, "log", "noise", True, "width of the threshold's ramp"),
+        "opacity": Range(0.8, 0.0, 1.0, "linear", "weight", True, "weight of the donor"),
+    },
+    "local",
+    "opacity",
+    "DRAEM, arXiv 2108.07610, with another training sample as texture",
+)

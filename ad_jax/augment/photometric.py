@@ -1,0 +1,222 @@
+"""Operations on the values of the whole sample, pixel by pixel: brightness, colour, tone.
+
+Definitions are PIL's and torchvision's. The kernels are our own, as dm_pix differs in each:
+brightness is added, contrast is about each channel's mean, saturation is in HSV, the weights of
+grey sum to 0.9999, gamma's gradient is infinite at 0, hue's is not a number at nearly black pixels
+and its shift of 0 is not exact. All but greyscale and invert are increments on the sample, so that
+no strength leaves it bit-equal.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+
+from ad_jax.augment.contract import Augmentation, Range
+from ad_jax.augment.geometry import everything
+from ad_jax.augment.patches import spread
+
+LUMA = (0.299, 0.587, 0.114)  # ITU-R BT.601, PIL's "L"
+
+
+def grey(sample: jax.Array) -> jax.Array:
+    """Luma `[h, w, 1]` of `[h, w, 3]`; the mean over channels of other samples."""
+    if sample.shape[-1] != 3:
+        return sample.mean(-1, keepdims=True)
+    # A sum and no product of matrices, which loses digits on accelerators.
+    return (sample * jnp.array(LUMA, sample.dtype)).sum(-1, keepdims=True)
+
+
+def _away(sample: jax.Array, anchor: jax.Array, factor: jax.Array) -> jax.Array:
+    """The distance from an anchor times a factor: 0 is the anchor, 1 the sample; clipped."""
+    return jnp.clip(sample + (sample - anchor) * (factor - 1.0), 0.0, 1.0)
+
+
+def brightness(
+    sample: jax.Array, factor: jax.Array, donor: jax.Array
+) -> tuple[jax.Array, jax.Array]:
+    """Multiplies by a factor, clipped (torchvision's `adjust_brightness`)."""
+    del donor
+    return _away(sample, jnp.zeros_like(sample), factor), everything(sample)
+
+
+def contrast(sample: jax.Array, factor: jax.Array, donor: jax.Array) -> tuple[jax.Array, jax.Array]:
+    """Moves away from the mean of the grey image, clipped (torchvision's `adjust_contrast`)."""
+    del donor
+    return _away(sample, grey(sample).mean(), factor), everything(sample)
+
+
+def saturation(
+    sample: jax.Array, factor: jax.Array, donor: jax.Array
+) -> tuple[jax.Array, jax.Array]:
+    """Moves each pixel away from its grey, clipped (torchvision's `adjust_saturation`)."""
+    del donor
+    return _away(sample, grey(sample), factor), everything(sample)
+
+
+def hue(sample: jax.Array, shift: jax.Array, donor: jax.Array) -> tuple[jax.Array, jax.Array]:
+    """Shifts the hue of `[h, w, 3]` in HSV by a share of a full turn (torchvision's `adjust_hue`).
+
+    With hue `H` in sixths of a turn and chroma `C = max - min`, a channel is
+    `min + C clip(|(H - a) mod 6 - 3| - 1, 0, 1)`, a = 0, 2, 4 for red, green, blue; here only the
+    difference of the two is added. Pixels with C under 1e-6 count as grey: their hue would have
+    gradients without bound.
+    """
+    del donor
+    red, green, blue = sample[..., 0], sample[..., 1], sample[..., 2]
+    # In pairs: the gradient of a reduction's maximum is 0 / 0 where a compiler that computes the
+    # sample twice, rounded differently, finds no channel equal to it.
+    high = jnp.maximum(jnp.maximum(red, green), blue)
+    chroma = high - jnp.minimum(jnp.minimum(red, green), blue)
+    coloured = chroma > 1e-6
+    divisor = jnp.where(coloured, chroma, 1.0)
+    sixths = jnp.where(
+        high == red,
+        (green - blue) / divisor,
+        jnp.where(high == green, 2.0 + (blue - red) / divisor, 4.0 + (red - green) / divisor),
+    )  # [h, w]
+
+    def share(sixths: jax.Array) -> jax.Array:
+        offset = sixths[..., None] - jnp.array([0.0, 2.0, 4.0])
+        return jnp.clip(jnp.abs(offset % 6.0 - 3.0) - 1.0, 0.0, 1.0)
+
+    change = jnp.where(coloured, chroma, 0.0)[..., None] * (
+        share(sixths + 6.0 * shift) - share(sixths)
+    )
+    return jnp.clip(sample + change, 0.0, 1.0), everything(sample)
+
+
+def gamma(sample: jax.Array, exponent: jax.Array, donor: jax.Array) -> tuple[jax.Array, jax.Array]:
+    """`x ** exponent`; at x = 0, where its gradient is 0 or infinite, the gradient is set to 1."""
+    del donor
+    logarithm = jnp.log(jnp.where(sample > 0, sample, 1.0))
+    return sample * jnp.exp((exponent - 1.0) * logarithm), everything(sample)
+
+
+class Jitter(NamedTuple):
+    """Factors around 1 and a shift of the hue around 0 (scalars)."""
+
+    brightness: jax.Array
+    contrast: jax.Array
+    saturation: jax.Array
+    hue: jax.Array
+
+
+def colour_jitter(
+    sample: jax.Array, jitter: Jitter, donor: jax.Array
+) -> tuple[jax.Array, jax.Array]:
+    """Brightness, contrast, saturation, hue, in this order; only the first two without colour."""
+    sample, mask = brightness(sample, jitter.brightness, donor)
+    sample, _ = contrast(sample, jitter.contrast, donor)
+    if sample.shape[-1] == 3:
+        sample, _ = saturation(sample, jitter.saturation, donor)
+        sample, _ = hue(sample, jitter.hue, donor)
+    return sample, mask
+
+
+def greyscale(
+    sample: jax.Array, arguments: tuple[()], donor: jax.Array
+) -> tuple[jax.Array, jax.Array]:
+    """Every channel becomes the luma."""
+    del arguments, donor
+    return jnp.broadcast_to(grey(sample), sample.shape), everything(sample)
+
+
+def invert(
+    sample: jax.Array, arguments: tuple[()], donor: jax.Array
+) -> tuple[jax.Array, jax.Array]:
+    """`1 - x`."""
+    del arguments, donor
+    return 1.0 - sample, everything(sample)
+
+
+def _draw_factor(key: jax.Array, hyper: Mapping[str, Any], shape: tuple[int, ...]) -> jax.Array:
+    del shape
+    return 1.0 + hyper["spread"] * jax.random.uniform(key, (), minval=-1.0, maxval=1.0)
+
+
+def _draw_hue(key: jax.Array, hyper: Mapping[str, Any], shape: tuple[int, ...]) -> jax.Array:
+    del shape
+    return hyper["shift"] * jax.random.uniform(key, (), minval=-1.0, maxval=1.0)
+
+
+def _draw_exponent(key: jax.Array, hyper: Mapping[str, Any], shape: tuple[int, ...]) -> jax.Array:
+    del shape
+    return spread(key, 1.0, hyper["factor"])
+
+
+def _draw_jitter(key: jax.Array, hyper: Mapping[str, Any], shape: tuple[int, ...]) -> Jitter:
+    del shape
+    share = jax.random.uniform(key, (4,), minval=-1.0, maxval=1.0)
+    return Jitter(
+        1.0 + hyper["brightness"] * share[0],
+        1.0 + hyper["contrast"] * share[1],
+        1.0 + hyper["saturation"] * share[2],
+        hyper["hue"] * share[3],
+    )
+
+
+_SPREAD = Range(0.8, 0.0, 1.0, "linear", "factor", True, "factor within 1 - and + this")
+_SHIFT = Range(0.2, 0.0, 0.5, "linear", "turns", True, "largest shift of the hue either way")
+_JITTER = "colour jitter, arXiv 2002.05709; 0.8, 0.8, 0.8, 0.2 in arXiv 2208.07734"
+
+BRIGHTNESS = Augmentation(
+    _draw_factor, brightness, {"spread": _SPREAD}, "colour", "spread", f"part of {_JITTER}"
+)
+CONTRAST = Augmentation(
+    _draw_factor, contrast, {"spread": _SPREAD}, "colour", "spread", f"part of {_JITTER}"
+)
+SATURATION = Augmentation(
+    _draw_factor,
+    saturation,
+    {"spread": _SPREAD},
+    "colour",
+    "spread",
+    f"part of {_JITTER}",
+    needs=("colour",),
+)
+HUE = Augmentation(
+    _draw_hue, hue, {"shift": _SHIFT}, "colour", "shift", f"part of {_JITTER}", needs=("colour",)
+)
+GAMMA = Augmentation(
+    _draw_exponent,
+    gamma,
+    {"factor": Range(2.0, 1.0, 5.0, "log", "factor", True, "exponent within 1 / and x this")},
+    "colour",
+    "factor",
+    "power law, as scikit-image's `adjust_gamma`; its range is ours",
+)
+COLOUR_JITTER = Augmentation(
+    _draw_jitter,
+    colour_jitter,
+    {
+        "brightness": _SPREAD._replace(about="factor of the brightness within 1 - and + this"),
+        "contrast": _SPREAD._replace(about="factor of the contrast within 1 - and + this"),
+        "saturation": _SPREAD._replace(about="factor of the saturation within 1 - and + this"),
+        "hue": _SHIFT,
+    },
+    "colour",
+    None,
+    f"{_JITTER}; the order is fixed",
+)
+GREYSCALE = Augmentation(
+    lambda key, hyper, shape: (),
+    greyscale,
+    {},
+    "colour",
+    None,
+    "part of SimCLR's augmentations, arXiv 2002.05709",
+    needs=("colour",),
+)
+INVERT = Augmentation(
+    lambda key, hyper, shape: (),
+    invert,
+    {},
+    "colour",
+    None,
+    "arXiv 2208.07734",
+    views=lambda sample: jnp.stack([sample, 1.0 - sample]),
+)

@@ -1,0 +1,110 @@
+"""Arrays of samples: the form they are kept in, their hashes, their size in pixels."""
+
+import hashlib
+
+import numpy as np
+
+from ad_jax.errors import InputError
+
+
+def as_samples(name: str, array: object) -> np.ndarray:
+    """Check one array of samples and bring it to a kept form.
+
+    Returns:
+      `[n, h, w, c]` uint8 or float32 in [0, 1], or `[n, d]` float32; negative zeros made positive,
+      for equal samples to have equal bytes.
+    """
+    try:
+        samples = np.asarray(array)
+    except ValueError:
+        raise InputError(f"{name} holds samples of unequal shapes; resize them to one") from None
+    if samples.dtype.kind not in "buif":
+        raise InputError(f"{name} has dtype {samples.dtype}; give uint8 or float numbers")
+    if samples.ndim == 3:
+        samples = samples[..., None]
+    if samples.ndim not in (2, 4):
+        raise InputError(
+            f"{name} has shape {samples.shape}; give images [n, h, w, c] or rows [n, d]"
+        )
+    if 0 in samples.shape[1:]:
+        raise InputError(f"{name} has shape {samples.shape}, samples without values")
+    if samples.ndim == 2:
+        return _finite(name, samples)
+    if samples.shape[1] in (1, 3, 4) and samples.shape[3] > 4:
+        raise InputError(
+            f"{name} has shape {samples.shape}, channels first; transpose it to [n, h, w, c]"
+        )
+    if samples.dtype == np.uint8:
+        return samples
+    if samples.dtype.kind != "f":
+        raise InputError(
+            f"{name} holds images of dtype {samples.dtype}; give uint8 or floats in [0, 1]"
+        )
+    samples = _finite(name, samples)
+    slack = 1e-5  # rounding of a resize
+    if samples.size and (samples.min() < -slack or samples.max() > 1 + slack):
+        raise InputError(
+            f"{name} holds images with values {samples.min():g} to {samples.max():g}; "
+            "scale them to [0, 1] or give uint8"
+        )
+    return np.clip(samples, 0, 1)
+
+
+def content_hashes(samples: np.ndarray) -> list[str]:
+    """SHA-256 (hex) of the bytes of each sample, `[n, ...] -> [n]`."""
+    return [hashlib.sha256(np.ascontiguousarray(s).tobytes()).hexdigest() for s in samples]
+
+
+def resize(images: np.ndarray, height: int, width: int) -> np.ndarray:
+    """Resize `[n, h, w, c]` to `[n, height, width, c]`: area average, or linear where it enlarges.
+
+    uint8 stays uint8, halves rounded up; floats give float32.
+    """
+    rows, columns = (
+        _resize_matrix(*a) for a in ((images.shape[1], height), (images.shape[2], width))
+    )
+    out = np.empty((len(images), height, width, images.shape[3]), images.dtype)
+    if images.dtype != np.uint8:
+        out = out.astype(np.float32)
+    block = max(1, 2**22 // max(1, images[:1].size))  # about 32 MB of float64
+    for start in range(0, len(images), block):
+        part = images[start : start + block].transpose(0, 3, 1, 2).astype(np.float64)
+        part = (rows @ part @ columns.T).transpose(0, 2, 3, 1)
+        if images.dtype == np.uint8:
+            # Rounding in the sum must not decide which way a half goes.
+            part = np.clip(np.floor(part + 0.5 + 1e-9), 0, 255)
+        out[start : start + block] = part
+    return out
+
+
+def mask_of(coverage: np.ndarray) -> np.ndarray:
+    """Mask `[h, w]` uint8 of the share of each pixel that is defective, in [0, 1].
+
+    A pixel counts from one half on. A defect too thin for that keeps its most covered pixels:
+    it must not vanish with the resolution.
+    """
+    threshold = min(0.5, float(coverage.max()))
+    return ((coverage >= threshold) & (coverage > 0)).astype(np.uint8)
+
+
+def _resize_matrix(size: int, new: int) -> np.ndarray:
+    """Weights `[new, size]` of each old pixel in each new one; rows sum to 1."""
+    if new < size:  # overlap of the intervals [i, i + 1) * size / new and [j, j + 1)
+        edges = np.arange(new + 1) * size / new
+        pixels = np.arange(size)
+        overlap = np.minimum(edges[1:, None], pixels + 1) - np.maximum(edges[:-1, None], pixels)
+        return np.clip(overlap, 0, None) * new / size
+    centres = np.clip((np.arange(new) + 0.5) * size / new - 0.5, 0, size - 1)
+    return np.clip(1 - np.abs(centres[:, None] - np.arange(size)), 0, None)
+
+
+def _finite(name: str, samples: np.ndarray) -> np.ndarray:
+    with np.errstate(over="ignore"):  # reported below
+        samples = samples.astype(np.float32) + np.float32(0)  # -0 becomes 0
+    bad = ~np.isfinite(samples).all(axis=tuple(range(1, samples.ndim)))
+    if bad.any():
+        raise InputError(
+            f"{name} has values that are not finite as float32 in {bad.sum()} of {len(samples)} "
+            f"samples, first in row {np.argmax(bad)}; drop or fill them"
+        )
+    return samples
