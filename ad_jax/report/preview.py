@@ -17,16 +17,42 @@ SAMPLES = 3
 SHOWN = 96  # px a side on the sheet
 
 
+def _made(
+    name: str, problem: Problem, seed: int
+) -> list[tuple[str, list[np.ndarray], list[np.ndarray]]]:
+    """Per strength: caption, augmented samples `[h, w, c]`, masks `[h, w]`."""
+    entry = augmentations.get(name)
+    samples = as_unit(jnp.asarray(problem.train[: SAMPLES + 1]))
+    columns = []
+    for column, hyper in zip(COLUMNS, entry.strengths(len(COLUMNS), problem.shape), strict=False):
+        caption = "at its defaults" if entry.space else "no hyperparameter"
+        if entry.strength:
+            caption = f"{column}: {entry.strength} {hyper[entry.strength]:.3g}"
+        pairs = []
+        for i in range(min(SAMPLES, len(samples))):
+            key = jax.random.fold_in(jax.random.key(seed), i)
+            donor = samples[(i + 1) % len(samples)]
+            pairs.append(entry.random(key, hyper, samples[i], donor))
+        columns.append((caption, *([np.asarray(x) for x in side] for side in zip(*pairs))))
+    return columns  # type: ignore[return-value]
+
+
 def sheet(problem: Problem, seed: int = 0) -> Any:
-    """The picture (PIL) for a problem's normals: a row per augmentation, sample above mask."""
+    """The picture (PIL) for a problem's normals: a row per augmentation, sample above mask.
+
+    Masks are left out where everything changes.
+    """
     from PIL import Image, ImageDraw
 
-    samples = as_unit(jnp.asarray(problem.train[: SAMPLES + 1]))
-    count = min(SAMPLES, len(samples))
-    side, gap, margin = SHOWN, 4, 150
-    width = margin + len(COLUMNS) * (count * (side + gap) + 24)
-    height = 30 + len(augmentations.CATALOGUE) * (2 * side + 3 * gap + 22)
-    page = Image.new("RGB", (width, height), "#d8dde3")  # white masks have to show
+    side, gap, margin, top = SHOWN, 4, 150, 24
+    rows = []
+    for name, entry in augmentations.CATALOGUE.items():
+        made = [] if entry.lacks(problem.shape) else _made(name, problem, seed)
+        masked = any((mask < 1).any() for _, _, masks in made for mask in masks)
+        rows.append((name, entry, made, masked))
+    heights = [22 + (side + 2 * gap) * (1 + masked) if made else 44 for *_, made, masked in rows]
+    width = margin + len(COLUMNS) * (SAMPLES * (side + gap) + 24)
+    page = Image.new("RGB", (width, 2 * top + sum(heights)), "#d8dde3")  # white masks have to show
     draw = ImageDraw.Draw(page)
 
     def picture(values: np.ndarray) -> Any:
@@ -35,25 +61,18 @@ def sheet(problem: Problem, seed: int = 0) -> Any:
         image = Image.fromarray(pixels.reshape(pixels.shape[:2]) if grey else pixels[..., :3])
         return image.convert("RGB").resize((side, side), Image.Resampling.NEAREST)
 
-    top = 24
-    for name, entry in augmentations.CATALOGUE.items():
-        draw.text((8, top + 8), f"{name}\n{entry.group}\n\nlower row: mask", fill="black")
-        if entry.lacks(problem.shape):
+    for (name, entry, made, masked), height in zip(rows, heights, strict=True):
+        below = "\n\nlower row: mask" if masked else "\n\nall of it changes"
+        draw.text((8, top + 8), f"{name}\n{entry.group}{below if made else ''}", fill="black")
+        if not made:
             draw.text((margin, top), f"needs {entry.lacks(problem.shape)}", fill="black")
-            top += 2 * side + 3 * gap + 22
-            continue
-        for column, hyper in enumerate(entry.strengths(len(COLUMNS), problem.shape)):
-            left = margin + column * (count * (side + gap) + 24)
-            caption = "no hyperparameter"
-            if entry.strength:
-                caption = f"{COLUMNS[column]}: {entry.strength} {hyper[entry.strength]:.3g}"
+        for column, (caption, images, masks) in enumerate(made):
+            left = margin + column * (SAMPLES * (side + gap) + 24)
             draw.text((left, top - 2), caption, fill="black")
-            for i in range(count):
-                key = jax.random.fold_in(jax.random.key(seed), i)
-                donor = samples[(i + 1) % len(samples)]
-                image, mask = entry.random(key, hyper, samples[i], donor)
+            for i, (image, mask) in enumerate(zip(images, masks, strict=True)):
                 at = left + i * (side + gap)
-                page.paste(picture(np.asarray(image)), (at, top + 14))
-                page.paste(picture(np.asarray(mask)), (at, top + 14 + side + gap))
-        top += 2 * side + 3 * gap + 22
+                page.paste(picture(image), (at, top + 14))
+                if masked:
+                    page.paste(picture(mask), (at, top + 14 + side + gap))
+        top += height
     return page

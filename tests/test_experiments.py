@@ -1,0 +1,56 @@
+"""The experiments' commands on their smallest settings: they run and say what they promise."""
+
+import runpy
+import sys
+from pathlib import Path
+
+import pytest
+
+from ad_jax import cli, sweep
+from ad_jax.report.catalogue import page
+
+ROOT = Path(__file__).parent.parent
+EXPERIMENTS = ROOT / "experiments"
+
+
+@pytest.fixture(autouse=True)
+def relaxed(monkeypatch):
+    """A few steps teach nothing: let every member count as trained."""
+    monkeypatch.setattr(sweep, "CHANCE_LOSS", 99.0)
+    monkeypatch.setattr(sweep, "CHANCE_AUROC", 0.0)
+
+
+def command(monkeypatch, script, *arguments):
+    monkeypatch.setattr(sys, "argv", [script, *map(str, arguments)])
+    runpy.run_path(str(EXPERIMENTS / script), run_name="__main__")
+
+
+def test_the_catalogue_page_is_in_step():
+    assert (ROOT / "docs" / "catalogue.md").read_text() == page("catalogue.png")
+
+
+def test_planted_study(monkeypatch, tmp_path, capsys):
+    config = f"{EXPERIMENTS / 'configs' / 'planted.py'}:smoke"
+    assert cli.main(["select", "--config", config, "--width", "8", "--out", str(tmp_path)]) == 0
+    capsys.readouterr()
+    runs = sorted(path for path in tmp_path.iterdir() if path.name != "record")
+    command(monkeypatch, "studies/planted.py", *runs)
+    said = capsys.readouterr().out
+    assert "2 problems" in said and "tail_and_auroc" in said and "labels (AUROC)" in said
+
+
+def test_halving_study(monkeypatch, tmp_path, capsys):
+    base = ["select", "digits,normal=3,limit=60", "--steps", "9", "--width", "8", "--seeds", "1"]
+    for name, extra in (("full", []), ("halved", ["--search", "halving"])):
+        out = str(tmp_path / name / "digits")
+        assert cli.main([*base, "--areas", ".05,.2", "--out", out, *extra]) == 0
+    capsys.readouterr()
+    command(monkeypatch, "studies/halving.py", tmp_path / "full", tmp_path / "halved")
+    said = capsys.readouterr().out
+    assert "1 tasks of 1 training sets" in said and "share of the member-steps: 0." in said
+
+
+def test_studies_say_what_is_missing(monkeypatch, tmp_path):
+    for arguments in (("studies/planted.py", tmp_path), ("studies/halving.py", tmp_path, tmp_path)):
+        with pytest.raises(SystemExit, match="no run"):
+            command(monkeypatch, *arguments)
