@@ -55,7 +55,8 @@ def main() -> None:
         scopes.append(full.across)
         for name, value in zip(values, picks, strict=True):
             values[name].append(value)
-        spent = manifest["cost"]["member_steps"], twin["cost"]["member_steps"]
+        whole = manifest["cost"]["total"] * manifest["config"]["steps"]
+        spent = whole, twin["cost"]["member_steps"]
         steps[manifest["train_fingerprint"]] = spent
         rows.append(
             [
