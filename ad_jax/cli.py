@@ -27,7 +27,7 @@ FIELDS = {  # of a config file, with what holds when neither it nor the command 
     "steps": 800,
     "width": 24,
     "backbone": "encoder",
-    "seeds": 3,
+    "seeds": None,
     "families": None,
     "areas": None,
     "random": None,
@@ -88,7 +88,9 @@ def _say(text: str) -> None:
 
 
 def _slug(source: str) -> str:
-    return re.sub(r"[^A-Za-z0-9=.]+", "-", source.rstrip("/").split("/")[-1]).strip("-.")
+    """Folder name of a source: paths in it, options included, are cut to their last part."""
+    last = re.sub(r"[^,:=]*/(?=[^/,])", "", source.rstrip("/"))
+    return re.sub(r"[^A-Za-z0-9=.]+", "-", last).strip("-.")
 
 
 def _load(text: str, skip_bad: bool = False) -> tuple[Any, Any, str, dict[str, Any]]:
@@ -103,7 +105,6 @@ def _load(text: str, skip_bad: bool = False) -> tuple[Any, Any, str, dict[str, A
 
 def select(arguments: argparse.Namespace) -> None:
     from ad_jax import estimate, program, rules, run, selection, sweep
-    from ad_jax import pretext as pretexts
     from ad_jax.report.table import render
     from ad_jax.store import Record
 
@@ -113,7 +114,7 @@ def select(arguments: argparse.Namespace) -> None:
     config = program.Config(
         choices["steps"], choices["width"], choices["backbone"], choices["root"]
     )
-    seeds = tuple(range(choices["seeds"]))
+    seeds = tuple(range(choices["seeds"])) if choices["seeds"] else selection.SEEDS
     loaded = [(*_load(text, arguments.skip_bad), text) for text in choices["sources"]]
     out = Path(arguments.out)
     slugs = [_slug(text) for *_, text in loaded]
@@ -125,26 +126,25 @@ def select(arguments: argparse.Namespace) -> None:
     }
     groups: dict[str, list[Any]] = {}
     for problem, *rest in loaded:
-        shape = problem.shape
-        settings = _settings(choices, shape)
-        sweep.check_settings(settings, shape)
-        program.network(config, shape, pretexts.make(settings[0].pretext, settings[0].augmentation))
         run.refuse_changes(folders[rest[-1]], problem, config)
         groups.setdefault(problem.train_fingerprint, []).append((problem, *rest))
+    settings_of = {}
+    for name, group in groups.items():
+        shape = group[0][0].shape
+        settings_of[name] = _settings(choices, shape)
+        sweep.check_settings(settings_of[name], shape, config)
     if arguments.dry_run:
         costs = [
             estimate.estimate(
                 [one[0] for one in group],
-                _settings(choices, group[0][0].shape),
+                settings_of[name],
                 seeds,
                 config,
                 choices["search"],
             )
-            for group in groups.values()
+            for name, group in groups.items()
         ]
-        total = costs[0]
-        for cost in costs[1:]:
-            total = total + cost
+        total = estimate.total(costs)
         if arguments.json:
             print(json.dumps(total._asdict()))
         else:
@@ -155,7 +155,7 @@ def select(arguments: argparse.Namespace) -> None:
             )
         return
     rows, results = [], []
-    for number, group in enumerate(groups.values(), 1):
+    for number, (name, group) in enumerate(groups.items(), 1):
         problems = [one[0] for one in group]
         _say(f"training set {number}/{len(groups)}: {', '.join(one[-1] for one in group)}")
         for one in group:
@@ -175,11 +175,11 @@ def select(arguments: argparse.Namespace) -> None:
 
         selections = selection.select_all(
             problems,
-            _settings(choices, problems[0].shape),
+            settings_of[name],
             seeds,
             rule,
             config,
-            Record(out / "record"),
+            Record(Path(arguments.record) if arguments.record else out / "record"),
             report,
             choices["search"],
         )
@@ -250,34 +250,22 @@ def _labels_file(path: str, names: Sequence[str]) -> Any:
 
 
 def audit(arguments: argparse.Namespace) -> None:
-    from ad_jax import evaluate, run
-    from ad_jax.data import load
+    from ad_jax import evaluate
     from ad_jax.evaluate import text
 
     audits, trainings = {}, {}
     for folder in _runs(arguments.run):
-        one = run.read(folder)
+        truth = None
+        if arguments.labels:
+            with open(folder / "samples.csv", newline="") as file:
+                names = [row["name"] for row in csv.DictReader(file)]
+            truth = _labels_file(arguments.labels, names)
+        result, one = evaluate.audit_run(folder, truth=truth)
         manifest = one.manifest
         task = ",".join(
             [manifest["source"].rstrip("/").split("/")[-1]]
             + [f"{k}={v}" for k, v in manifest["options"].items()]
         )
-        if arguments.labels:
-            with open(folder / "samples.csv", newline="") as file:
-                names = [row["name"] for row in csv.DictReader(file)]
-            truth = _labels_file(arguments.labels, names)
-        else:
-            problem, truth = load(manifest["source"], **manifest["options"])
-            if problem.fingerprint != manifest["fingerprint"]:
-                raise InputError(
-                    f"{manifest['source']} has changed since the run (fingerprint "
-                    f"{manifest['fingerprint'][:12]}, now {problem.fingerprint[:12]}); "
-                    "rerun `ad-jax select` or give --labels FILE"
-                )
-        result = evaluate.audit(
-            one.pool, one.losses, one.rule, one.pick, one.pick_scores, truth, one.brightness
-        )
-        run.log_label_access(folder, manifest, result.log)
         task = task if task not in audits else f"{task} ({folder})"
         audits[task], trainings[task] = result, manifest["train_fingerprint"]
         if not arguments.json:
@@ -325,6 +313,7 @@ def _parser() -> argparse.ArgumentParser:
     one = add("select", select, "train a pool, pick a setting by the unlabelled target")
     one.add_argument("source", nargs="*", help="SOURCE[,key=value…]; default: embedded textures")
     one.add_argument("--out", default="runs/select", help="folder of the run (runs/select)")
+    one.add_argument("--record", help="folder of finished members, to share them between runs")
     one.add_argument("--seed", type=int, dest="root", help="root of all random keys (0)")
     one.add_argument("--config", help="FILE.py or FILE.py:argument with get_config(argument)")
     one.add_argument("--dry-run", action="store_true", help="say what it would cost")

@@ -30,15 +30,10 @@ class Cost(NamedTuple):
     memory_mb: float
     compilations: int
 
-    def __add__(self, other: Any) -> Cost:
-        """Of two sweeps one after the other."""
-        return Cost(
-            self.members + other.members,
-            self.member_steps + other.member_steps,
-            self.minutes + other.minutes,
-            max(self.memory_mb, other.memory_mb),
-            self.compilations + other.compilations,
-        )
+
+def total(costs: Sequence[Cost]) -> Cost:
+    """Of sweeps one after the other: everything adds up but memory, where the largest counts."""
+    return Cost(*map(sum, zip(*costs)))._replace(memory_mb=max(c.memory_mb for c in costs))
 
 
 def estimate(

@@ -22,7 +22,7 @@ from ad_jax.controls import control_members
 from ad_jax.data import Problem
 from ad_jax.errors import InputError
 from ad_jax.pool import HEADS, Member, Pool, Setting
-from ad_jax.program import CHUNK, Config, Measured, Trained, make_program
+from ad_jax.program import CHUNK, Config, Measured, Trained, make_program, network
 from ad_jax.program import Member as Program
 from ad_jax.store import Record, digest
 from ad_jax.train import Hyper, Keys, seed_keys
@@ -100,13 +100,13 @@ def union(problems: Sequence[Problem]) -> Union:
     return Union(np.stack(kept), tuple(rows))
 
 
-def check_settings(settings: Sequence[Setting], shape: tuple[int, ...]) -> None:
+def check_settings(settings: Sequence[Setting], shape: tuple[int, ...], config: Config) -> None:
     """Refuses settings that cannot run on samples of `shape`, before anything is trained."""
     if not settings:
         raise InputError("no settings to try; give at least one augmentation")
     for setting in settings:
         entry = augmentations.get(setting.augmentation)
-        pretexts.make(setting.pretext, setting.augmentation)
+        network(config, shape, pretexts.make(setting.pretext, setting.augmentation))
         entry.check(setting.augmentation, setting.hyper, shape)
         if not 0.0 < setting.learning_rate <= 1.0:
             raise InputError(f"learning_rate={setting.learning_rate} is out of range; take 1e-5..1")
@@ -189,7 +189,7 @@ class Sweep:
         if not seeds:
             raise InputError("no seeds; give at least one")
         self.shape = problems[0].shape
-        check_settings(settings, self.shape)
+        check_settings(settings, self.shape, config)
         self.problems, self.settings, self.seeds = problems, list(settings), list(seeds)
         self.config, self.record, self.report = config, record, report
         self.joined = union(problems)

@@ -226,3 +226,16 @@ def test_changed_source_is_refused_by_audit(run, source, tmp_path, capsys):
     (copy / "manifest.json").write_text(json.dumps(manifest))
     assert cli.main(["audit", str(copy)]) == 2
     assert "has changed" in capsys.readouterr().err
+
+
+def test_folder_names_keep_paths_in_options_apart():
+    names = [cli._slug(f"planted:blur,base=/data/{part},size=32") for part in ("a", "b")]
+    assert names == ["planted-blur-base=a-size=32", "planted-blur-base=b-size=32"]
+    assert cli._slug("/data/parts/bottle/,size=32") == "bottle-size=32"
+
+
+def test_runs_can_share_a_record(run, source, tmp_path, capsys, relaxed):
+    out = str(tmp_path / "other")
+    arguments = ["select", f"{source},size=16", "--out", out, "--record", str(run / "record")]
+    assert cli.main([*arguments, *SMALL]) == 0
+    assert "4 from the record" in capsys.readouterr().err

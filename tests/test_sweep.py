@@ -253,7 +253,7 @@ def test_random_settings_are_inside_their_ranges_and_repeatable():
     assert len({s.key for s in drawn}) == 40
     assert drawn == search.draw((32, 32, 3), 40, search.WIDE, seed=3)
     assert drawn != search.draw((32, 32, 3), 40, search.WIDE, seed=4)
-    sweep.check_settings(drawn, (32, 32, 3))
+    sweep.check_settings(drawn, (32, 32, 3), program.Config())
 
 
 def test_families_are_checked():

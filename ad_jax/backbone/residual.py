@@ -8,6 +8,8 @@ as the paper's 2 / fan-in; the projection head of the encoder instead of one mat
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import flax.linen as nn
 import jax
 
@@ -82,10 +84,16 @@ class ResNet18(nn.Module):
         return Outputs(embedding, logits, tuple(stages), image)
 
 
-def resnet18(
-    shape: tuple[int, ...], classes: int, width: int = 64, decode: bool = False
-) -> Backbone:
-    """ResNet-18 for small images: the stem keeps the side, the last stage sees an eighth of it.
+def _factory(name: str, large: bool, smallest: int, about: str) -> Callable[..., Backbone]:
+    def factory(
+        shape: tuple[int, ...], classes: int, width: int = 64, decode: bool = False
+    ) -> Backbone:
+        check_images(name, shape, width, smallest)
+        check_classes(classes, decode)
+        return pure(ResNet18(classes, width, large=large, decode=decode), shape)
+
+    factory.__name__ = name
+    factory.__doc__ = f"""{about}
 
     Args:
       shape: `(h, w, c)` of one sample.
@@ -94,29 +102,21 @@ def resnet18(
       decode: adds a decoder.
 
     Raises:
-      InputError: a side below `SMALL_STEM_SIDE`, a sample that is no image, another width, nothing
-        to train.
+      InputError: a side below {smallest} px, a sample that is no image, another width, nothing to
+        train.
     """
-    check_images("resnet18", shape, width, SMALL_STEM_SIDE)
-    check_classes(classes, decode)
-    return pure(ResNet18(classes, width, large=False, decode=decode), shape)
+    return factory
 
 
-def resnet18_large(
-    shape: tuple[int, ...], classes: int, width: int = 64, decode: bool = False
-) -> Backbone:
-    """ResNet-18 as published for images of 224 px: the last stage sees a 32nd of the side.
-
-    Args:
-      shape: `(h, w, c)` of one sample.
-      classes: number of logits; 0 only with `decode`.
-      width: channels of the first stage, a multiple of 8; 64 as published.
-      decode: adds a decoder.
-
-    Raises:
-      InputError: a side below `LARGE_STEM_SIDE`, a sample that is no image, another width, nothing
-        to train.
-    """
-    check_images("resnet18_large", shape, width, LARGE_STEM_SIDE)
-    check_classes(classes, decode)
-    return pure(ResNet18(classes, width, large=True, decode=decode), shape)
+resnet18 = _factory(
+    "resnet18",
+    large=False,
+    smallest=SMALL_STEM_SIDE,
+    about="ResNet-18 for small images: the stem keeps the side, the last stage sees an eighth.",
+)
+resnet18_large = _factory(
+    "resnet18_large",
+    large=True,
+    smallest=LARGE_STEM_SIDE,
+    about="ResNet-18 as published for 224 px: the last stage sees a 32nd of the side.",
+)

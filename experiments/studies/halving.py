@@ -18,21 +18,8 @@ from pathlib import Path
 
 import numpy as np
 
-from ad_jax import run
-from ad_jax.data import load
-from ad_jax.evaluate import Audit, Scope, audit, gain
+from ad_jax.evaluate import Scope, audit_run, gain
 from ad_jax.report.table import render
-
-
-def audited(folder: Path) -> tuple[Audit, dict]:
-    """Audit and manifest of a run, the opening of its labels logged there."""
-    one = run.read(folder)
-    _, truth = load(one.manifest["source"], **one.manifest["options"])
-    result = audit(
-        one.pool, one.losses, one.rule, one.pick, one.pick_scores, truth, one.brightness, "halving"
-    )
-    run.log_label_access(folder, one.manifest, result.log)
-    return result, one.manifest
 
 
 def main() -> None:
@@ -48,7 +35,9 @@ def main() -> None:
         other = options.halved / path.relative_to(options.full)
         if not other.is_file():
             continue
-        (full, manifest), (halved, twin) = audited(path.parent), audited(other.parent)
+        full, whole_run = audit_run(path.parent, "halving")
+        halved, halved_run = audit_run(other.parent, "halving")
+        manifest, twin = whole_run.manifest, halved_run.manifest
         if manifest["fingerprint"] != twin["fingerprint"]:
             raise SystemExit(f"{path.parent} and {other.parent} hold runs on different data")
         picks = [float(np.mean(result.pick["auroc"])) for result in (full, halved)]

@@ -17,8 +17,7 @@ from pathlib import Path
 import numpy as np
 
 from ad_jax import run
-from ad_jax.data import load
-from ad_jax.evaluate import audit
+from ad_jax.evaluate import audit_run, truth_of
 from ad_jax.pool import Setting
 from ad_jax.report.table import render
 from ad_jax.search import setting
@@ -38,20 +37,9 @@ def main() -> None:
     for folder in options.runs:
         if not (folder / run.MANIFEST).is_file():
             continue
-        one = run.read(folder)
-        _, truth = load(one.manifest["source"], **one.manifest["options"])
-        result = audit(
-            one.pool,
-            one.losses,
-            one.rule,
-            one.pick,
-            one.pick_scores,
-            truth,
-            one.brightness,
-            "planted",
-        )
-        run.log_label_access(folder, one.manifest, result.log)
+        truth = truth_of(run.read(folder))
         facts = truth.open("planted").facts
+        result, one = audit_run(folder, "planted", truth)
         own = setting("binary", facts["generator"], **facts["hyper"])
         by_auroc = {k: -v for k, v in zip(result.across.settings, result.across.auroc, strict=True)}
         trained = [s for s in one.pool.settings if s.key in by_auroc]

@@ -1,0 +1,61 @@
+"""Audits of run folders: read, open the truth of the same data, measure, log the opening."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import NamedTuple
+
+from ad_jax import run
+from ad_jax.data import Truth, load
+from ad_jax.errors import InputError
+from ad_jax.evaluate.audit import Audit, audit
+
+
+class Audited(NamedTuple):
+    """A run and what labels say of it; `run.manifest` is as it was before this opening."""
+
+    audit: Audit
+    run: run.Run
+
+
+def truth_of(one: run.Run) -> Truth:
+    """The sealed truth of a run's target, from the source that the run names.
+
+    Raises:
+      InputError: the source has changed since.
+    """
+    manifest = one.manifest
+    problem, truth = load(manifest["source"], **manifest["options"])
+    if problem.fingerprint != manifest["fingerprint"]:
+        raise InputError(
+            f"{manifest['source']} has changed since the run (fingerprint "
+            f"{manifest['fingerprint'][:12]}, now {problem.fingerprint[:12]}); "
+            "rerun `ad-jax select` or give --labels FILE"
+        )
+    return truth
+
+
+def audit_run(folder: Path, reason: str = "audit", truth: Truth | None = None) -> Audited:
+    """Audits a folder that `ad-jax select` wrote and logs every opening in its manifest.
+
+    Args:
+      folder: of the run.
+      reason: goes into the log.
+      truth: of the same target samples; by default that of the run's source.
+
+    Raises:
+      InputError: no run there, damaged files, a source that has changed, labels of one class.
+    """
+    one = run.read(folder)
+    result = audit(
+        one.pool,
+        one.losses,
+        one.rule,
+        one.pick,
+        one.pick_scores,
+        truth_of(one) if truth is None else truth,
+        one.brightness,
+        reason,
+    )
+    run.log_label_access(folder, one.manifest, result.log)
+    return Audited(result, one)
