@@ -13,6 +13,8 @@ _HOMES = {
     "Truth": "ad_jax.data",
     "select": "ad_jax.selection",
     "Selection": "ad_jax.selection",
+    "tune": "ad_jax.tuning",
+    "Tuned": "ad_jax.tuning",
     "setting": "ad_jax.search",
     "Pool": "ad_jax.pool",
     "Detector": "ad_jax.detector",

@@ -54,35 +54,53 @@ class Dsv(NamedTuple):
     separability: jax.Array
 
 
-def mean_distances(x: jax.Array, y: jax.Array) -> tuple[jax.Array, jax.Array]:
-    """Per row of `x [n, d]`: mean and mean square of the halved distances to `y [m, d]`."""
+def mean_distances(
+    x: jax.Array, y: jax.Array, weights: jax.Array | None = None
+) -> tuple[jax.Array, jax.Array]:
+    """Per row of `x [n, d]`: mean and mean square of the halved distances to `y [m, d]`.
+
+    `weights [m]` of the rows of `y`, 1 on average; equal by default.
+    """
 
     def block(rows: jax.Array) -> tuple[jax.Array, jax.Array]:
         square = squared_distances(rows, y) / 4.0
-        return safe_sqrt(square).mean(1), square.mean(1)
+        distance = safe_sqrt(square)
+        if weights is not None:
+            square, distance = weights * square, weights * distance
+        return distance.mean(1), square.mean(1)
 
     return rowwise(block, x)
 
 
-def between(z_train: jax.Array, z_augmented: jax.Array) -> jax.Array:
+def between(
+    z_train: jax.Array, z_augmented: jax.Array, weights: jax.Array | None = None
+) -> jax.Array:
     """Mean halved distance between two sets of normalised embeddings (scalar)."""
-    return mean_distances(z_augmented, z_train)[0].mean()
+    distances = mean_distances(z_augmented, z_train)[0]
+    return (distances if weights is None else weights * distances).mean()
 
 
-def parts(z_train: jax.Array, z_augmented: jax.Array, z_target: jax.Array) -> Parts:
+def parts(
+    z_train: jax.Array,
+    z_augmented: jax.Array,
+    z_target: jax.Array,
+    weights: jax.Array | None = None,
+) -> Parts:
     """Parts of `z_target [n, d]` against `z_train [m, d]` and `z_augmented [k, d]`.
 
     Embeddings are L2-normalised here. No `n x m` matrix above a block; the projections need only
-    the first and second moment of the directions.
+    the first and second moment of the directions. `weights [k]` of the augmented samples, 1 on
+    average; equal by default.
     """
     z_train, z_augmented, z_target = map(normalise, (z_train, z_augmented, z_target))
     to_train, to_train_square = mean_distances(z_target, z_train)
-    to_augmented, to_augmented_square = mean_distances(z_target, z_augmented)
+    to_augmented, to_augmented_square = mean_distances(z_target, z_augmented, weights)
     centre = z_train.mean(0)
     directions = normalise(z_augmented - centre)  # [k, d]
-    second = jnp.matmul(directions.T, directions, precision=HIGHEST) / directions.shape[0]
+    weighted = directions if weights is None else weights[:, None] * directions
+    second = jnp.matmul(weighted.T, directions, precision=HIGHEST) / directions.shape[0]
     offset = z_target - centre
-    projection = jnp.matmul(offset, directions.mean(0), precision=HIGHEST)
+    projection = jnp.matmul(offset, weighted.mean(0), precision=HIGHEST)
     square = (jnp.matmul(offset, second, precision=HIGHEST) * offset).sum(-1)
     return Parts(
         to_train,
@@ -91,7 +109,7 @@ def parts(z_train: jax.Array, z_augmented: jax.Array, z_target: jax.Array) -> Pa
         to_augmented_square,
         projection,
         square,
-        between(z_train, z_augmented),
+        between(z_train, z_augmented, weights),
     )
 
 
@@ -188,6 +206,7 @@ def mmd(
     z_target: jax.Array,
     alpha: float | jax.Array = 0.5,
     weights: jax.Array | None = None,
+    augmented_weights: jax.Array | None = None,
 ) -> jax.Array:
     """Linear-kernel MMD (squared) of `[train; augmented]` and the target.
 
@@ -195,8 +214,11 @@ def mmd(
 
     Args:
       weights: `[n]` of the target samples, summing to 1; equal by default.
+      augmented_weights: `[k]` of the augmented samples, 1 on average; equal by default.
     """
     z_train, z_augmented, z_target = map(normalise, (z_train, z_augmented, z_target))
+    if augmented_weights is not None:
+        z_augmented = augmented_weights[:, None] * z_augmented
     mixed = (1.0 - alpha) * z_train.mean(0) + alpha * z_augmented.mean(0)
     mean = z_target.mean(0) if weights is None else jnp.matmul(weights, z_target, precision=HIGHEST)
     return ((mixed - mean) ** 2).sum()

@@ -1,4 +1,4 @@
-"""The `ad-jax` command: preview, select, audit. Results on stdout, progress on stderr.
+"""The `ad-jax` command: preview, select, tune, audit. Results on stdout, progress on stderr.
 
 Exit status: 0 ok, 1 failed, 2 wrong use (one line says what and how to mend it).
 """
@@ -22,7 +22,9 @@ import numpy as np
 from ad_jax.errors import InputError
 
 DEFAULT_SOURCES = ("textures:brick-defect", "textures:brick-orientation")
-FIELDS = {  # of a config file, with what holds when neither it nor the command line says anything
+FIELDS: dict[
+    str, Any
+] = {  # of a config file, with what holds when neither it nor the command line says anything
     "sources": list(DEFAULT_SOURCES),
     "steps": 800,
     "width": 24,
@@ -204,6 +206,129 @@ def select(arguments: argparse.Namespace) -> None:
         print(f"\nwritten to {out}; with labels: ad-jax audit {out}")
 
 
+def _pairs(option: str, text: str | None) -> dict[str, str]:
+    """`name=value,name=value` as a dict."""
+    out = {}
+    for piece in (text or "").split(","):
+        name, equals, value = piece.partition("=")
+        if piece and not (name and equals and value):
+            raise InputError(f"{option} {piece!r} is no NAME=VALUE")
+        if piece:
+            out[name.strip()] = value
+    return out
+
+
+def _number(option: str, text: str) -> float:
+    try:
+        return float(text)
+    except ValueError:
+        raise InputError(f"{option}: {text!r} is no number") from None
+
+
+def _bounds(text: str | None) -> dict[str, tuple[float, float]]:
+    out = {}
+    for name, value in _pairs("--bounds", text).items():
+        low, colon, high = value.partition(":")
+        if not colon:
+            raise InputError(f"--bounds {name}={value!r} is no LOW:HIGH")
+        out[name] = (_number("--bounds", low), _number("--bounds", high))
+    return out
+
+
+def tune(arguments: argparse.Namespace) -> None:
+    from ad_jax import program, rules, run, selection, tuning
+    from ad_jax.report import tuning as report_tuning
+    from ad_jax.report.table import render
+    from ad_jax.store import Record
+    from ad_jax.tuning import losses, tuned
+
+    problem, truth, source, options = _load(arguments.source, arguments.skip_bad)
+    plan = tuning.Plan()
+    given = {
+        name: getattr(arguments, name)
+        for name in ("estimator", "outer_steps", "horizon", "warm_up", "batch", "rate")
+        if getattr(arguments, name) is not None
+    }
+    weights = losses.parse(arguments.outer) if arguments.outer else dict(plan.outer)
+    plan = plan._replace(outer=tuple(sorted(weights.items())), **given)
+    tuned.check(plan)
+    starts: Any = tuned.STARTS if arguments.starts is None else arguments.starts
+    if arguments.start:
+        starts = [
+            {k: _number("--start", v) for k, v in _pairs("--start", one).items()}
+            for one in arguments.start
+        ]
+    fixed = {k: _number("--fix", v) for k, v in _pairs("--fix", arguments.fix).items()}
+    config = program.Config(
+        arguments.steps or FIELDS["steps"],
+        arguments.width or FIELDS["width"],
+        arguments.backbone or FIELDS["backbone"],
+        arguments.root or 0,
+    )
+    seeds = tuple(range(arguments.seeds)) if arguments.seeds else selection.SEEDS
+    space = tuning.make_space(
+        arguments.augmentation, problem.shape, arguments.tune, _bounds(arguments.bounds), fixed
+    )
+    out = Path(arguments.out)
+    run.refuse_changes(out, problem, config)
+    count = starts if isinstance(starts, int) else len(starts)
+    if arguments.dry_run:
+        cost = {
+            "tuned": space.names,
+            "starts": count,
+            "training_steps": count * plan.steps,
+            "final_trainings": 2 * len(seeds),
+            "final_steps": 2 * len(seeds) * config.steps,
+        }
+        print(json.dumps(cost) if arguments.json else cost)
+        return
+    tune_on = _load(arguments.tune_on)[0].target if arguments.tune_on else None
+
+    def live(step: Any) -> None:
+        moved = "; ".join(
+            f"{name} {' '.join(f'{v:.3g}' for v in values)}" for name, values in step.values.items()
+        )
+        lost = " ".join(f"{v:.3f}" for v in step.loss)
+        _say(f"  {step.done}/{step.total}: loss {lost}; {moved}; about {step.left:.0f} s left")
+
+    outcome = tuning.tune(
+        problem,
+        arguments.augmentation,
+        arguments.tune,
+        _bounds(arguments.bounds),
+        fixed,
+        starts,
+        plan,
+        seeds,
+        arguments.rule or rules.DEFAULT,
+        config,
+        tune_on,
+        arguments.memory,
+        Record(Path(arguments.record) if arguments.record else out / "record"),
+        live,
+        lambda p: _say(f"  final trainings: {p.done}/{p.total} members, {p.seconds:.0f} s"),
+    )
+    run.write_tuning(out, outcome)
+    out.mkdir(parents=True, exist_ok=True)
+    report_tuning.picture(outcome, problem).save(out / "tuning.png")
+    run.write(out, outcome.selection, problem, truth.names, source, options, config, seeds)
+    for reason in outcome.reasons:
+        _say(f"  {reason}")
+    if arguments.json:
+        best = outcome.starts[outcome.best]
+        result = {
+            "folder": str(out),
+            "hyper": outcome.hyper,
+            "loss": best.loss,
+            "status": best.status,
+            "reasons": outcome.reasons,
+        }
+        print(json.dumps(result))
+    else:
+        print(render(*report_tuning.table(outcome)))
+        print(f"\nwritten to {out} (see tuning.png); with labels: ad-jax audit {out}")
+
+
 def preview(arguments: argparse.Namespace) -> None:
     from ad_jax.report.preview import sheet
 
@@ -329,6 +454,34 @@ def _parser() -> argparse.ArgumentParser:
     one.add_argument("--random", type=int, help="so many random settings instead of the grid")
     one.add_argument("--search", help="all (default), or halving: drop settings early")
     one.add_argument("--rule", help="selection rule; an unknown name lists them")
+
+    one = add("tune", tune, "descend alignment through training, by gradient")
+    one.add_argument("source")
+    one.add_argument("--augmentation", default="cutdiff", help="family, or a mixture like a+b")
+    one.add_argument("--tune", type=_names, help="hyperparameters; default: all with a gradient")
+    one.add_argument("--bounds", help="NAME=LOW:HIGH,…")
+    one.add_argument("--fix", help="NAME=VALUE,… of what is not tuned")
+    one.add_argument("--starts", type=int, help="how many starts (4), the first at the defaults")
+    one.add_argument("--start", action="append", help="NAME=VALUE,… of one start; may be repeated")
+    one.add_argument("--outer", help="outer loss, or NAME=WEIGHT,…; an unknown name lists them")
+    one.add_argument("--estimator", help="unrolled (default), first_order, finite_difference")
+    one.add_argument("--outer-steps", type=int, help="steps of the hyperparameters, at most (80)")
+    one.add_argument("--horizon", type=int, help="training steps between them (10)")
+    one.add_argument("--warm-up", type=int, help="training steps before the first (200)")
+    one.add_argument("--batch", type=int, help="samples of each set in one look (64)")
+    one.add_argument("--rate", type=float, help="learning rate of the hyperparameters (0.1)")
+    one.add_argument("--tune-on", help="SOURCE whose target is tuned on instead")
+    one.add_argument("--memory", type=float, help="refuse programs that need more MB than this")
+    one.add_argument("--out", default="runs/tune", help="folder of the run (runs/tune)")
+    one.add_argument("--record", help="folder of finished work, to share it between runs")
+    one.add_argument("--seed", type=int, dest="root", help="root of all random keys (0)")
+    one.add_argument("--dry-run", action="store_true", help="say what it would cost")
+    one.add_argument("--skip-bad", action="store_true", help="leave out unreadable images")
+    one.add_argument("--steps", type=int, help="steps of the final trainings (800)")
+    one.add_argument("--width", type=int, help="channels of the first stage (24)")
+    one.add_argument("--backbone", help="network (encoder)")
+    one.add_argument("--seeds", type=int, help="final trainings per setting (3)")
+    one.add_argument("--rule", help="rule that compares with the untuned default")
 
     one = add("preview", preview, "picture sheet of every augmentation on a source")
     one.add_argument("source")

@@ -50,8 +50,11 @@ def estimate(
     pretext = pretexts.make("binary", "identity")
     backbone = program.network(config, problem.shape, pretext)
 
-    def unchanged(hyper: Hyper, key: jax.Array, sample: jax.Array, donor: jax.Array) -> Pseudo:
-        return Pseudo(sample, jnp.zeros(sample.shape[:2]), jnp.int32(0))
+    def unchanged(hyper: Hyper, key: jax.Array, samples: jax.Array, donors: jax.Array) -> Pseudo:
+        count = len(samples)
+        return Pseudo(
+            samples, jnp.zeros(samples.shape[:3]), jnp.zeros(count, jnp.int32), jnp.ones(count)
+        )
 
     trainer = make_train(backbone, pretext, unchanged)
     hyper = Hyper(0, 0.0, *(jnp.float32(x) for x in settings[0][3:]))

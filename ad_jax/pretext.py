@@ -21,7 +21,8 @@ from ad_jax.errors import InputError
 
 BATCH = 64  # inputs a step: 32 + 32 in arXiv 2307.06534
 
-Augment = Callable[[jax.Array, jax.Array, jax.Array], Pseudo]  # (key, sample, donor)
+Augment = Callable[[jax.Array, jax.Array, jax.Array], Pseudo]  # (key, samples, donors)
+Batch = tuple[jax.Array, jax.Array, jax.Array]  # inputs, targets, weights
 
 
 class Pretext(NamedTuple):
@@ -30,7 +31,8 @@ class Pretext(NamedTuple):
     Attributes:
       classes: number of logits; 0 if the network reconstructs its input instead.
       normals: normals drawn for one step.
-      batch: `(key, augment, normals [b, h, w, c]) -> (inputs [n, h, w, c], targets [n, ...])`.
+      batch: `(key, augment, normals [b, h, w, c]) -> (inputs [n, h, w, c], targets [n, ...],
+        weights [n])`; `augment(key, samples [b, ...], donors [b, ...]) -> Pseudo` of a batch.
       loss: `(outputs, targets) -> [n]`.
       chance: `(normals) -> loss of a network that learned nothing`.
       views: `(sample) -> [v, h, w, c]`, what the score has to see of a test sample; the first is
@@ -45,7 +47,7 @@ class Pretext(NamedTuple):
 
     classes: int
     normals: int
-    batch: Callable[..., tuple[jax.Array, jax.Array]]
+    batch: Callable[..., Batch]
     loss: Callable[[Outputs, jax.Array], jax.Array]
     chance: Callable[[jax.Array], jax.Array]
     views: Callable[[jax.Array], jax.Array]
@@ -59,8 +61,10 @@ class Pretext(NamedTuple):
         return self.classes == 0
 
 
-def augment_all(key: jax.Array, augment: Augment, samples: jax.Array, donors: jax.Array) -> Pseudo:
-    """One pseudo-anomaly per sample: arrays `[n, ...]`."""
+def augment_all(
+    augment: Callable[..., Pseudo], key: jax.Array, samples: jax.Array, donors: jax.Array
+) -> Pseudo:
+    """One pseudo-anomaly per sample, arrays `[n, ...]`, by `augment(key, sample, donor)`."""
     return jax.vmap(augment)(jax.random.split(key, samples.shape[0]), samples, donors)
 
 
@@ -76,12 +80,13 @@ def _against_normal(kinds: int) -> Pretext:
     """Normal against `kinds` sorts of pseudo-anomaly, all classes equally large."""
     normal = BATCH // (kinds + 1)
 
-    def batch(key: jax.Array, augment: Augment, normals: jax.Array) -> tuple[jax.Array, jax.Array]:
-        pseudo = augment_all(key, augment, normals, jnp.roll(normals, 1, axis=0))
+    def batch(key: jax.Array, augment: Augment, normals: jax.Array) -> Batch:
+        pseudo = augment(key, normals, jnp.roll(normals, 1, axis=0))
         labels = 1 + jnp.minimum(pseudo.kind, kinds - 1)
         return (
             jnp.concatenate([normals[:normal], pseudo.sample]),
             jnp.concatenate([jnp.zeros(normal, labels.dtype), labels]),
+            jnp.concatenate([jnp.ones(normal), pseudo.weight]),
         )
 
     def strangeness(outputs: Outputs, samples: jax.Array) -> jax.Array:
@@ -147,16 +152,16 @@ def prediction(augmentation: str) -> Pretext:
     classes = jax.eval_shape(views, jnp.zeros((16, 16, 1))).shape[0]
     every = BATCH // classes  # normals that show all of their transformations in one batch
 
-    def batch(key: jax.Array, augment: Augment, normals: jax.Array) -> tuple[jax.Array, jax.Array]:
+    def batch(key: jax.Array, augment: Augment, normals: jax.Array) -> Batch:
         del augment
         if every:
             inputs = jax.vmap(views)(normals)  # [b, classes, h, w, c]
             labels = jnp.tile(jnp.arange(classes), normals.shape[0])
-            return inputs.reshape(-1, *normals.shape[1:]), labels
+            return inputs.reshape(-1, *normals.shape[1:]), labels, jnp.ones(labels.shape)
         labels = jax.random.randint(key, (BATCH,), 0, classes)
         # Drawn arguments of such a family are the view's number: no need to make all views.
         inputs, _ = jax.vmap(lambda sample, k: entry.apply(sample, k, sample))(normals, labels)
-        return inputs, labels
+        return inputs, labels, jnp.ones(labels.shape)
 
     def head(outputs: Outputs, samples: jax.Array) -> jax.Array:
         own = jnp.diagonal(jax.nn.log_softmax(outputs.logits), axis1=1, axis2=2)  # [n, classes]
@@ -183,8 +188,9 @@ def denoising(augmentation: str) -> Pretext:
     un-augmented sample (arXiv 2208.07734)."""
     del augmentation
 
-    def batch(key: jax.Array, augment: Augment, normals: jax.Array) -> tuple[jax.Array, jax.Array]:
-        return augment_all(key, augment, normals, jnp.roll(normals, 1, axis=0)).sample, normals
+    def batch(key: jax.Array, augment: Augment, normals: jax.Array) -> Batch:
+        pseudo = augment(key, normals, jnp.roll(normals, 1, axis=0))
+        return pseudo.sample, normals, pseudo.weight
 
     def error(reconstruction: Any, samples: jax.Array) -> jax.Array:
         return ((reconstruction - samples) ** 2).mean(axis=tuple(range(1, samples.ndim)))

@@ -6,6 +6,7 @@ chunk); on accelerators side by side (`vmap`). No host round trip.
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
@@ -21,7 +22,7 @@ from ad_jax.augment import Pseudo
 from ad_jax.backbone import BACKBONES, Backbone
 from ad_jax.errors import InputError
 from ad_jax.numerics import rowwise
-from ad_jax.pretext import Pretext
+from ad_jax.pretext import Pretext, augment_all
 from ad_jax.train import Hyper, Keys, State, as_unit, make_train
 
 CHUNK = 4  # members a program run; small, so that progress shows and a kill costs little
@@ -157,7 +158,12 @@ def make_member(
     def augment(hyper: Hyper, key: jax.Array, sample: jax.Array, donor: jax.Array) -> Pseudo:
         return augmentations.switch(families, hyper.family, key, hyper.augmentation, sample, donor)
 
-    trainer = make_train(backbone, pretext, augment)
+    def augment_batch(
+        hyper: Hyper, key: jax.Array, samples: jax.Array, donors: jax.Array
+    ) -> Pseudo:
+        return augment_all(functools.partial(augment, hyper), key, samples, donors)
+
+    trainer = make_train(backbone, pretext, augment_batch)
 
     def run(
         state: State,

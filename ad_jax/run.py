@@ -24,6 +24,7 @@ from ad_jax.pool import Member, Pool, Setting, describe
 from ad_jax.program import Config
 from ad_jax.selection import Selection
 from ad_jax.store import write_arrays, write_whole
+from ad_jax.tuning import Tuned
 
 MANIFEST = "manifest.json"
 LIBRARIES = ("jax", "jaxlib", "flax", "optax", "numpy", "ad_jax")
@@ -115,11 +116,11 @@ def write(
         "setting": selection.pick._asdict(),
         "members": pool.rows(selection.pick),
         "losses": {
-            rule: {k: v if math.isfinite(v) else None for k, v in by_key.items()}
+            rule: {k: _finite(v) for k, v in by_key.items()}
             for rule, by_key in selection.losses.items()
         },
         "trust": {
-            "margin": selection.trust.margin if math.isfinite(selection.trust.margin) else None,
+            "margin": _finite(selection.trust.margin),
             "untrained": selection.trust.untrained,
             "control": selection.trust.control,
             "reasons": selection.trust.reasons,
@@ -144,6 +145,40 @@ def write(
         "label_access": [],
     }
     write_whole(folder / MANIFEST, json.dumps(manifest, indent=1).encode())
+
+
+def write_tuning(folder: Path, tuned: Tuned) -> None:
+    """Writes `tuned.json` and `trajectory.csv`; `write` of its selection completes the folder."""
+    about = {
+        "augmentation": tuned.space.augmentation,
+        "tuned": [free._asdict() for free in tuned.space.free],
+        "weights": tuned.space.weighted,
+        "fixed": tuned.space.fixed,
+        "plan": tuned.plan._asdict(),
+        "starts": [
+            {
+                **start._asdict(),
+                **{k: _finite(getattr(start, k)) for k in ("loss", "error", "gain")},
+            }
+            for start in tuned.starts
+        ],
+        "best": tuned.best,
+        "hyper": tuned.hyper,
+        "reasons": tuned.reasons,
+    }
+    path = tuned.trajectory
+    out = io.StringIO()
+    writer = csv.writer(out)
+    writer.writerow(["start", "step", *path.names, "loss", "gate", "gradient", "alive"])
+    for i, j in np.ndindex(path.loss.shape):
+        numbers = (*path.values[i, j], path.loss[i, j], path.gate[i, j], path.gradient[i, j])
+        writer.writerow([i, j, *(f"{float(x):.6g}" for x in numbers), int(path.alive[i, j])])
+    write_whole(folder / "trajectory.csv", out.getvalue().encode())
+    write_whole(folder / "tuned.json", json.dumps(about, indent=1).encode())
+
+
+def _finite(value: float) -> float | None:
+    return value if math.isfinite(value) else None
 
 
 def _members(selection: Selection) -> str:

@@ -115,10 +115,11 @@ def check_settings(settings: Sequence[Setting], shape: tuple[int, ...], config: 
 def pack_chunk(chunk: Chunk, families: tuple[str, ...]) -> Hyper:
     """Hyperparameters of a chunk `[CHUNK, ...]`, padded with its first member's."""
     padded = list(chunk.settings) + [chunk.settings[0]] * (CHUNK - len(chunk.settings))
-    entry = augmentations.CATALOGUE[chunk.settings[0].augmentation]
+    entry = augmentations.get(chunk.settings[0].augmentation)
+    length = augmentations.packed_length(families)
     return Hyper(
         jnp.int32(families.index(chunk.settings[0].augmentation)),
-        jnp.stack([entry.pack(s.hyper, augmentations.PACKED) for s in padded]),
+        jnp.stack([entry.pack(s.hyper, length) for s in padded]),
         *(
             jnp.array([getattr(s, name) for s in padded], jnp.float32)
             for name in ("learning_rate", "weight_decay", "jitter")
@@ -204,6 +205,10 @@ class Sweep:
         self._ran = 0  # member-steps really run
         self.progress = Progress(0, 0, 0, 0, 0.0, 0.0, 0, float("nan"))
         self.planned = len(self.settings) * len(self.seeds) * config.steps  # member-steps
+
+    def program_of(self, setting: Setting) -> tuple[str, tuple[str, ...]]:
+        """Pretext and families of the program that a setting runs in."""
+        return setting.pretext, self._families(setting)
 
     def _families(self, setting: Setting) -> tuple[str, ...]:
         if setting.pretext in pretexts.APART:
@@ -291,8 +296,8 @@ class Sweep:
 
     def _program(self, setting: Setting, arguments: Callable[[Any], tuple]) -> tuple[Any, Any]:
         """Init and run of a setting's pretext, compiled on first use."""
-        families = self._families(setting)
-        key = (setting.pretext, families)
+        key = self.program_of(setting)
+        families = key[1]
         if key not in self._compiled:
             before = time.perf_counter()
             pretext = pretexts.make(setting.pretext, families[0])

@@ -25,7 +25,7 @@ class Hyper(NamedTuple):
 
     Attributes:
       family: index of the augmentation among the program's families, int32.
-      augmentation: packed hyperparameters `[PACKED]` of the augmentation.
+      augmentation: packed hyperparameters of the augmentation (`augment.packed_length`).
       learning_rate: of Adam, after the warm-up.
       weight_decay: decoupled, per unit of learning rate.
       jitter: brightness and contrast jitter of every input, so that neither gives a class away.
@@ -99,7 +99,7 @@ def _jitter(key: jax.Array, samples: jax.Array, amount: jax.Array) -> jax.Array:
 
 
 def make_train(backbone: Backbone, pretext: Pretext, augment: Callable[..., Pseudo]) -> Trainer:
-    """Trainer of one pretext; `augment(hyper, key, sample, donor) -> Pseudo`."""
+    """Trainer of one pretext; `augment(hyper, key, samples, donors) -> Pseudo` of a batch."""
 
     def optimiser(hyper: Hyper, step: jax.Array) -> optax.GradientTransformation:
         rate = hyper.learning_rate * jnp.minimum(1.0, (step + 1) / WARM_UP)
@@ -117,14 +117,14 @@ def make_train(backbone: Backbone, pretext: Pretext, augment: Callable[..., Pseu
         order = jax.random.fold_in(keys.order, state.step)
         draw, jitter = jax.random.split(jax.random.fold_in(keys.augmentation, state.step))
         rows = jax.random.randint(order, (pretext.normals,), 0, normals.shape[0])
-        inputs, targets = pretext.batch(
+        inputs, targets, weights = pretext.batch(
             draw, lambda k, s, d: augment(hyper, k, s, d), as_unit(normals[rows])
         )
         if pretext.jitter:
             inputs = _jitter(jitter, inputs, hyper.jitter)
 
         def loss_of(params: Any) -> jax.Array:
-            return pretext.loss(backbone.apply(params, inputs), targets).mean()
+            return (weights * pretext.loss(backbone.apply(params, inputs), targets)).mean()
 
         loss, gradient = jax.value_and_grad(loss_of)(state.params)
         updates, moments = optimiser(hyper, state.step).update(

@@ -24,8 +24,11 @@ def trainer_of(name):
     task = pretext.make(name, family)
     backbone = encoder(SHAPE, task.classes, 8, task.reconstructs)
 
-    def turn(hyper, key, sample, donor):
-        return augment.switch((family,), hyper.family, key, hyper.augmentation, sample, donor)
+    def turn(hyper, key, samples, donors):
+        def one(key, sample, donor):
+            return augment.switch((family,), hyper.family, key, hyper.augmentation, sample, donor)
+
+        return pretext.augment_all(one, key, samples, donors)
 
     return train.make_train(backbone, task, turn)
 
@@ -59,9 +62,14 @@ def test_batches_hold_every_class_and_no_more_than_a_batch(name, normals):
     task = pretext.make(name, FAMILY[name])
     entry = augment.get(FAMILY[name])
     drawn = jnp.tile(train.as_unit(normals), (4, 1, 1, 1))[: task.normals]
-    inputs, targets = task.batch(
-        jax.random.key(0), lambda k, s, d: entry.pseudo(k, entry.defaults(), s, d), drawn
-    )
+
+    def augment_batch(key, samples, donors):
+        return pretext.augment_all(
+            lambda k, s, d: entry.pseudo(k, entry.defaults(), s, d), key, samples, donors
+        )
+
+    inputs, targets, weights = task.batch(jax.random.key(0), augment_batch, drawn)
+    np.testing.assert_array_equal(weights, np.ones(len(inputs)))
     assert 0.9 * pretext.BATCH <= len(inputs) == len(targets) <= pretext.BATCH
     if task.classes:
         counts = np.bincount(targets, minlength=task.classes)

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import functools
+from collections.abc import Sequence
+
 import jax
 import jax.numpy as jnp
 
-from ad_jax.augment.compose import chain, one_of, sometimes
+from ad_jax.augment.compose import chain, mixture, one_of, part_of, sometimes
 from ad_jax.augment.contract import Augmentation, Pseudo, Range, smallest_area
 from ad_jax.augment.geometry import (
     AFFINE,
@@ -87,18 +90,30 @@ CATALOGUE: dict[str, Augmentation] = {
     ),
 }
 
-PACKED = max(len(entry.space) for entry in CATALOGUE.values())  # length of packed hyperparameters
+PACKED = max(len(entry.space) for entry in CATALOGUE.values())  # hyperparameters of an entry
 
 
+@functools.cache
 def get(name: str) -> Augmentation:
-    """The catalogue's entry of that name.
+    """The catalogue's entry of that name; `a+b` is the mixture of two entries, and so on.
 
     Raises:
-      InputError: an unknown name; the message lists the known ones.
+      InputError: an unknown name (the message lists the known ones), one twice in a mixture.
     """
-    if name not in CATALOGUE:
-        raise InputError(f"no augmentation {name!r}; known: {', '.join(CATALOGUE)}")
-    return CATALOGUE[name]
+    if name in CATALOGUE:
+        return CATALOGUE[name]
+    names = name.split("+")
+    for part in names:
+        if part not in CATALOGUE:
+            raise InputError(f"no augmentation {part!r}; known: {', '.join(CATALOGUE)}")
+    if len(set(names)) < len(names):
+        raise InputError(f"the mixture {name!r} names a family twice; take each once")
+    return mixture(**{part: CATALOGUE[part] for part in names})
+
+
+def packed_length(families: Sequence[str]) -> int:
+    """Length of the packed hyperparameters of a program over these families."""
+    return max(PACKED, *(len(get(name).space) for name in families))
 
 
 def switch(
@@ -114,7 +129,7 @@ def switch(
     `family` stays unbatched under `vmap` (one family a chunk), or every branch would run.
     """
     branches = [
-        lambda k, p, s, d, entry=CATALOGUE[name]: entry.pseudo(k, entry.unpack(p), s, d)
+        lambda k, p, s, d, entry=get(name): entry.pseudo(k, entry.unpack(p), s, d)
         for name in families
     ]
     return jax.lax.switch(family, branches, key, packed, sample, donor)
@@ -128,7 +143,10 @@ __all__ = [
     "Range",
     "chain",
     "get",
+    "mixture",
     "one_of",
+    "packed_length",
+    "part_of",
     "smallest_area",
     "sometimes",
     "switch",

@@ -6,7 +6,7 @@ family is swept, packed and tuned like any other.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import jax
@@ -14,6 +14,7 @@ import jax.numpy as jnp
 
 from ad_jax.augment.contract import Augmentation, Range
 
+_WEIGHT = Range(1.0, 0.0, 1.0, "linear", "relative", False, "how often this part is applied")
 _CHANCE = Range(0.5, 0.0, 1.0, "linear", "probability", False, "how often it is applied")
 
 
@@ -21,7 +22,7 @@ def _space(parts: Mapping[str, Augmentation]) -> dict[str, Range]:
     return {f"{n}.{k}": entry for n, part in parts.items() for k, entry in part.space.items()}
 
 
-def _of(name: str, hyper: Mapping[str, Any]) -> dict[str, Any]:
+def part_of(name: str, hyper: Mapping[str, Any]) -> dict[str, Any]:
     """The hyperparameters of one part, under their own names."""
     return {
         k.removeprefix(f"{name}."): value for k, value in hyper.items() if k.startswith(f"{name}.")
@@ -38,7 +39,7 @@ def chain(group: str, source: str, **parts: Augmentation) -> Augmentation:
     def draw(key: jax.Array, hyper: Mapping[str, Any], shape: tuple[int, ...]) -> tuple[Any, ...]:
         keys = jax.random.split(key, len(parts))
         return tuple(
-            part.draw(k, _of(name, hyper), shape)
+            part.draw(k, part_of(name, hyper), shape)
             for k, (name, part) in zip(keys, parts.items(), strict=True)
         )
 
@@ -54,13 +55,19 @@ def chain(group: str, source: str, **parts: Augmentation) -> Augmentation:
     return Augmentation(draw, apply, _space(parts), group, None, source, needs=_needs(parts))
 
 
-def one_of(group: str, source: str, **parts: Augmentation) -> Augmentation:
-    """Applies one part, each equally often; which one is the pseudo-anomaly's kind."""
+def _choice(
+    choose: Callable[[jax.Array, Mapping[str, Any]], jax.Array],
+    space: dict[str, Range],
+    group: str,
+    source: str,
+    parts: Mapping[str, Augmentation],
+) -> Augmentation:
+    """Applies the part whose index `choose(key, hyper)` draws."""
 
     def draw(key: jax.Array, hyper: Mapping[str, Any], shape: tuple[int, ...]) -> Any:
         which, *keys = jax.random.split(key, 1 + len(parts))
-        return jax.random.randint(which, (), 0, len(parts)), tuple(
-            part.draw(k, _of(name, hyper), shape)
+        return choose(which, hyper), tuple(
+            part.draw(k, part_of(name, hyper), shape)
             for k, (name, part) in zip(keys, parts.items(), strict=True)
         )
 
@@ -75,7 +82,7 @@ def one_of(group: str, source: str, **parts: Augmentation) -> Augmentation:
     return Augmentation(
         draw,
         apply,
-        _space(parts),
+        space,
         group,
         None,
         source,
@@ -83,6 +90,29 @@ def one_of(group: str, source: str, **parts: Augmentation) -> Augmentation:
         parts=tuple(parts),
         kind=lambda arguments: arguments[0],
     )
+
+
+def one_of(group: str, source: str, **parts: Augmentation) -> Augmentation:
+    """Applies one part, each equally often; which one is the pseudo-anomaly's kind."""
+
+    def choose(key: jax.Array, hyper: Mapping[str, Any]) -> jax.Array:
+        return jax.random.randint(key, (), 0, len(parts))
+
+    return _choice(choose, _space(parts), group, source, parts)
+
+
+def mixture(**parts: Augmentation) -> Augmentation:
+    """Applies one part, each as often as its `weight` says; which one is the kind.
+
+    Weights are relative; if all are 0 every part is as likely as the others.
+    """
+
+    def choose(key: jax.Array, hyper: Mapping[str, Any]) -> jax.Array:
+        weights = jnp.stack([jnp.asarray(hyper[f"{name}.weight"]) for name in parts])
+        return jax.random.categorical(key, jnp.log(jnp.maximum(weights, 1e-6)))
+
+    space = {f"{name}.weight": _WEIGHT for name in parts} | _space(parts)
+    return _choice(choose, space, "mixed", "a mixture of families", parts)
 
 
 def sometimes(part: Augmentation, chance: float = 0.5) -> Augmentation:

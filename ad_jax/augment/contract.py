@@ -34,11 +34,19 @@ class Range(NamedTuple):
 
 
 class Pseudo(NamedTuple):
-    """One pseudo-anomaly: sample `[h, w, c]`, mask `[h, w]`, index of its kind (int32)."""
+    """One pseudo-anomaly.
+
+    Attributes:
+      sample: `[h, w, c]`.
+      mask: `[h, w]`, 1 where it was changed.
+      kind: index of its kind, int32.
+      weight: how much it counts in a loss, 1 on average; only relaxed mixtures differ from 1.
+    """
 
     sample: jax.Array
     mask: jax.Array
     kind: jax.Array
+    weight: jax.Array
 
 
 def smallest_area(shape: tuple[int, ...]) -> float:
@@ -91,7 +99,7 @@ class Augmentation(NamedTuple):
         """`random` with the kind that was drawn."""
         arguments = self.draw(key, hyper, sample.shape)
         kind = jnp.int32(0) if self.kind is None else self.kind(arguments)
-        return Pseudo(*self.apply(sample, arguments, donor), kind)
+        return Pseudo(*self.apply(sample, arguments, donor), kind, jnp.float32(1.0))
 
     def strengths(self, count: int, shape: tuple[int, ...]) -> list[dict[str, float]]:
         """Hyperparameters at `count` strengths spread over the range, inside its bounds.

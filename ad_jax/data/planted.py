@@ -45,7 +45,8 @@ def load_planted(
     than its train normals (textures: another region), they are so here too.
 
     Args:
-      generator: name in `ad_jax.augment.CATALOGUE`; not `identity`, which changes nothing.
+      generator: name in `ad_jax.augment.CATALOGUE`, or `a+b` for two kinds of anomalies; not
+        `identity`, which changes nothing.
       load_base: turns `base` and `options` into a problem (and a truth, which stays sealed).
       base: the other source; images only.
       hyper: `name:value;name:value` instead of the generator's defaults, or a mapping.
@@ -119,16 +120,16 @@ def load_planted(
 
 
 def _family(generator: str) -> "Augmentation":
-    from ad_jax.augment import CATALOGUE  # loads JAX, which no other source needs
+    from ad_jax.augment import CATALOGUE, get  # loads JAX, which no other source needs
 
     known = [name for name in CATALOGUE if name != "identity"]
-    if generator not in known:
+    if not set(generator.split("+")) <= set(known):
         raise InputError(
             f"planted:{generator} has no such generator; known: {', '.join(known)}"
             if generator != "identity"
             else f"planted:identity would change nothing; give one of: {', '.join(known)}"
         )
-    return CATALOGUE[generator]
+    return get(generator)
 
 
 def _given(hyper: str | Mapping[str, float]) -> dict[str, float]:

@@ -37,6 +37,16 @@ def _made(
     return columns  # type: ignore[return-value]
 
 
+def image_of(values: np.ndarray, side: int) -> Any:
+    """A sample `[h, w, c]` or a mask `[h, w]` in [0, 1] as a picture (PIL) of `side` px."""
+    from PIL import Image
+
+    grey = values.ndim == 2 or values.shape[-1] == 1
+    pixels = np.asarray(np.clip(values, 0, 1) * 255, np.uint8)
+    image = Image.fromarray(pixels.reshape(pixels.shape[:2]) if grey else pixels[..., :3])
+    return image.convert("RGB").resize((side, side), Image.Resampling.NEAREST)
+
+
 def sheet(problem: Problem, seed: int = 0) -> Any:
     """The picture (PIL) for a problem's normals: a row per augmentation, sample above mask.
 
@@ -55,12 +65,6 @@ def sheet(problem: Problem, seed: int = 0) -> Any:
     page = Image.new("RGB", (width, 2 * top + sum(heights)), "#d8dde3")  # white masks have to show
     draw = ImageDraw.Draw(page)
 
-    def picture(values: np.ndarray) -> Any:
-        grey = values.ndim == 2 or values.shape[-1] == 1
-        pixels = np.asarray(np.clip(values, 0, 1) * 255, np.uint8)
-        image = Image.fromarray(pixels.reshape(pixels.shape[:2]) if grey else pixels[..., :3])
-        return image.convert("RGB").resize((side, side), Image.Resampling.NEAREST)
-
     for (name, entry, made, masked), height in zip(rows, heights, strict=True):
         below = "\n\nlower row: mask" if masked else "\n\nall of it changes"
         draw.text((8, top + 8), f"{name}\n{entry.group}{below if made else ''}", fill="black")
@@ -71,8 +75,8 @@ def sheet(problem: Problem, seed: int = 0) -> Any:
             draw.text((left, top - 2), caption, fill="black")
             for i, (image, mask) in enumerate(zip(images, masks, strict=True)):
                 at = left + i * (side + gap)
-                page.paste(picture(image), (at, top + 14))
+                page.paste(image_of(image, side), (at, top + 14))
                 if masked:
-                    page.paste(picture(mask), (at, top + 14 + side + gap))
+                    page.paste(image_of(mask, side), (at, top + 14 + side + gap))
         top += height
     return page

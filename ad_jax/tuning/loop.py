@@ -1,0 +1,246 @@
+"""The alternating loop: some training steps, one step of theta, again; several starts at once.
+
+Pure functions of an outer state, so that a chunk of outer steps is one compiled program, a killed
+run goes on from the last chunk, and starts run side by side on accelerators.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable, Mapping
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import optax
+
+from ad_jax.augment import Pseudo
+from ad_jax.backbone import Backbone
+from ad_jax.pretext import make as make_pretext
+from ad_jax.train import Hyper, Keys, State, as_unit, make_train
+from ad_jax.tuning import losses
+from ad_jax.tuning.estimators import ESTIMATORS, Bilevel
+from ad_jax.tuning.space import Space, relaxed
+
+
+class Plan(NamedTuple):
+    """Static choices of a tuning: another value is another program.
+
+    Attributes:
+      estimator: name in `ESTIMATORS`.
+      outer: weights of outer losses, as `losses.parse` gives them.
+      outer_steps: steps of theta, at most.
+      horizon: training steps between two of them, through which `unrolled` differentiates.
+      warm_up: training steps at the start value before the first.
+      batch: samples of each set in one look.
+      rate: Adam's learning rate of theta.
+      clip: largest norm of the gradient.
+      checkpoint: whether `unrolled` redoes passes instead of storing them.
+    """
+
+    estimator: str = "unrolled"
+    outer: tuple[tuple[str, float], ...] = (("held_out_auroc", 1.0),)
+    outer_steps: int = 80
+    horizon: int = 10
+    warm_up: int = 200
+    batch: int = 64
+    rate: float = 0.1
+    clip: float = 1.0
+    checkpoint: bool = True
+
+    @property
+    def steps(self) -> int:
+        """Training steps of one start."""
+        return self.warm_up + self.outer_steps * self.horizon
+
+
+class Data(NamedTuple):
+    """What a start sees: normals to train on, held-out normals, the unlabelled target."""
+
+    train: jax.Array
+    held_out: jax.Array
+    target: jax.Array
+
+
+class Outer(NamedTuple):
+    """State of one start.
+
+    Attributes:
+      inner: training state.
+      theta: `[size]`.
+      optimiser: of theta.
+      step: outer steps taken.
+      alive: false once anything was not finite; nothing moves any more then.
+    """
+
+    inner: State
+    theta: jax.Array
+    optimiser: Any
+    step: jax.Array
+    alive: jax.Array
+
+
+class Info(NamedTuple):
+    """One outer step: what stands in the trajectory.
+
+    Attributes:
+      theta: `[size]` before the step.
+      loss: outer loss without the gate.
+      gate: what the gate added.
+      gradient: its norm before clipping.
+      alive: whether the start still runs.
+    """
+
+    theta: jax.Array
+    loss: jax.Array
+    gate: jax.Array
+    gradient: jax.Array
+    alive: jax.Array
+
+
+class Tuner(NamedTuple):
+    """Tuning of one start as pure functions.
+
+    Attributes:
+      init: `(keys, hyper, theta, data) -> Outer`, warmed up.
+      step: `(outer, keys, hyper, data) -> (Outer, Info)`.
+      problem: `(keys, hyper, data, step) -> Bilevel` of one outer step.
+    """
+
+    init: Callable[..., Outer]
+    step: Callable[..., tuple[Outer, Info]]
+    problem: Callable[..., Bilevel]
+
+
+def training(learning_rate: float = 5e-4, weight_decay: float = 1e-3, jitter: float = 0.1) -> Hyper:
+    """What is not tuned of a training; theta travels in `augmentation`."""
+    return Hyper(jnp.int32(0), None, *map(jnp.float32, (learning_rate, weight_decay, jitter)))
+
+
+def make_tuner(backbone: Backbone, space: Space, plan: Plan) -> Tuner:
+    """The tuner of one space; the pretext is normal against augmented, as alignment supposes."""
+    pretext = make_pretext("binary", space.families[0])
+
+    def augment(hyper: Hyper, key: jax.Array, samples: jax.Array, donors: jax.Array) -> Pseudo:
+        return relaxed(space, hyper.augmentation, key, samples, donors)
+
+    trainer = make_train(backbone, pretext, augment)
+    objective = losses.combine(dict(plan.outer))
+    chance = jnp.log(2.0)
+
+    def look(params: Any, theta: jax.Array, key: jax.Array, data: Data) -> losses.Sets:
+        """Embeds a batch of every set; the same rows and draws whatever theta is."""
+        order, draw = jax.random.split(key)
+        rows = [
+            jax.random.randint(k, (plan.batch,), 0, len(one))
+            for k, one in zip(jax.random.split(order, 3), data, strict=True)
+        ]
+        train, held_out, target = (as_unit(one[r]) for one, r in zip(data, rows, strict=True))
+        pseudo = relaxed(space, theta, draw, train, jnp.roll(train, 1, axis=0))
+        outputs = backbone.apply(params, jnp.concatenate([train, pseudo.sample, target, held_out]))
+        z = jnp.split(outputs.embedding, 4)
+        odds = jnp.split(outputs.logits[:, 1] - outputs.logits[:, 0], 4)
+        told = jax.nn.softplus(odds[0]).mean() + (pseudo.weight * jax.nn.softplus(-odds[1])).mean()
+        z_train, z_augmented, z_target, z_held_out = z
+        return losses.Sets(
+            z_train,
+            z_augmented,
+            z_target,
+            z_held_out,
+            pseudo.weight,
+            odds[2],
+            odds[3],
+            told / 2.0 / chance,
+        )
+
+    def problem(keys: Keys, hyper: Hyper, data: Data, step: jax.Array) -> Bilevel:
+        key = jax.random.fold_in(keys.evaluation, step)
+
+        def inner(state: State, theta: jax.Array) -> State:
+            return trainer.step(state, keys, hyper._replace(augmentation=theta), data.train)[0]
+
+        def outer(state: State, theta: jax.Array) -> tuple[jax.Array, Any]:
+            sets = look(state.params, theta, key, data)
+            loss, closed = objective(sets), losses.gate(sets)
+            return loss + closed, (loss, closed)
+
+        return Bilevel(inner, outer)
+
+    move = optax.chain(optax.clip_by_global_norm(plan.clip), optax.adam(plan.rate, b1=0.8))
+    arguments = {"checkpoint": plan.checkpoint} if plan.estimator == "unrolled" else {}
+    estimate = functools.partial(ESTIMATORS[plan.estimator], **arguments)
+
+    def init(keys: Keys, hyper: Hyper, theta: jax.Array, data: Data) -> Outer:
+        hyper = hyper._replace(augmentation=theta)
+        state, _ = trainer.go_on(
+            trainer.init(keys, hyper), keys, hyper, data.train, 0, plan.warm_up
+        )
+        return Outer(state, theta, move.init(theta), jnp.int32(0), jnp.bool_(True))
+
+    def step(outer: Outer, keys: Keys, hyper: Hyper, data: Data) -> tuple[Outer, Info]:
+        one = problem(keys, hyper, data, outer.step)
+        found = estimate(one, outer.inner, outer.theta, plan.horizon)
+        updates, optimiser = move.update(found.gradient, outer.optimiser, outer.theta)
+        theta = optax.apply_updates(outer.theta, updates)
+        leaves = jax.tree.leaves((theta, found.loss, found.gradient, found.state.params))
+        fine = outer.alive & jnp.stack([jnp.isfinite(x).all() for x in leaves]).all()
+        after = Outer(found.state, theta, optimiser, outer.step + 1, fine)
+        # A start that diverged stays where it was last finite, so that others can go on.
+        kept = jax.tree.map(lambda new, old: jnp.where(fine, new, old), after, outer)
+        loss, closed = found.info
+        norm = optax.tree.norm(found.gradient)
+        return kept._replace(alive=fine), Info(outer.theta, loss, closed, norm, fine)
+
+    return Tuner(init, step, problem)
+
+
+class Program(NamedTuple):
+    """Tuning of all starts, jitted: `Outer` and `Info` have a leading axis `[starts]`.
+
+    Keys and data are the same for all: their losses differ by theta alone.
+
+    Attributes:
+      init: `(keys, hyper, thetas, data) -> Outer`.
+      run: `(outer, keys, hyper, data, limit) -> (Outer, Info [starts, steps, ...])`: outer steps;
+        those from `limit` on do nothing, so that one program serves a shorter last chunk.
+    """
+
+    init: Any
+    run: Any
+
+
+def make_program(tuner: Tuner, steps: int) -> Program:
+    """`steps` outer steps of every start; one after another on CPU, side by side elsewhere."""
+
+    def every(function: Callable[[Any], Any], starts: Any) -> Any:
+        if jax.default_backend() == "cpu":
+            return jax.lax.map(function, starts)
+        return jax.vmap(function)(starts)
+
+    def init(keys: Keys, hyper: Hyper, thetas: jax.Array, data: Data) -> Outer:
+        return every(lambda theta: tuner.init(keys, hyper, theta, data), thetas)
+
+    def run(
+        outer: Outer, keys: Keys, hyper: Hyper, data: Data, limit: jax.Array
+    ) -> tuple[Outer, Info]:
+        def one(outer: Outer) -> tuple[Outer, Info]:
+            def real(carried: Outer) -> tuple[Outer, Info]:
+                return tuner.step(carried, keys, hyper, data)
+
+            def blank(carried: Outer) -> tuple[Outer, Info]:
+                _, info = jax.eval_shape(real, carried)
+                return carried, jax.tree.map(lambda x: jnp.zeros(x.shape, x.dtype), info)
+
+            def body(carried: Outer, i: jax.Array) -> tuple[Outer, Info]:
+                return jax.lax.cond(i < limit, real, blank, carried)
+
+            return jax.lax.scan(body, outer, jnp.arange(steps))
+
+        return every(one, outer)
+
+    return Program(jax.jit(init), jax.jit(run))
+
+
+def as_outer(weights: Mapping[str, float]) -> tuple[tuple[str, float], ...]:
+    """Hashable form of outer weights for a `Plan`."""
+    return tuple(sorted(weights.items()))

@@ -1,0 +1,483 @@
+"""Tuning: gradients that are right, spaces that refuse, runs that go on, starts that may fail."""
+
+import jax
+import jax.export
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pytest
+from scipy.optimize import linear_sum_assignment
+
+from ad_jax import augment, transport, tuning
+from ad_jax.backbone import encoder
+from ad_jax.data import Problem
+from ad_jax.errors import InputError
+from ad_jax.program import Config
+from ad_jax.store import Record
+from ad_jax.train import seed_keys
+from ad_jax.tuning import estimators, loop, losses
+from ad_jax.tuning import space as spaces
+
+SHAPE = (16, 16, 1)
+
+
+@pytest.fixture
+def double():
+    with jax.enable_x64(True):
+        yield
+
+
+# Estimators
+
+
+def ridge():
+    """Inner: gradient descent on a ridge regression of penalty exp(theta); outer: another sample.
+
+    The outer loss also sees theta directly, so that the first order is not zero.
+    """
+    generator = np.random.default_rng(0)
+    x, y, a, b = (generator.normal(size=s) for s in ((20, 3), 20, (15, 3), 15))
+
+    def inner(w, theta):
+        gradient = 2 * x.T @ (x @ w - y) / 20 + 2 * jnp.exp(theta[0]) * w
+        return w - 0.1 * gradient
+
+    def outer(w, theta):
+        return ((a @ w - b) ** 2).mean() + 0.1 * (theta**2).sum(), w
+
+    def solution(theta):
+        penalty = np.exp(theta[0])
+        return np.linalg.solve(x.T @ x / 20 + penalty * np.eye(3), x.T @ y / 20)
+
+    return estimators.Bilevel(inner, outer), jnp.zeros(3), solution
+
+
+def slope(problem, state, theta, steps, width=1e-6):
+    """Central difference of the outer loss after training, at a small width."""
+    out = []
+    for move in np.eye(len(theta)) * width:
+        ends = [
+            problem.outer(estimators._train(problem, state, t, steps), t)[0]
+            for t in (theta + move, theta - move)
+        ]
+        out.append((ends[0] - ends[1]) / (2 * width))
+    return np.array(out)
+
+
+def small_network():
+    """Two layers, Adam, noise of a tuned size, DSV on the embeddings: everything in float64."""
+    generator = np.random.default_rng(1)
+    normals = jnp.array(generator.normal(size=(24, 4)))
+    target = jnp.array(np.r_[generator.normal(size=(12, 4)), 2 + generator.normal(size=(6, 4))])
+    params = [jnp.array(generator.normal(size=s) / 2) for s in ((4, 6), (6,), (6, 5), (5,), (5, 1))]
+    adam = optax.adam(1e-3, eps_root=1e-12)
+
+    def embed(params, x):
+        hidden = jax.nn.gelu(x @ params[0] + params[1])
+        return jax.nn.gelu(hidden @ params[2] + params[3])
+
+    def augmented(theta, key):
+        noise = jax.random.normal(key, (24, 4), jnp.float64)
+        return normals * (1 + theta[1]) + jnp.exp(theta[0]) * noise
+
+    def inner(state, theta):
+        params, moments, step = state
+        x = jnp.concatenate(
+            [normals, augmented(theta, jax.random.fold_in(jax.random.key(0), step))]
+        )
+        sign = jnp.repeat(jnp.array([1.0, -1.0]), 24)
+
+        def loss(params):
+            return jax.nn.softplus(sign * (embed(params, x) @ params[4])[:, 0]).mean()
+
+        updates, moments = adam.update(jax.grad(loss)(params), moments)
+        return optax.apply_updates(params, updates), moments, step + 1
+
+    def outer(state, theta):
+        z = [embed(state[0], x) for x in (normals, augmented(theta, jax.random.key(9)), target)]
+        sets = losses.Sets(*z, z[0], jnp.ones(24), jnp.zeros(18), jnp.zeros(24), jnp.float64(0.0))
+        return losses.OUTER["dsv_uncapped"](sets), None
+
+    state = (params, adam.init(params), jnp.int32(0))
+    return estimators.Bilevel(inner, outer), state, jnp.array([-0.5, 0.1])
+
+
+@pytest.mark.parametrize("steps", [1, 10, 50])
+def test_unrolled_equals_a_float64_difference_on_ridge(double, steps):
+    problem, state, _ = ridge()
+    theta = jnp.array([-0.7])
+    expected = slope(problem, state, theta, steps)
+    for checkpoint in (True, False):
+        found = estimators.unrolled(problem, state, theta, steps, checkpoint)
+        np.testing.assert_allclose(found.gradient, expected, rtol=1e-7)
+    exact = estimators.finite_difference(problem, state, theta, steps, width=1e-5)
+    np.testing.assert_allclose(exact.gradient, expected, rtol=1e-7)
+    np.testing.assert_allclose(exact.state, found.state, rtol=1e-12)
+
+
+def test_unrolled_to_the_end_equals_the_closed_form(double):
+    problem, state, solution = ridge()
+    theta = np.array([-0.7])
+    found = estimators.unrolled(problem, state, jnp.array(theta), 400)
+    np.testing.assert_allclose(found.state, solution(theta), rtol=1e-8)
+    ends = [problem.outer(solution(t), t)[0] for t in (theta + 1e-5, theta - 1e-5)]
+    np.testing.assert_allclose(found.gradient[0], (ends[0] - ends[1]) / 2e-5, rtol=1e-6)
+    first = estimators.first_order(problem, state, jnp.array(theta), 400)
+    np.testing.assert_allclose(first.gradient, 0.2 * theta, rtol=1e-12)  # the direct way only
+
+
+@pytest.mark.parametrize("steps", [1, 10])
+def test_estimators_on_a_small_network(double, steps):
+    problem, state, theta = small_network()
+    expected = slope(problem, state, theta, steps, 1e-5)
+    found = estimators.unrolled(problem, state, theta, steps)
+    np.testing.assert_allclose(found.gradient, expected, rtol=1e-5, atol=1e-8)
+    difference = estimators.finite_difference(problem, state, theta, steps, width=1e-4)
+    np.testing.assert_allclose(difference.gradient, expected, rtol=1e-4, atol=1e-7)
+    trained = estimators._train(problem, state, theta, steps)
+    fixed = estimators.Bilevel(problem.inner, lambda s, t: problem.outer(trained, t))
+    first = estimators.first_order(problem, state, theta, steps)
+    np.testing.assert_allclose(first.gradient, slope(fixed, state, theta, 0, 1e-5), rtol=1e-5)
+    np.testing.assert_allclose(first.loss, found.loss, rtol=1e-12)
+
+
+# The tuner of images
+
+
+def bump(seed=0, count=24):
+    """Images of a bright disc on grey, a little noise."""
+    rows, columns = np.mgrid[:16, :16] - 7.5
+    disc = 160.0 * (rows**2 + columns**2 < 30) + 40.0
+    noise = np.random.default_rng(seed).normal(0, 8, (count, 16, 16))
+    return np.uint8(np.clip(disc + noise, 0, 255))[..., None]
+
+
+def holes(seed, count):
+    images = bump(seed, count).copy()
+    images[:, 4:8, 4:9] = 0
+    return images
+
+
+@pytest.fixture(scope="module")
+def problem():
+    return Problem(train=bump(0, 32), target=np.concatenate([bump(1, 12), holes(2, 6)]))
+
+
+def small(outer="dsv_uncapped", **choices):
+    weights = tuple(losses.parse(outer).items())
+    return tuning.Plan(outer=weights, warm_up=8, batch=12, **choices)
+
+
+def tuner_of(problem, augmentation="cutdiff", **choices):
+    space = tuning.make_space(augmentation, problem.shape)
+    tuner = loop.make_tuner(encoder(problem.shape, 2, 8), space, small(**choices))
+    split = problem.split(0)
+    data = loop.Data(*map(jnp.asarray, (split.train, split.held_out, problem.target)))
+    return space, tuner, data
+
+
+@pytest.mark.parametrize("augmentation", ["cutdiff", "cutdiff+quarter_turns"])
+def test_second_order_flows_through_training(problem, augmentation):
+    """With theta cut off from the outer loss, what is left came through the training steps.
+
+    Were the inner augmentation stopped, this gradient would be zero.
+    """
+    space, tuner, data = tuner_of(problem, augmentation)
+    keys, hyper, theta = seed_keys(0, 0), loop.training(), jnp.full(space.size, 0.3)
+
+    @jax.jit
+    def gradients():
+        outer = tuner.init(keys, hyper, theta, data)
+        whole = tuner.problem(keys, hyper, data, jnp.int32(0))
+        indirect = whole._replace(outer=lambda s, t: whole.outer(s, jax.lax.stop_gradient(t)))
+        return (
+            estimators.unrolled(indirect, outer.inner, theta, 3).gradient,
+            estimators.unrolled(whole, outer.inner, theta, 3).gradient,
+            estimators.first_order(whole, outer.inner, theta, 3).gradient,
+        )
+
+    indirect, whole, first = gradients()
+    assert np.isfinite(whole).all() and (np.abs(indirect) > 0).all()
+    np.testing.assert_allclose(whole, indirect + first, rtol=2e-2, atol=1e-5)
+
+
+def test_a_start_that_is_not_finite_is_dropped_and_others_go_on(problem):
+    space, tuner, data = tuner_of(problem, horizon=2)
+    program = loop.make_program(tuner, 2)
+    keys, hyper = seed_keys(0, 0), loop.training()
+    thetas = jnp.stack([jnp.zeros(space.size), jnp.full(space.size, jnp.nan)])
+    outer, info = program.run(
+        program.init(keys, hyper, thetas, data), keys, hyper, data, jnp.int32(2)
+    )
+    np.testing.assert_array_equal(info.alive[:, -1], [True, False])
+    assert np.isfinite(outer.theta[0]).all() and (outer.theta[0] != 0).any()
+    assert outer.step[0] == 2 and outer.step[1] == 0
+
+
+@pytest.mark.parametrize("platform", ["cpu", "cuda", "tpu"])
+def test_a_chunk_of_tuning_lowers_everywhere(problem, platform):
+    space, tuner, data = tuner_of(problem, "cutdiff+scar", horizon=2)
+    program = loop.make_program(tuner, 2)
+    keys, hyper, thetas = seed_keys(0, 0), loop.training(), jnp.zeros((1, space.size))
+    outer = jax.eval_shape(program.init, keys, hyper, thetas, data)
+    run = jax.jit(lambda o, d: program.run(o, keys, hyper, d, jnp.int32(2)))
+    assert jax.export.export(run, platforms=[platform])(outer, data).mlir_module()
+
+
+@pytest.fixture(scope="module")
+def relaxed_status():
+    """A few steps teach nothing: let every member count as trained."""
+    from ad_jax import sweep
+
+    patch = pytest.MonkeyPatch()
+    patch.setattr(sweep, "CHANCE_LOSS", 9.0)
+    patch.setattr(sweep, "CHANCE_AUROC", 0.0)
+    yield
+    patch.undo()
+
+
+SHORT = {"seeds": [0, 1], "config": Config(steps=6, width=8)}
+
+
+def test_tuning_ends_in_a_detector_and_goes_on_after_a_kill(problem, relaxed_status, tmp_path):
+    plan = small(outer_steps=12, horizon=2)
+    seen = []
+    arguments = {"starts": 2, "plan": plan, **SHORT}
+    first = tuning.tune(
+        problem, tune=["area"], record=Record(tmp_path), report=seen.append, **arguments
+    )
+    assert [step.done for step in seen] == [10, 12] and seen[-1].left == 0
+    assert first.trajectory.values.shape == (2, 12, 1) and len(first.starts) == 2
+    assert first.setting.hyper["area"] == first.starts[first.best].end["area"]
+    assert first.setting.hyper["aspect"] == 1.0
+    assert first.detector.decision_function(problem.target).shape == (18,)
+    assert first.starts[first.best].loss == min(start.loss for start in first.starts)
+    for path in tmp_path.glob("*.npz"):  # as if killed within the second chunk
+        with np.load(path) as file:
+            if "leaf.0" in file.files and int(file["leaf.0"].ndim) >= 0:
+                last = path
+    last.unlink()
+    again = tuning.tune(problem, tune=["area"], record=Record(tmp_path), **arguments)
+    for name in ("values", "loss", "gradient"):
+        np.testing.assert_array_equal(
+            getattr(again.trajectory, name), getattr(first.trajectory, name)
+        )
+    assert again.setting == first.setting
+
+
+def test_tuning_never_sees_more_than_normals_and_the_unlabelled_set(problem, relaxed_status):
+    """Tuned on another set, the trajectory does not depend on the target."""
+    plan = small(outer_steps=3, horizon=2)
+    other = Problem(train=bump(0, 32), target=bump(7, 9))
+    found = [
+        tuning.tune(p, starts=1, plan=plan, tune_on=holes(3, 8), **SHORT).trajectory.values
+        for p in (problem, other)
+    ]
+    np.testing.assert_array_equal(*found)
+
+
+BAD = {
+    "no gradient": ({"tune": ["chance"], "augmentation": "cutdiff"}, "tune: area"),
+    "hard kernel": ({"augmentation": "cutpaste"}, "carries no gradient|nothing that a gradient"),
+    "hard name": ({"augmentation": "gaussian_noise+cutpaste", "tune": ["cutpaste.area"]}, "cannot"),
+    "unknown": ({"augmentation": "cutdif"}, "no augmentation 'cutdif'"),
+    "twice": ({"augmentation": "cutdiff+cutdiff"}, "twice"),
+    "reversed": ({"bounds": {"area": (0.3, 0.1)}}, "reversed"),
+    "too wide": ({"bounds": {"area": (0.1, 3.0)}}, "out of range"),
+    "bounds of what is fixed": (
+        {"fixed": {"area": 0.1}, "bounds": {"area": (0.1, 0.2)}},
+        "not tun",
+    ),
+    "both": ({"tune": ["area"], "fixed": {"area": 0.1}}, "both"),
+    "start outside": ({"starts": [{"area": 0.9}]}, "out of bounds"),
+    "start of what is not tuned": ({"tune": ["area"], "starts": [{"aspect": 1.0}]}, "not tuned"),
+    "no starts": ({"starts": 0}, "starts=0"),
+    "zero outer steps": ({"plan": tuning.Plan(outer_steps=0)}, "outer_steps=0"),
+    "zero horizon": ({"plan": tuning.Plan(horizon=0)}, "horizon=0"),
+    "no such estimator": ({"plan": tuning.Plan(estimator="magic")}, "first_order"),
+    "rate": ({"plan": tuning.Plan(rate=-1.0)}, "rate=-1"),
+    "other data": ({"tune_on": np.zeros((4, 8, 8, 1), np.uint8)}, "give them alike"),
+    "no seeds": ({"seeds": []}, "no seeds"),
+}
+
+
+@pytest.mark.parametrize("name", BAD)
+def test_bad_input_is_refused_before_anything_runs(problem, name):
+    arguments, message = BAD[name]
+    with pytest.raises(InputError, match=message):
+        tuning.tune(problem, **arguments)
+
+
+def test_memory_above_the_limit_names_what_would_fit(problem):
+    with pytest.raises(InputError, match="above the limit of 1 MB; take batch|horizon=. would"):
+        tuning.tune(problem, plan=small(outer_steps=1), memory_mb=1.0, starts=1, **SHORT)
+
+
+# Spaces
+
+
+@pytest.mark.parametrize("name", ["cutdiff", "soft_cutpaste", "cutdiff+scar", "rotate"])
+def test_theta_and_hyperparameters_go_round(name):
+    space = tuning.make_space(name, (32, 32, 1))
+    theta = np.random.default_rng(0).normal(size=space.size).astype(np.float32)
+    hyper = spaces.to_hyper(space, theta)
+    augment.get(name).check(name, hyper, (32, 32, 1))
+    assert set(hyper) == set(augment.get(name).space)
+    back = spaces.unconstrain(space, {n: hyper[n] for n in space.names})
+    np.testing.assert_allclose(
+        spaces.shares(space, back), spaces.shares(space, theta), rtol=1e-3, atol=1e-4
+    )
+
+
+def test_bounds_hold_whatever_theta_is():
+    space = tuning.make_space("cutdiff", SHAPE, ["area"], bounds={"area": (0.1, 0.2)})
+    for theta in (-1e4, 0.0, 1e4):
+        assert 0.1 <= spaces.to_hyper(space, np.array([theta]))["area"] <= 0.2
+    assert tuning.make_space("cutdiff", SHAPE).free[0].low == pytest.approx(4 / 256)  # 2 x 2 px
+
+
+def test_a_relaxed_mixture_counts_what_the_hard_one_draws():
+    space = tuning.make_space("quarter_turns+cutdiff", SHAPE, ["weights"])
+    theta = jnp.log(jnp.array([0.3, 0.7]))
+    samples = jnp.asarray(bump(0, 64)) / 255.0
+    soft = spaces.relaxed(space, theta, jax.random.key(0), samples, samples)
+    np.testing.assert_allclose(soft.weight.mean(), 1.0, rtol=1e-5)
+    np.testing.assert_allclose((soft.weight * soft.kind).mean(), 0.7, rtol=1e-5)
+    entry, hyper = augment.get("quarter_turns+cutdiff"), spaces.to_hyper(space, theta)
+    keys = jax.random.split(jax.random.key(1), 2000)
+    hard = jax.vmap(lambda k: entry.pseudo(k, hyper, samples[0], samples[1]).kind)(keys)
+    assert abs(float(hard.mean()) - 0.7) < 0.04
+
+
+# Losses
+
+
+def sets_of(seed=0, count=16, width=5):
+    generator = np.random.default_rng(seed)
+    z = [jnp.array(generator.normal(i, 1, (count, width)), jnp.float32) for i in range(4)]
+    odds = [jnp.array(generator.normal(i, 1, count), jnp.float32) for i in (1, 0)]
+    return losses.Sets(*z, jnp.ones(count), *odds, jnp.float32(0.5))
+
+
+@pytest.mark.parametrize("name", losses.OUTER)
+def test_weights_are_copies(name):
+    """Weight 2 for half of the augmented samples and 0 for the others is the half alone."""
+    sets = sets_of()
+    weights = jnp.repeat(jnp.array([2.0, 0.0]), 8)
+    weighted = losses.OUTER[name](sets._replace(weights=weights))
+    copies = sets._replace(augmented=jnp.concatenate([sets.augmented[:8]] * 2))
+    tolerance = 0.15 if name == "sinkhorn" else 1e-4  # its joint normalisation counts every row
+    np.testing.assert_allclose(weighted, losses.OUTER[name](copies), rtol=tolerance, atol=1e-5)
+
+
+@pytest.mark.parametrize("name", losses.OUTER)
+def test_gradients_of_outer_losses_are_finite(name):
+    objective = losses.combine({name: 1.0, losses.CALIBRATED + name: 0.5})
+    gradients = jax.jit(jax.grad(lambda s: objective(s) + losses.gate(s)))
+    dead = jax.tree.map(jnp.zeros_like, sets_of())._replace(weights=jnp.ones(16))
+    for sets in (sets_of(), dead):
+        gradient = gradients(sets)
+        assert all(np.isfinite(g).all() for g in jax.tree.leaves(gradient))
+
+
+@pytest.mark.parametrize("name", losses.OUTER)
+def test_calibrated_losses_of_equal_sets_are_zero(name):
+    sets = sets_of()
+    if name == "held_out_auroc":
+        sets = sets._replace(odds_target=sets.odds_held_out)
+    same = sets._replace(target=sets.held_out)
+    assert abs(losses.combine({losses.CALIBRATED + name: 1.0})(same)) < 1e-5
+
+
+def test_held_out_auroc_is_the_auroc_smoothed():
+    sets = sets_of(count=400)
+    hard = (sets.odds_target[:, None] > sets.odds_held_out[None]).mean()
+    assert abs(float(losses.held_out_auroc(sets) + hard)) < 0.02
+
+
+def test_collapse_does_not_pay():
+    """Embeddings of rank one that tell nothing get a low uncapped DSV; the gate takes it back."""
+    generator = np.random.default_rng(0)
+    line = [
+        jnp.array(generator.normal(size=(40, 1)) * np.ones((1, 4)), jnp.float32) for _ in "abcd"
+    ]
+    dead = losses.Sets(*line, jnp.ones(40), jnp.zeros(40), jnp.zeros(40), jnp.float32(1.0))
+    a, b = np.eye(4)[0], np.eye(4)[1]
+    train, augmented = np.tile(a, (40, 1)), np.tile(b, (40, 1))
+    target = np.concatenate([train[:30], augmented[:10]])
+    z = [jnp.array(x, jnp.float32) for x in (train, augmented, target, train)]
+    good = losses.Sets(*z, jnp.ones(40), jnp.zeros(40), jnp.zeros(40), jnp.float32(0.1))
+    plain = losses.OUTER["dsv_uncapped"]
+    assert plain(dead) < plain(good) + 0.1  # the trap
+    assert plain(dead) + losses.gate(dead) > plain(good) + losses.gate(good)
+
+
+def test_outer_losses_parse():
+    assert losses.parse("mmd=0.5,calibrated_dsv_code") == {"mmd": 0.5, "calibrated_dsv_code": 1.0}
+    for text in ("mdm", "mmd=x", ""):
+        with pytest.raises(InputError):
+            losses.parse(text)
+
+
+# Transport
+
+
+def test_normalise_together_gives_unit_norm_and_pair_distance_two():
+    generator = np.random.default_rng(0)
+    sets = [jnp.array(generator.normal(3, 2, (n, 4)), jnp.float32) for n in (10, 20, 5)]
+    rows = np.concatenate(transport.normalise_together(sets))
+    np.testing.assert_allclose((rows**2).sum(1).mean(), 1.0, rtol=1e-5)
+    pairs = ((rows[:, None] - rows[None]) ** 2).sum(-1)
+    np.testing.assert_allclose(pairs.mean(), 2.0, rtol=1e-5)
+
+
+def test_mean_distance_equals_its_twin():
+    generator = np.random.default_rng(0)
+    train, augmented, target = (generator.normal(i, 1, (8, 3)) for i in range(3))
+    rows = np.concatenate([train, augmented, target])
+    rows = rows - rows.mean(0)
+    rows = np.sqrt(len(rows)) * rows / np.linalg.norm(rows)
+    a, b, c = rows[:8], rows[8:16], rows[16:]
+    expected = 0.0
+    for row in c:
+        expected += np.linalg.norm(row - a.mean(0)) + np.linalg.norm(row - b.mean(0))
+    found = transport.mean_distance(
+        *(jnp.array(x, jnp.float32) for x in (train, augmented, target))
+    )
+    np.testing.assert_allclose(found, expected / 16, rtol=1e-5)
+
+
+def test_sinkhorn_comes_near_the_best_assignment():
+    generator = np.random.default_rng(0)
+    x, y = generator.normal(0, 0.3, (12, 2)), generator.normal(0.5, 0.3, (12, 2))
+    cost = ((x[:, None] - y[None]) ** 2).sum(-1) / 2
+    best = cost[linear_sum_assignment(cost)].mean()
+    mass = jnp.full(12, 1 / 12)
+    x, y = jnp.array(x, jnp.float32), jnp.array(y, jnp.float32)
+    found = transport.entropic_cost(x, y, mass, mass)
+    assert best - 0.01 < float(found) < best + 0.02
+    assert abs(float(transport.sinkhorn_divergence(x, x))) < 1e-4
+    assert transport.sinkhorn_divergence(x, y) > 0.05
+
+
+def test_sinkhorn_equals_a_slow_twin():
+    """Plain Sinkhorn on the kernel matrix, many rounds, float64, a larger epsilon."""
+    generator = np.random.default_rng(1)
+    x, y = generator.normal(size=(7, 3)), generator.normal(1, 1, (9, 3))
+    p, q, epsilon = np.full(7, 1 / 7), np.full(9, 1 / 9), 0.5
+    cost = ((x[:, None] - y[None]) ** 2).sum(-1) / 2
+    kernel, v = np.exp(-cost / epsilon), np.ones(9) / 9
+    for _ in range(2000):
+        u = 1 / (kernel @ (v * q))
+        v = 1 / (kernel.T @ (u * p))
+    expected = epsilon * ((p * np.log(u)).sum() + (q * np.log(v)).sum())
+    arrays = [jnp.array(a, jnp.float32) for a in (x, y, p, q)]
+    np.testing.assert_allclose(transport.entropic_cost(*arrays, epsilon), expected, rtol=2e-3)
+
+
+def test_the_gradient_of_sinkhorn_moves_sets_together():
+    generator = np.random.default_rng(0)
+    x = jnp.array(generator.normal(size=(10, 2)), jnp.float32)
+    y = x + jnp.array([0.5, 0.0])
+    gradient = jax.grad(lambda x: transport.sinkhorn_divergence(x, y))(x)
+    np.testing.assert_allclose(10 * gradient.mean(0), [-0.5, 0.0], atol=0.02)
