@@ -88,7 +88,8 @@ def _label_pick(values: np.ndarray) -> float:
 
 def _scope(
     pool: Pool, settings: Sequence[Setting], per_member: np.ndarray, losses: Mapping[str, Any]
-) -> Scope:
+) -> Scope | None:
+    """None if no setting was trained with at least half of the seeds."""
     seeds = sorted({m.seed for m in pool.members})
     values = np.full((len(settings), len(seeds)), np.nan)
     for i, setting in enumerate(settings):
@@ -96,7 +97,7 @@ def _scope(
             values[i, seeds.index(pool.members[row].seed)] = per_member[row]
     enough = np.array([2 * np.isfinite(v).sum() >= len(seeds) for v in values])
     if not enough.any():
-        raise InputError("no setting of this scope was trained; nothing to compare")
+        return None
     settings = [s for s, e in zip(settings, enough, strict=True) if e]
     values = values[enough]
     auroc = np.nanmean(values, axis=1)
@@ -165,11 +166,15 @@ def audit(
     per_member = np.array([b[0] for b in both])
     picked = pool.rows(pick, trained=True)
     across = _scope(pool, pool.settings, per_member, losses)
+    if across is None:
+        raise InputError("no setting of the pool was trained to the end; nothing to compare")
     within = {}
     for family in dict.fromkeys(s.family for s in pool.settings):
         some = [s for s in pool.settings if s.family == family]
         if len(some) >= 3:
-            within[family] = _scope(pool, some, per_member, losses)
+            scope = _scope(pool, some, per_member, losses)
+            if scope is not None:
+                within[family] = scope
     trained = [i for i, m in enumerate(pool.members) if m.setting.pretext != "control"]
     usable = [i for i in trained if pool.members[i].status == "ok"]
     ranked = np.mean([np.asarray(ranks.average_ranks(own[i])) for i in usable], axis=0)
