@@ -240,7 +240,7 @@ def tune(arguments: argparse.Namespace) -> None:
     from ad_jax.report import tuning as report_tuning
     from ad_jax.report.table import render
     from ad_jax.store import Record
-    from ad_jax.tuning import losses, tuned
+    from ad_jax.tuning import descent, losses
 
     problem, truth, source, options = _load(arguments.source, arguments.skip_bad)
     plan = tuning.Plan()
@@ -251,8 +251,8 @@ def tune(arguments: argparse.Namespace) -> None:
     }
     weights = losses.parse(arguments.outer) if arguments.outer else dict(plan.outer)
     plan = plan._replace(outer=tuple(sorted(weights.items())), **given)
-    tuned.check(plan)
-    starts: Any = tuned.STARTS if arguments.starts is None else arguments.starts
+    tuning.check(plan)
+    starts: Any = descent.STARTS if arguments.starts is None else arguments.starts
     if arguments.start:
         starts = [
             {k: _number("--start", v) for k, v in _pairs("--start", one).items()}
@@ -315,7 +315,7 @@ def tune(arguments: argparse.Namespace) -> None:
     for reason in outcome.reasons:
         _say(f"  {reason}")
     if arguments.json:
-        best = outcome.starts[outcome.best]
+        best = outcome.descent.starts[outcome.descent.best]
         result = {
             "folder": str(out),
             "hyper": outcome.hyper,

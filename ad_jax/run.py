@@ -149,24 +149,25 @@ def write(
 
 def write_tuning(folder: Path, tuned: Tuned) -> None:
     """Writes `tuned.json` and `trajectory.csv`; `write` of its selection completes the folder."""
+    descent = tuned.descent
     about = {
-        "augmentation": tuned.space.augmentation,
-        "tuned": [free._asdict() for free in tuned.space.free],
-        "weights": tuned.space.weighted,
-        "fixed": tuned.space.fixed,
-        "plan": tuned.plan._asdict(),
+        "augmentation": descent.space.augmentation,
+        "tuned": [free._asdict() for free in descent.space.free],
+        "weights": descent.space.weighted,
+        "fixed": descent.space.fixed,
+        "plan": descent.plan._asdict(),
         "starts": [
             {
                 **start._asdict(),
                 **{k: _finite(getattr(start, k)) for k in ("loss", "error", "gain")},
             }
-            for start in tuned.starts
+            for start in descent.starts
         ],
-        "best": tuned.best,
+        "best": descent.best,
         "hyper": tuned.hyper,
         "reasons": tuned.reasons,
     }
-    path = tuned.trajectory
+    path = descent.trajectory
     out = io.StringIO()
     writer = csv.writer(out)
     writer.writerow(["start", "step", *path.names, "loss", "gate", "gradient", "alive"])

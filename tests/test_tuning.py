@@ -57,7 +57,7 @@ def slope(problem, state, theta, steps, width=1e-6):
     out = []
     for move in np.eye(len(theta)) * width:
         ends = [
-            problem.outer(estimators._train(problem, state, t, steps), t)[0]
+            problem.outer(estimators.train(problem, state, t, steps), t)[0]
             for t in (theta + move, theta - move)
         ]
         out.append((ends[0] - ends[1]) / (2 * width))
@@ -134,7 +134,7 @@ def test_estimators_on_a_small_network(double, steps):
     np.testing.assert_allclose(found.gradient, expected, rtol=1e-5, atol=1e-8)
     difference = estimators.finite_difference(problem, state, theta, steps, width=1e-4)
     np.testing.assert_allclose(difference.gradient, expected, rtol=1e-4, atol=1e-7)
-    trained = estimators._train(problem, state, theta, steps)
+    trained = estimators.train(problem, state, theta, steps)
     fixed = estimators.Bilevel(problem.inner, lambda s, t: problem.outer(trained, t))
     first = estimators.first_order(problem, state, theta, steps)
     np.testing.assert_allclose(first.gradient, slope(fixed, state, theta, 0, 1e-5), rtol=1e-5)
@@ -247,11 +247,13 @@ def test_tuning_ends_in_a_detector_and_goes_on_after_a_kill(problem, relaxed_sta
         problem, tune=["area"], record=Record(tmp_path), report=seen.append, **arguments
     )
     assert [step.done for step in seen] == [10, 12] and seen[-1].left == 0
-    assert first.trajectory.values.shape == (2, 12, 1) and len(first.starts) == 2
-    assert first.setting.hyper["area"] == first.starts[first.best].end["area"]
+    assert first.descent.trajectory.values.shape == (2, 12, 1) and len(first.descent.starts) == 2
+    assert first.setting.hyper["area"] == first.descent.starts[first.descent.best].end["area"]
     assert first.setting.hyper["aspect"] == 1.0
     assert first.detector.decision_function(problem.target).shape == (18,)
-    assert first.starts[first.best].loss == min(start.loss for start in first.starts)
+    assert first.descent.starts[first.descent.best].loss == min(
+        start.loss for start in first.descent.starts
+    )
     for path in tmp_path.glob("*.npz"):  # as if killed within the second chunk
         with np.load(path) as file:
             if "leaf.0" in file.files and int(file["leaf.0"].ndim) >= 0:
@@ -260,7 +262,7 @@ def test_tuning_ends_in_a_detector_and_goes_on_after_a_kill(problem, relaxed_sta
     again = tuning.tune(problem, tune=["area"], record=Record(tmp_path), **arguments)
     for name in ("values", "loss", "gradient"):
         np.testing.assert_array_equal(
-            getattr(again.trajectory, name), getattr(first.trajectory, name)
+            getattr(again.descent.trajectory, name), getattr(first.descent.trajectory, name)
         )
     assert again.setting == first.setting
 
@@ -270,7 +272,7 @@ def test_tuning_never_sees_more_than_normals_and_the_unlabelled_set(problem, rel
     plan = small(outer_steps=3, horizon=2)
     other = Problem(train=bump(0, 32), target=bump(7, 9))
     found = [
-        tuning.tune(p, starts=1, plan=plan, tune_on=holes(3, 8), **SHORT).trajectory.values
+        tuning.tune(p, starts=1, plan=plan, tune_on=holes(3, 8), **SHORT).descent.trajectory.values
         for p in (problem, other)
     ]
     np.testing.assert_array_equal(*found)

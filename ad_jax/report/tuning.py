@@ -47,8 +47,8 @@ def _plot(
 
 def _along(tuned: Tuned, problem: Problem) -> tuple[list[str], list[Any]]:
     """Captions and images of one normal, augmented with the same draws along the best start."""
-    entry = augmentations.get(tuned.space.augmentation)
-    values = tuned.trajectory.values[tuned.best]
+    entry = augmentations.get(tuned.descent.space.augmentation)
+    values = tuned.descent.trajectory.values[tuned.descent.best]
     moments = np.unique(np.linspace(0, len(values) - 1, MOMENTS).astype(int))
     sample, donor = as_unit(jnp.asarray(problem.train[:2]))
     captions, images = [], []
@@ -56,8 +56,8 @@ def _along(tuned: Tuned, problem: Problem) -> tuple[list[str], list[Any]]:
         captions.append("as it is" if row == 0 else "")
         images.append(np.asarray(sample))
         for moment in moments:
-            hyper = dict(tuned.space.fixed) | dict(
-                zip(tuned.space.names, map(float, values[moment]), strict=True)
+            hyper = dict(tuned.descent.space.fixed) | dict(
+                zip(tuned.descent.space.names, map(float, values[moment]), strict=True)
             )
             out, _ = entry.random(jax.random.key(row), hyper, sample, donor)
             images.append(np.asarray(out))
@@ -73,7 +73,7 @@ def picture(tuned: Tuned, problem: Problem) -> Any:
     """
     from PIL import Image, ImageDraw
 
-    path = tuned.trajectory
+    path = tuned.descent.trajectory
     loss = path.loss + path.gate
     finite = loss[np.isfinite(loss)]
     low, high = (float(np.quantile(finite, q)) for q in (0.01, 0.99)) if len(finite) else (0.0, 1.0)
@@ -81,8 +81,8 @@ def picture(tuned: Tuned, problem: Problem) -> Any:
     for j, name in enumerate(path.names):
         unit = ""
         shares = path.shares[:, :, j]
-        if j < len(tuned.space.free):
-            free = tuned.space.free[j]
+        if j < len(tuned.descent.space.free):
+            free = tuned.descent.space.free[j]
             unit = f" (position in {free.low:.3g} to {free.high:.3g}, {free.scale})"
         plots.append((name + unit, shares, 0.0, 1.0))
     columns = 3
@@ -90,12 +90,12 @@ def picture(tuned: Tuned, problem: Problem) -> Any:
     cell = (PLOT[0] + 60, PLOT[1] + 24)
     strip = 2 * (SHOWN + 6) + 24
     width = max(columns * cell[0] + 20, (MOMENTS + 1) * (SHOWN + 6) + 20)
-    legend = 16 * len(tuned.starts) + 12
+    legend = 16 * len(tuned.descent.starts) + 12
     page = Image.new("RGB", (width, legend + rows * cell[1] + 2 * strip + 36), "#d8dde3")
     draw = ImageDraw.Draw(page)
-    for i, start in enumerate(tuned.starts):
+    for i, start in enumerate(tuned.descent.starts):
         text = ", ".join(f"{n} {start.start[n]:.3g} -> {start.end[n]:.3g}" for n in path.names)
-        best = "  <- best" if i == tuned.best else ""
+        best = "  <- best" if i == tuned.descent.best else ""
         draw.text(
             (10, 6 + 16 * i),
             f"start {i} ({start.status}, loss {start.loss:.3g}): {text}"[:150] + best,
@@ -123,10 +123,12 @@ def picture(tuned: Tuned, problem: Problem) -> Any:
 
 def table(tuned: Tuned) -> tuple[Sequence[str], list[list[object]]]:
     """Header and rows of the starts, for `render`."""
-    header = ["start", "status", "loss", "±", *tuned.trajectory.names]
+    header = ["start", "status", "loss", "±", *tuned.descent.trajectory.names]
     rows: list[list[object]] = []
-    for i, start in enumerate(tuned.starts):
-        moved = [f"{start.start[n]:.3g} -> {start.end[n]:.3g}" for n in tuned.trajectory.names]
-        name = f"{i} (best)" if i == tuned.best else str(i)
+    for i, start in enumerate(tuned.descent.starts):
+        moved = [
+            f"{start.start[n]:.3g} -> {start.end[n]:.3g}" for n in tuned.descent.trajectory.names
+        ]
+        name = f"{i} (best)" if i == tuned.descent.best else str(i)
         rows.append([name, start.status, start.loss, start.error, *moved])
     return header, rows

@@ -1,16 +1,18 @@
 """Descend alignment through training, by gradient, in the augmentation's own hyperparameters."""
 
-from ad_jax.tuning.descent import Step, Trajectory
+from ad_jax.tuning.chunks import Step, Trajectory, profile
+from ad_jax.tuning.descent import Descent, Start, check, descend, diagnosis
 from ad_jax.tuning.estimators import ESTIMATORS, Bilevel, Estimate
 from ad_jax.tuning.loop import Plan
 from ad_jax.tuning.losses import OUTER
 from ad_jax.tuning.space import Space, make_space
-from ad_jax.tuning.tuned import Start, Tuned, tune
+from ad_jax.tuning.tuned import Tuned, tune
 
 __all__ = [
     "ESTIMATORS",
     "OUTER",
     "Bilevel",
+    "Descent",
     "Estimate",
     "Plan",
     "Space",
@@ -18,6 +20,10 @@ __all__ = [
     "Step",
     "Trajectory",
     "Tuned",
+    "check",
+    "descend",
+    "diagnosis",
     "make_space",
+    "profile",
     "tune",
 ]

@@ -1,209 +1,203 @@
-"""Runs the outer loop in chunks: one program, a record to go on from, a limit of memory."""
+"""Descend from several starts and say where they ended, and how far to trust it."""
 
 from __future__ import annotations
 
-import time
-from collections.abc import Callable
-from typing import Any, NamedTuple
+from collections.abc import Callable, Mapping, Sequence
+from typing import NamedTuple
 
-import jax
-import jax.numpy as jnp
 import numpy as np
 
-from ad_jax import pretext as pretexts
-from ad_jax import program
+from ad_jax import augment, program
 from ad_jax.data import Problem
 from ad_jax.errors import InputError
-from ad_jax.store import Record, digest
-from ad_jax.train import Keys, seed_keys
-from ad_jax.tuning import loop
-from ad_jax.tuning.space import Space, constrain, shares
+from ad_jax.store import Record
+from ad_jax.tuning import loop, losses
+from ad_jax.tuning.chunks import Step, Trajectory, run_chunks
+from ad_jax.tuning.estimators import ESTIMATORS
+from ad_jax.tuning.space import EDGE, Space, random_starts, to_hyper, unconstrain
 
-CHUNK = 10  # outer steps between two reports; what a kill can cost
-CALM = 3  # chunks at least, before an early stop
-SETTLED = 0.01  # of its range: theta that moves less from chunk to chunk has arrived
-
-
-class Step(NamedTuple):
-    """Where a tuning stands; given to `report` after every chunk.
-
-    Attributes:
-      done, total: outer steps.
-      loss: `[starts]` mean of the chunk, the gate included.
-      values: name -> `[starts]` mean of the chunk.
-      alive: `[starts]`.
-      seconds: since the start; `left` estimates the rest if nothing stops early.
-    """
-
-    done: int
-    total: int
-    loss: np.ndarray
-    values: dict[str, np.ndarray]
-    alive: np.ndarray
-    seconds: float
-    left: float
+STARTS = 4
+LATE = 3  # the last third of the outer steps is averaged
+APART = 0.25  # of its range: starts that end further apart than this disagree
+CLOSED = 0.02  # of the loss at chance: a gate that costs more means a collapsed network
 
 
-class Trajectory(NamedTuple):
-    """Every outer step of every start, arrays `[starts, steps]` unless said otherwise.
+class Start(NamedTuple):
+    """One start and where it ended.
 
     Attributes:
-      names: of what is tuned.
-      values, shares: `[starts, steps, names]`, physical, and as a share of the range.
-      loss, gate, gradient: outer loss, what the gate added, norm of the gradient.
-      alive: false from the step on that was not finite.
+      start, end: hyperparameters; the end is the mean of the last third of the trajectory.
+      loss: mean outer loss of that third, the gate included; infinite if it diverged.
+      error: standard error of that mean, over blocks of steps.
+      gain: by how much the loss fell from the first tenth of the steps.
+      status: "ok", "collapsed" (the network cannot tell the augmentation) or "diverged".
     """
 
-    names: tuple[str, ...]
-    values: np.ndarray
-    shares: np.ndarray
-    loss: np.ndarray
-    gate: np.ndarray
-    gradient: np.ndarray
-    alive: np.ndarray
+    start: dict[str, float]
+    end: dict[str, float]
+    loss: float
+    error: float
+    gain: float
+    status: str
+
+
+class Descent(NamedTuple):
+    """All starts of a descent.
+
+    Attributes:
+      space: what was tuned.
+      starts: one per start.
+      best: index of the lowest loss.
+      trajectory: every outer step.
+      plan: how.
+    """
+
+    space: Space
+    starts: list[Start]
+    best: int
+    trajectory: Trajectory
+    plan: loop.Plan
+
+    @property
+    def hyper(self) -> dict[str, float]:
+        """Hyperparameters at the best end."""
+        return self.starts[self.best].end
 
 
 def descend(
     problem: Problem,
     space: Space,
-    plan: loop.Plan,
-    thetas: np.ndarray,
-    config: program.Config,
-    target: np.ndarray,
-    seed: int,
-    memory_mb: float | None,
-    record: Record | None,
-    report: Callable[[Step], None] | None,
-) -> Trajectory:
-    """Runs the outer loop in chunks; see `tuned.tune` for the arguments.
+    starts: int | Sequence[Mapping[str, float]] = STARTS,
+    plan: loop.Plan = loop.Plan(),
+    seed: int = 0,
+    config: program.Config = program.Config(),
+    tune_on: np.ndarray | None = None,
+    memory_mb: float | None = None,
+    record: Record | None = None,
+    report: Callable[[Step], None] | None = None,
+) -> Descent:
+    """Alternates training and steps of theta from several starts; see `tuned.tune`.
 
     Raises:
-      InputError: a program above the memory limit.
+      InputError: zero steps, starts out of bounds, samples of another shape, a program above the
+        memory limit, no start that survives.
     """
-    backbone = program.network(config, problem.shape, pretexts.make("binary", space.families[0]))
-    tuner = loop.make_tuner(backbone, space, plan)
-    count = len(thetas)
-    keys: Keys = seed_keys(config.root, seed)
-    data = loop.Data(*map(jnp.asarray, (*problem.split(seed), target)))
-    hyper = loop.training()
-    program_ = loop.make_program(tuner, CHUNK)
-    outer_shape = jax.eval_shape(program_.init, keys, hyper, jnp.asarray(thetas), data)
-    arguments = (keys, hyper, data, jnp.int32(0))
-    layout: Any = jax.tree.structure(
-        (outer_shape, jax.eval_shape(program_.run, outer_shape, *arguments)[1])
+    check(plan)
+    if isinstance(starts, int):
+        if starts < 1:
+            raise InputError(f"starts={starts} is too small; take at least 1")
+        thetas = random_starts(space, starts, config.root)
+        own = {k: v for k, v in default_of(space).items() if k in space.names}
+        thetas[0] = unconstrain(space, own)
+    else:
+        thetas = np.stack([unconstrain(space, one) for one in starts])
+    target = problem.target if tune_on is None else np.asarray(tune_on)
+    if target.shape[1:] != problem.shape or target.dtype != problem.target.dtype:
+        raise InputError(
+            f"tune_on holds {target.dtype} samples of shape {target.shape[1:]}, the problem's are "
+            f"{problem.target.dtype} {problem.shape}; give them alike"
+        )
+    trajectory = run_chunks(
+        problem, space, plan, thetas, config, target, seed, memory_mb, record, report
     )
-    compiled: Any = None
-    started = time.perf_counter()
-    state: Any = None
-    infos: list[loop.Info] = []
-    last: np.ndarray | None = None
-    identity = {
-        "tuning": plan._replace(outer_steps=0)._asdict(),
-        "space": [space.augmentation, [tuple(f) for f in space.free], space.weighted, space.fixed],
-        "network": [config.width, config.backbone, config.root],
-        "train": problem.train_fingerprint,
-        "target": digest(target.tobytes().hex()),
-        "starts": thetas.tolist(),
-        "seed": seed,
-    }
-    for number, done in enumerate(range(0, plan.outer_steps, CHUNK)):
-        limit = min(CHUNK, plan.outer_steps - done)
-        key = digest({**identity, "chunk": number, "limit": limit})
-        found = record.get(key) if record else None
-        if found is None:
-            if compiled is None:
-                compiled = program_.run.lower(outer_shape, *arguments).compile()
-                if memory_mb is not None:
-                    _refuse_large(
-                        compiled, memory_mb, backbone, space, plan, outer_shape, *arguments
-                    )
-            if state is None:
-                state = program_.init(keys, hyper, jnp.asarray(thetas), data)
-            state, info = jax.block_until_ready(
-                compiled(state, keys, hyper, data, jnp.int32(limit))
+    ended = _ends(space, thetas, trajectory)
+    best = min(range(len(ended)), key=lambda i: ended[i].loss)
+    if ended[best].status == "diverged":
+        raise InputError(
+            f"all {len(ended)} starts diverged; take a smaller horizon than {plan.horizon}, or "
+            "estimator=first_order"
+        )
+    return Descent(space, ended, best, trajectory, plan)
+
+
+def check(plan: loop.Plan) -> None:
+    """Refuses a plan that cannot run.
+
+    Raises:
+      InputError: names the value and what to take.
+    """
+    for name, least in (("outer_steps", 1), ("horizon", 1), ("warm_up", 0), ("batch", 4)):
+        if getattr(plan, name) < least:
+            raise InputError(f"{name}={getattr(plan, name)} is too small; take at least {least}")
+    if plan.estimator not in ESTIMATORS:
+        raise InputError(f"no estimator {plan.estimator!r}; known: {', '.join(ESTIMATORS)}")
+    for name in ("rate", "clip"):
+        if not getattr(plan, name) > 0.0:
+            raise InputError(f"{name}={getattr(plan, name)} is no positive number")
+    losses.parse(",".join(name for name, _ in plan.outer))
+
+
+def default_of(space: Space) -> dict[str, float]:
+    """The untuned setting: catalogue defaults moved into the bounds, weights equal."""
+    hyper = {**augment.get(space.augmentation).defaults(), **space.fixed}
+    for one in space.free:
+        hyper[one.name] = min(max(hyper[one.name], one.low), one.high)
+    return hyper
+
+
+def _ends(space: Space, thetas: np.ndarray, trajectory: Trajectory) -> list[Start]:
+    steps = trajectory.loss.shape[1]
+    late = max(1, steps // LATE)
+    out = []
+    for i, theta in enumerate(thetas):
+        total = trajectory.loss[i] + trajectory.gate[i]
+        start = to_hyper(space, theta)
+        if not trajectory.alive[i].all():
+            out.append(Start(start, start, float("inf"), float("nan"), float("nan"), "diverged"))
+            continue
+        mean = trajectory.shares[i, -late:].mean(0)
+        count = len(space.free)
+        inside = np.clip(mean[:count], 1e-6, 1.0 - 1e-6)
+        back = np.concatenate([np.log(inside / (1.0 - inside)), np.log(mean[count:] + 1e-9)])
+        blocks = [b.mean() for b in np.array_split(total[-late:], min(4, late))]
+        error = float(np.std(blocks, ddof=1) / len(blocks) ** 0.5) if len(blocks) > 1 else 0.0
+        early = total[: max(1, steps // 10)].mean()
+        loss = float(total[-late:].mean())
+        collapsed = trajectory.gate[i, -late:].mean() > CLOSED
+        out.append(
+            Start(
+                start,
+                to_hyper(space, back),
+                loss,
+                error,
+                float(early - loss),
+                "collapsed" if collapsed else "ok",
             )
-            if record:
-                leaves = jax.tree.leaves((state, info))
-                record.put({key: {f"leaf.{i}": np.asarray(x) for i, x in enumerate(leaves)}})
-        else:
-            leaves = [jnp.asarray(found[f"leaf.{i}"]) for i in range(layout.num_leaves)]
-            state, info = jax.tree.unflatten(layout, leaves)
-        infos.append(loop.Info(*(np.asarray(x)[:, :limit] for x in info)))  # type: ignore[arg-type]
-        now = np.stack([_shares(space, t) for t in infos[-1].theta])  # [starts, size, names]
-        if report:
-            report(_step(space, infos, plan, time.perf_counter() - started))
-        alive = np.asarray(infos[-1].alive[:, -1])
-        if not alive.any():
-            break
-        mean = now.mean(1)
-        moved = np.abs(mean - last).max(1) if last is not None else np.ones(count)
-        if len(infos) > CALM and (moved[alive] < SETTLED).all():
-            break
-        last = mean
-    joined = jax.tree.map(lambda *x: np.concatenate(x, axis=1), *infos)
-    return Trajectory(
-        space.names,
-        np.stack([_values(space, t) for t in joined.theta]),
-        np.stack([_shares(space, t) for t in joined.theta]),
-        *map(np.asarray, joined[1:]),
-    )
+        )
+    return out
 
 
-def _refuse_large(
-    compiled: Any,
-    memory_mb: float,
-    backbone: Any,
-    space: Space,
-    plan: loop.Plan,
-    *arguments: Any,
-) -> None:
-    """Compares a program's scratch memory with the limit; says which horizon would fit.
-
-    Raises:
-      InputError: above the limit.
-    """
-
-    def needs(program_: Any) -> float:
-        return getattr(program_.memory_analysis(), "temp_size_in_bytes", 0) / 1e6
-
-    need = needs(compiled)
-    if need <= memory_mb:
-        return
-    tuner = loop.make_tuner(backbone, space, plan._replace(horizon=1))
-    short = needs(loop.make_program(tuner, CHUNK).run.lower(*arguments).compile())
-    slope = (need - short) / max(plan.horizon - 1, 1)
-    fits = int(1 + (memory_mb - short) / slope) if slope > 0 and memory_mb > short else 0
-    raise InputError(
-        f"tuning with horizon={plan.horizon} needs {need:.0f} MB, above the limit of "
-        f"{memory_mb:.0f} MB; "
-        + (f"horizon={fits} would fit" if fits >= 1 else f"take batch below {plan.batch}")
-        + ("" if plan.checkpoint else ", or checkpoint=True")
-    )
-
-
-def _shares(space: Space, thetas: np.ndarray) -> np.ndarray:
-    return np.asarray(jax.vmap(lambda t: shares(space, t))(jnp.asarray(thetas)))
-
-
-def _values(space: Space, thetas: np.ndarray) -> np.ndarray:
-    """Physical values `[steps, size]` in the order of `space.names`."""
-
-    def one(theta: jax.Array) -> jax.Array:
-        hyper = constrain(space, theta)
-        return jnp.stack([hyper[name] for name in space.names])
-
-    return np.asarray(jax.vmap(one)(jnp.asarray(thetas)))
-
-
-def _step(space: Space, infos: list[loop.Info], plan: loop.Plan, seconds: float) -> Step:
-    done = sum(info.loss.shape[1] for info in infos)
-    values = np.stack([_values(space, t).mean(0) for t in infos[-1].theta])
-    return Step(
-        done,
-        plan.outer_steps,
-        np.asarray(infos[-1].loss + infos[-1].gate).mean(1),
-        {name: values[:, i] for i, name in enumerate(space.names)},
-        np.asarray(infos[-1].alive[:, -1]),
-        seconds,
-        seconds / done * (plan.outer_steps - done),
-    )
+def diagnosis(descent: Descent) -> list[str]:
+    """How far to trust where a descent ended, in plain words."""
+    space, ended, best, trajectory, _ = descent
+    reasons = []
+    late = max(1, trajectory.loss.shape[1] // LATE)
+    ends = trajectory.shares[:, -late:].mean(1)  # [starts, size]
+    for i, one in enumerate(space.free):
+        share = ends[best, i]
+        if share < EDGE or share > 1.0 - EDGE:
+            bound = one.low if share < EDGE else one.high
+            reasons.append(f"{one.name} ended on its bound {bound:.3g}")
+    chosen = ended[best]
+    if chosen.status == "collapsed":
+        reasons.append("the network hardly tells the augmentation from normals: collapsed")
+    if not chosen.gain > 2.0 * chosen.error:
+        reasons.append(
+            f"the loss fell by {chosen.gain:.3g}, within its noise of {chosen.error:.3g}"
+        )
+    for status in ("diverged", "collapsed"):
+        others = [i for i, s in enumerate(ended) if s.status == status and i != best]
+        if others:
+            reasons.append(f"{len(others)} of {len(ended)} starts {status}")
+    rivals = [
+        i
+        for i, s in enumerate(ended)
+        if s.status == "ok" and s.loss - chosen.loss < 2.0 * (s.error + chosen.error)
+    ]
+    for j, name in enumerate(space.names):
+        values = [ended[i].end[name] for i in rivals]
+        if len(rivals) > 1 and np.ptp(ends[rivals, j]) > APART:
+            reasons.append(
+                f"starts of like loss disagree on {name}: {min(values):.3g} to {max(values):.3g}"
+            )
+    return reasons

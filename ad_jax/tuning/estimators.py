@@ -36,7 +36,7 @@ class Estimate(NamedTuple):
     state: Any
 
 
-def _train(problem: Bilevel, state: Any, theta: jax.Array, steps: int, keep: bool = True) -> Any:
+def train(problem: Bilevel, state: Any, theta: jax.Array, steps: int, keep: bool = True) -> Any:
     """`steps` inner steps; without `keep`, reverse mode stores states only and redoes the rest."""
     inner = problem.inner if keep else jax.checkpoint(problem.inner)
     return jax.lax.scan(lambda s, _: (inner(s, theta), None), state, length=steps)[0]
@@ -44,7 +44,7 @@ def _train(problem: Bilevel, state: Any, theta: jax.Array, steps: int, keep: boo
 
 def first_order(problem: Bilevel, state: Any, theta: jax.Array, steps: int) -> Estimate:
     """Only the direct way of theta into the outer loss; the trained network counts as given."""
-    state = _train(problem, state, theta, steps)
+    state = train(problem, state, theta, steps)
     (loss, info), gradient = jax.value_and_grad(
         lambda t: problem.outer(jax.lax.stop_gradient(state), t), has_aux=True
     )(theta)
@@ -61,7 +61,7 @@ def unrolled(
     """
 
     def whole(t: jax.Array) -> tuple[jax.Array, tuple[Any, Any]]:
-        trained = _train(problem, state, t, steps, keep=not checkpoint)
+        trained = train(problem, state, t, steps, keep=not checkpoint)
         loss, info = problem.outer(trained, t)
         return loss, (info, trained)
 
@@ -81,7 +81,7 @@ def finite_difference(
     moves = jnp.concatenate([jnp.zeros((1, size)), width * jnp.eye(size), -width * jnp.eye(size)])
 
     def probe(move: jax.Array) -> tuple[jax.Array, Any, Any]:
-        trained = _train(problem, state, theta + move, steps)
+        trained = train(problem, state, theta + move, steps)
         loss, info = problem.outer(trained, theta + move)
         return loss, info, trained
 

@@ -7,7 +7,7 @@ run goes on from the last chunk, and starts run side by side on accelerators.
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import jax
@@ -209,13 +209,15 @@ class Program(NamedTuple):
     run: Any
 
 
-def make_program(tuner: Tuner, steps: int) -> Program:
-    """`steps` outer steps of every start; one after another on CPU, side by side elsewhere."""
+def every(function: Callable[[Any], Any], starts: Any) -> Any:
+    """Of all starts: one after another on CPU, side by side elsewhere."""
+    if jax.default_backend() == "cpu":
+        return jax.lax.map(function, starts)
+    return jax.vmap(function)(starts)
 
-    def every(function: Callable[[Any], Any], starts: Any) -> Any:
-        if jax.default_backend() == "cpu":
-            return jax.lax.map(function, starts)
-        return jax.vmap(function)(starts)
+
+def make_program(tuner: Tuner, steps: int) -> Program:
+    """`steps` outer steps of every start."""
 
     def init(keys: Keys, hyper: Hyper, thetas: jax.Array, data: Data) -> Outer:
         return every(lambda theta: tuner.init(keys, hyper, theta, data), thetas)
@@ -239,8 +241,3 @@ def make_program(tuner: Tuner, steps: int) -> Program:
         return every(one, outer)
 
     return Program(jax.jit(init), jax.jit(run))
-
-
-def as_outer(weights: Mapping[str, float]) -> tuple[tuple[str, float], ...]:
-    """Hashable form of outer weights for a `Plan`."""
-    return tuple(sorted(weights.items()))

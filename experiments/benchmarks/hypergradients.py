@@ -1,0 +1,87 @@
+"""What an estimator of the hypergradient costs, in plain trainings of the same length.
+
+    python experiments/benchmarks/hypergradients.py            # about 10 minutes on 2 CPU cores
+    python experiments/benchmarks/hypergradients.py --quick    # horizons 2 and 4 only
+
+On the embedded textures (32 px, the default encoder, CutDiff): for every horizon T the milliseconds
+of T plain training steps, and for every estimator the ratio to them, the scratch memory of its
+program and the compile time. One look at the outer loss is in every estimate. `finite_difference`
+is measured with one, two and four tuned hyperparameters; the others do not depend on that. All
+programs of a horizon take turns in one run; the least of several rounds counts.
+"""
+
+from __future__ import annotations
+
+import argparse
+import time
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+
+from ad_jax import pretext, program, tuning
+from ad_jax.data import load
+from ad_jax.report.table import render
+from ad_jax.train import seed_keys
+from ad_jax.tuning import estimators, loop
+
+NAMES = ("area", "aspect", "strength", "angle")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--quick", action="store_true")
+    parser.add_argument("--rounds", type=int, default=3)
+    options = parser.parse_args()
+    problem, _ = load("textures:brick-defect")
+    backbone = program.network(program.Config(), problem.shape, pretext.make("binary", "cutdiff"))
+    data = loop.Data(*map(jnp.asarray, (*problem.split(0), problem.target)))
+    keys, hyper = seed_keys(0, 0), loop.training()
+    rows: list[list[object]] = []
+
+    def case(count: int, horizon: int, function: Callable[..., Any]) -> tuple[Any, tuple]:
+        """A function of state and theta, and its arguments, for `count` tuned hyperparameters."""
+        space = tuning.make_space("cutdiff", problem.shape, NAMES[:count])
+        tuner = loop.make_tuner(backbone, space, tuning.Plan(warm_up=1))
+        theta = jnp.zeros(space.size)
+        outer = jax.jit(tuner.init)(keys, hyper, theta, data)
+        bilevel = tuner.problem(keys, hyper, data, jnp.int32(0))
+        return (lambda state, t: function(bilevel, state, t, horizon)), (outer.inner, theta)
+
+    for horizon in (2, 4) if options.quick else (10, 50):
+        runs = {
+            "plain": case(4, horizon, lambda b, s, t, n: estimators.train(b, s, t, n).params),
+            "first order": case(4, horizon, estimators.first_order),
+            "second order, checkpoint": case(4, horizon, estimators.unrolled),
+            "second order, all stored": case(
+                4, horizon, lambda b, s, t, n: estimators.unrolled(b, s, t, n, False)
+            ),
+        }
+        for count in (1, 2, 4):
+            name = f"finite difference, {count} tuned"
+            runs[name] = case(count, horizon, estimators.finite_difference)
+        compiled, built, memory = {}, {}, {}
+        for name, (function, arguments) in runs.items():
+            start = time.perf_counter()
+            compiled[name] = jax.jit(function).lower(*arguments).compile()
+            built[name] = time.perf_counter() - start
+            analysis = compiled[name].memory_analysis()
+            memory[name] = getattr(analysis, "temp_size_in_bytes", 0) / 1e6
+        least = dict.fromkeys(runs, float("inf"))
+        for _ in range(options.rounds + 1):
+            for name, (_, arguments) in runs.items():
+                start = time.perf_counter()
+                jax.block_until_ready(compiled[name](*arguments))
+                least[name] = min(least[name], time.perf_counter() - start)
+        for name, seconds in least.items():
+            ratio = seconds / least["plain"]
+            rows.append([f"T={horizon} {name}", 1e3 * seconds, ratio, memory[name], built[name]])
+            print(f"{rows[-1]}", flush=True)
+    header = ["estimator", "ms", "ratio to plain", "scratch MB", "compile s"]
+    print(f"{jax.default_backend()}, least of {options.rounds + 1} rounds")
+    print(render(header, rows))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,166 @@
+"""Does descent find the hyperparameters that made the anomalies?
+
+    python experiments/studies/recovery.py --out runs/recovery            # 6 problems, 2 starts
+    python experiments/studies/recovery.py --out runs/recovery --only 0   # one problem
+    python experiments/studies/recovery.py --out /tmp/smoke --smoke       # a minute
+
+Planted problems on the digits and the bottle whose generator is known. Before anything is tuned,
+the curvature of the outer loss says which hyperparameters can be found at all: trained from scratch
+with one of them moved a quarter of its range either way from the truth, the loss has to rise by
+more than twice its standard error over seeds on both sides that exist. Then two starts far from the
+truth descend, with three seeds. A run has found a size, an aspect or a strength within a factor of
+1.5, an angle within 10 degrees. Prints a row per run, and the shares found, of those declared
+findable and of the others. Results are kept in the folder; a second call goes on.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import time
+from pathlib import Path
+
+import numpy as np
+
+from ad_jax import program, tuning
+from ad_jax.data import load
+from ad_jax.report.table import render
+from ad_jax.store import Record, write_whole
+from ad_jax.tuning import losses
+from ad_jax.tuning.space import unconstrain
+
+DIGITS = {"base": "digits", "normal": 3}
+BOTTLE = {"base": "mvtec_bottle", "size": 32}
+# generator, base, truth of what is tuned, two far starts
+PROBLEMS = [
+    ("cutdiff", DIGITS, {"area": 0.1, "strength": 0.7}, [0.15, 0.85]),
+    ("cutdiff", BOTTLE, {"area": 0.05, "aspect": 1.0, "strength": 0.8}, [0.15, 0.85]),
+    ("rotate", DIGITS, {"angle": 60.0}, [0.1, 0.85]),
+    ("rotate", BOTTLE, {"angle": 45.0}, [0.1, 0.85]),
+    ("soft_cutpaste", DIGITS, {"area": 0.15}, [0.15, 0.9]),
+    ("soft_cutpaste", BOTTLE, {"area": 0.1}, [0.15, 0.9]),
+]
+SEEDS = (0, 1, 2)
+STEP = 0.25  # of the range, for the curvature
+
+
+def at_share(space: tuning.Space, shares: np.ndarray) -> np.ndarray:
+    """Theta of shares in (0, 1)."""
+    shares = np.clip(shares, 0.02, 0.98)
+    return np.log(shares / (1.0 - shares)).astype(np.float32)
+
+
+def physical(space: tuning.Space, share: float) -> dict[str, float]:
+    """Every tuned hyperparameter at the same share of its range."""
+    out = {}
+    for one in space.free:
+        if one.scale == "log":
+            out[one.name] = one.low * (one.high / one.low) ** share
+        else:
+            out[one.name] = one.low + share * (one.high - one.low)
+    return out
+
+
+def found(name: str, value: float, truth: float) -> bool:
+    if name == "angle":
+        return abs(value - truth) <= 10.0
+    return max(value / truth, truth / max(value, 1e-9)) <= 1.5
+
+
+def run(number: int, plan: tuning.Plan, config: program.Config, seeds: tuple, folder: Path) -> list:
+    """One problem: curvature, then descents; rows (number, name, findable, seed, start, values)."""
+    generator, base, truth, shares = PROBLEMS[number]
+    hyper = ";".join(f"{k}:{v}" for k, v in truth.items())
+    problem, _ = load(f"planted:{generator}", share=0.2, hyper=hyper, **base)
+    space = tuning.make_space(generator, problem.shape, list(truth))
+    centre = 1.0 / (1.0 + np.exp(-unconstrain(space, truth)))
+    points = [centre]
+    for i in range(space.size):
+        for side in (-STEP, STEP):
+            moved = centre.copy()
+            moved[i] = moved[i] + side
+            points.append(moved)
+    thetas = np.stack([at_share(space, p) for p in points])
+    levels = tuning.profile(
+        problem, space, plan._replace(warm_up=2 * plan.warm_up), thetas, seeds, config
+    )
+    rows = []
+    findable = {}
+    for i, free in enumerate(space.free):
+        rises = []
+        for j in range(2):
+            if not 0.0 < points[1 + 2 * i + j][i] < 1.0:
+                continue
+            rise = levels[1 + 2 * i + j] - levels[0]  # paired: same seeds
+            error = rise.std(ddof=1) / len(rise) ** 0.5 if len(rise) > 1 else 0.0
+            rises.append(bool(rise.mean() > 2.0 * error))
+        findable[free.name] = all(rises) and bool(rises)
+    starts = [physical(space, share) for share in shares]
+    for seed in seeds:
+        descent = tuning.descend(
+            problem, space, starts, plan, seed, config, record=Record(folder / "record")
+        )
+        for start in descent.starts:
+            for name, value in truth.items():
+                rows.append(
+                    {
+                        "problem": f"{generator} on {base['base']}",
+                        "name": name,
+                        "findable": findable[name],
+                        "seed": seed,
+                        "start": start.start[name],
+                        "end": start.end[name],
+                        "truth": value,
+                        "status": start.status,
+                        "found": found(name, start.end[name], value),
+                        "start_found": found(name, start.start[name], value),
+                    }
+                )
+    return rows
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--out", type=Path, required=True)
+    parser.add_argument("--only", type=int, nargs="*")
+    parser.add_argument("--outer", default="held_out_auroc")
+    parser.add_argument("--estimator", default="unrolled")
+    parser.add_argument("--smoke", action="store_true")
+    options = parser.parse_args()
+    plan = tuning.Plan(
+        estimator=options.estimator, outer=tuple(sorted(losses.parse(options.outer).items()))
+    )
+    config, seeds = program.Config(), SEEDS
+    numbers = range(len(PROBLEMS)) if options.only is None else options.only
+    if options.smoke:
+        plan = plan._replace(outer_steps=2, horizon=2, warm_up=4, batch=8)
+        config, seeds, numbers = program.Config(width=8), (0,), [0]
+    rows = []
+    for number in numbers:
+        began = time.perf_counter()
+        name = f"{number}-{options.outer}-{options.estimator}.json"
+        path = options.out / name
+        if not path.is_file():
+            made = run(number, plan, config, seeds, options.out)
+            write_whole(path, json.dumps(made, indent=1).encode())
+        rows += json.loads(path.read_text())
+        print(f"problem {number}: {time.perf_counter() - began:.0f} s", flush=True)
+    table = [
+        [r["problem"], r["name"], "yes" if r["findable"] else "no", r["seed"]]
+        + [r["start"], r["end"], r["truth"], r["status"], "found" if r["found"] else "-"]
+        for r in rows
+    ]
+    header = ["problem", "tuned", "findable", "seed", "start", "end", "truth", "status", ""]
+    print(render(header, table))
+    for word, some in (
+        ("declared findable", [r for r in rows if r["findable"]]),
+        ("the others", [r for r in rows if not r["findable"]]),
+    ):
+        if some:
+            share = np.mean([r["found"] for r in some])
+            before = np.mean([r["start_found"] for r in some])
+            print(f"{word}: {share:.2f} of {len(some)} found (of the starts {before:.2f})")
+
+
+if __name__ == "__main__":
+    main()
