@@ -165,6 +165,39 @@ def make_member(
 
     trainer = make_train(backbone, pretext, augment_batch)
 
+    def both(
+        params: Any, hyper: Hyper, key: jax.Array, train: jax.Array, held_out: jax.Array
+    ) -> tuple[jax.Array, jax.Array, jax.Array, jax.Array]:
+        """Embedding and strangeness of all normals `[n + m, ...]`, as they are and augmented.
+
+        In one walk over the rows: the network and every augmentation are compiled once here, and
+        no augmented set is ever held whole.
+        """
+        keyed, donors = [], []
+        for draw, samples in zip(jax.random.split(key), (train, held_out), strict=True):
+            keyed.append(jax.random.split(draw, samples.shape[0]))
+            donors.append(jnp.roll(samples, 1, axis=0))
+        every, own = jnp.concatenate([train, held_out]), jnp.concatenate(keyed)
+        others = jnp.concatenate(donors)
+
+        def block(rows: jax.Array) -> tuple[jax.Array, ...]:
+            seen = as_unit(every[rows])
+            made = jax.vmap(functools.partial(augment, hyper))(
+                own[rows], seen, as_unit(others[rows])
+            ).sample
+            inputs = jnp.concatenate([seen, made])
+            outputs = backbone.apply(params, inputs)
+            strange = pretext.strangeness(outputs, inputs)
+            size = rows.shape[0]
+            return (
+                outputs.embedding[:size],
+                strange[:size],
+                outputs.embedding[size:],
+                strange[size:],
+            )
+
+        return rowwise(block, jnp.arange(every.shape[0]), EMBED_BLOCK // 2)
+
     def run(
         state: State,
         keys: Keys,
@@ -177,23 +210,15 @@ def make_member(
         weights: jax.Array,
     ) -> tuple[State, Measured]:
         state, info = trainer.go_on(state, keys, hyper, train, start, stop)
-        draw_train, draw_held_out = jax.random.split(keys.evaluation)
-
-        def augmented(key: jax.Array, samples: jax.Array) -> jax.Array:
-            keyed = jax.random.split(key, samples.shape[0])
-            donors = jnp.roll(samples, 1, axis=0)
-
-            def one(r: jax.Array) -> jax.Array:
-                return augment(hyper, keyed[r], as_unit(samples[r]), as_unit(donors[r])).sample
-
-            return rowwise(jax.vmap(one), jnp.arange(samples.shape[0]), EMBED_BLOCK)
-
-        z_train, _ = look.embed(state.params, train)
-        z_augmented, _ = look.embed(state.params, augmented(draw_train, train))
-        _, normal = look.embed(state.params, held_out)
-        _, shifted = look.embed(state.params, augmented(draw_held_out, held_out))
-        z_held_out, held_out_head = look.judge(state.params, held_out)
-        z_target, target_head = look.judge(state.params, target)
+        count = train.shape[0]
+        z, strange, z_made, strange_made = both(
+            state.params, hyper, keys.evaluation, train, held_out
+        )
+        z_train, z_augmented = z[:count], z_made[:count]
+        normal, shifted = strange[count:], strange_made[count:]
+        seen, heads = look.judge(state.params, jnp.concatenate([held_out, target]))
+        z_held_out, z_target = seen[: held_out.shape[0]], seen[held_out.shape[0] :]
+        held_out_head, target_head = heads[: held_out.shape[0]], heads[held_out.shape[0] :]
         density = scores.fit_density(z_train)
         return state, Measured(
             params=ravel_pytree(state.params)[0],
