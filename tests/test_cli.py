@@ -173,6 +173,16 @@ BAD = {
     "unknown generator": (["select", "planted:cutpast,base=digits"], "cutpast"),
     "unknown data set": (["select", "tfds:minst"], "minst"),
     "image too small": (["select", "digits,size=8"], "16 px"),
+    "nothing to descend": (["tune", "digits", "--augmentation", "cutpaste"], "cutdiff"),
+    "no gradient": (["tune", "digits", "--augmentation", "rotate", "--tune", "angel"], "angle"),
+    "unknown outer": (["tune", "digits", "--outer", "dvs_code"], "dsv_code"),
+    "unknown estimator": (["tune", "digits", "--estimator", "magic"], "first_order"),
+    "no outer steps": (["tune", "digits", "--outer-steps", "0"], "outer_steps=0"),
+    "reversed bounds": (["tune", "digits", "--bounds", "area=0.3:0.1"], "reversed"),
+    "half a bound": (["tune", "digits", "--bounds", "area=0.3"], "LOW:HIGH"),
+    "no value": (["tune", "digits", "--fix", "area"], "NAME=VALUE"),
+    "start outside": (["tune", "digits", "--start", "area=3"], "out of bounds"),
+    "start of words": (["tune", "digits", "--start", "area=big"], "no number"),
     "no run": (["audit", "nowhere"], "nowhere"),
     "no config": (["select", "--config", "nowhere.py"], "nowhere.py"),
 }
@@ -181,11 +191,33 @@ BAD = {
 @pytest.mark.parametrize("case", BAD)
 def test_bad_use_is_one_line_and_status_two(case, tmp_path, capsys):
     arguments, word = BAD[case]
-    out = ["--out", str(tmp_path / "out")] if arguments[0] == "select" else []
+    out = ["--out", str(tmp_path / "out")] if arguments[0] != "audit" else []
     assert cli.main([*arguments, *out]) == 2
     error = [line for line in capsys.readouterr().err.splitlines() if line.startswith("ad-jax:")]
     assert len(error) == 1 and word in error[0]
     assert not (tmp_path / "out").exists()
+
+
+def test_tune_writes_a_run_that_audit_reads(source, tmp_path, capsys, relaxed):
+    out = tmp_path / "tuned"
+    few = ["--outer-steps", "2", "--horizon", "2", "--warm-up", "2", "--batch", "8"]
+    small = ["--starts", "1", "--tune", "area", *SMALL[:6]]
+    arguments = ["tune", f"{source},size=16", "--out", str(out), *few, *small]
+    assert cli.main([*arguments, "--dry-run", "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["training_steps"] == 6
+    assert cli.main([*arguments, "--json"]) == 0
+    told = capsys.readouterr()
+    assert "2/2: loss" in told.err
+    result = json.loads(told.out)
+    about = json.loads((out / "tuned.json").read_text())
+    assert about["hyper"] == result["hyper"] and len(about["starts"]) == 1
+    with open(out / "trajectory.csv", newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert [row["step"] for row in rows] == ["0", "1"] and float(rows[0]["area"]) > 0
+    assert Image.open(out / "tuning.png").size[0] > 500
+    assert cli.main(["audit", str(out), "--json"]) == 0
+    audit = next(iter(json.loads(capsys.readouterr().out)["tasks"].values()))
+    assert audit["pick"]["setting"].startswith("binary/cutdiff")
 
 
 def test_unknown_config_field(tmp_path, capsys):

@@ -50,6 +50,12 @@ def test_halving_study(monkeypatch, tmp_path, capsys):
     assert "1 tasks of 1 training sets" in said and "share of the member-steps: 0." in said
 
 
+def test_recovery_study(monkeypatch, tmp_path, capsys):
+    command(monkeypatch, "studies/recovery.py", "--out", tmp_path, "--smoke")
+    said = capsys.readouterr().out
+    assert "cutdiff on digits" in said and "found (of the starts" in said
+
+
 def test_studies_say_what_is_missing(monkeypatch, tmp_path):
     for arguments in (("studies/planted.py", tmp_path), ("studies/halving.py", tmp_path, tmp_path)):
         with pytest.raises(SystemExit, match="no run"):
