@@ -122,14 +122,15 @@ def perlin_noise(perlin: Perlin, shape: tuple[int, ...]) -> jax.Array:
     columns = (jnp.arange(width) + 0.5) / width * perlin.cells[1] + perlin.offset[1]
     first_row, first_column = jnp.floor(rows), jnp.floor(columns)
     noise = jnp.zeros((height, width))
+    gradients = jnp.cos(perlin.angles), jnp.sin(perlin.angles)  # of the nodes, not of every pixel
     for i in (0, 1):
         for j in (0, 1):
             row, column = (rows - first_row - i)[:, None], (columns - first_column - j)[None, :]
-            angle = perlin.angles[
+            at = (
                 (first_row.astype(jnp.int32) + i)[:, None],
                 (first_column.astype(jnp.int32) + j)[None, :],
-            ]
-            ramp = jnp.cos(angle) * row + jnp.sin(angle) * column
+            )
+            ramp = gradients[0][at] * row + gradients[1][at] * column
             noise += _smooth(1.0 - jnp.abs(row)) * _smooth(1.0 - jnp.abs(column)) * ramp
     return jnp.sqrt(2.0) * noise
 

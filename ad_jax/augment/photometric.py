@@ -26,8 +26,10 @@ def grey(sample: jax.Array) -> jax.Array:
     """Luma `[h, w, 1]` of `[h, w, 3]`; the mean over channels of other samples."""
     if sample.shape[-1] != 3:
         return sample.mean(-1, keepdims=True)
-    # A sum and no product of matrices, which loses digits on accelerators.
-    return (sample * jnp.array(LUMA, sample.dtype)).sum(-1, keepdims=True)
+    # Written out: a sum over three channels is slow on CPU, a product of matrices loses digits on
+    # accelerators.
+    red, green, blue = (LUMA[i] * sample[..., i] for i in range(3))
+    return (red + green + blue)[..., None]
 
 
 def _away(sample: jax.Array, anchor: jax.Array, factor: jax.Array) -> jax.Array:
@@ -81,7 +83,8 @@ def hue(sample: jax.Array, shift: jax.Array, donor: jax.Array) -> tuple[jax.Arra
 
     def share(sixths: jax.Array) -> jax.Array:
         offset = sixths[..., None] - jnp.array([0.0, 2.0, 4.0])
-        return jnp.clip(jnp.abs(offset % 6.0 - 3.0) - 1.0, 0.0, 1.0)
+        turned = offset - 6.0 * jnp.floor(offset / 6.0)  # a remainder would be slow on CPU
+        return jnp.clip(jnp.abs(turned - 3.0) - 1.0, 0.0, 1.0)
 
     change = jnp.where(coloured, chroma, 0.0)[..., None] * (
         share(sixths + 6.0 * shift) - share(sixths)

@@ -37,7 +37,7 @@ class Estimate(NamedTuple):
 
 
 def train(problem: Bilevel, state: Any, theta: jax.Array, steps: int, keep: bool = True) -> Any:
-    """State after `steps` inner steps; without `keep`, reverse mode stores states only and redoes the rest."""
+    """State after `steps` inner steps; without `keep`, reverse mode stores no more than states."""
     inner = problem.inner if keep else jax.checkpoint(problem.inner)
     return jax.lax.scan(lambda s, _: (inner(s, theta), None), state, length=steps)[0]
 
