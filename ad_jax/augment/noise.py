@@ -7,10 +7,12 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from ad_jax.augment.contract import Augmentation, Range
 from ad_jax.augment.geometry import everything
 from ad_jax.augment.patches import spread
+from ad_jax.numerics import HIGHEST
 
 
 def _draw_dropped(key: jax.Array, hyper: Mapping[str, Any], shape: tuple[int, ...]) -> jax.Array:
@@ -56,12 +58,16 @@ def blur(sample: jax.Array, sigma: jax.Array, donor: jax.Array) -> tuple[jax.Arr
     radius = blur_radius(sample.shape)
     # Under .05 px the neighbours' weights, below exp(-200), are nothing beside 1: so is sigma 0.
     weights = jnp.exp(-0.5 * (jnp.arange(-radius, radius + 1) / jnp.maximum(sigma, 0.05)) ** 2)
-    weights = weights / weights.sum()
+    weights, taps = weights / weights.sum(), range(2 * radius + 1)
 
     def down(pixels: jax.Array) -> jax.Array:
-        padded = jnp.pad(pixels, ((radius, radius), (0, 0), (0, 0)), mode="reflect")
-        shifts = (weight * padded[k : k + len(pixels)] for k, weight in enumerate(weights))
-        return sum(shifts, start=jnp.zeros_like(pixels))
+        # A product with a band matrix: shifted sums would compute whatever made the pixels anew
+        # for every shift.
+        size = pixels.shape[0]
+        index = np.pad(np.arange(size), radius, mode="reflect")
+        taken = np.stack([np.eye(size, dtype=np.float32)[index[k : k + size]] for k in taps])
+        band = jnp.tensordot(weights, taken, 1, precision=HIGHEST)
+        return jnp.tensordot(band, pixels, 1, precision=HIGHEST).astype(pixels.dtype)
 
     return down(down(sample).swapaxes(0, 1)).swapaxes(0, 1), everything(sample)
 
@@ -122,15 +128,19 @@ def perlin_noise(perlin: Perlin, shape: tuple[int, ...]) -> jax.Array:
     columns = (jnp.arange(width) + 0.5) / width * perlin.cells[1] + perlin.offset[1]
     first_row, first_column = jnp.floor(rows), jnp.floor(columns)
     noise = jnp.zeros((height, width))
+    nodes = perlin.angles.shape[0]
     gradients = jnp.cos(perlin.angles), jnp.sin(perlin.angles)  # of the nodes, not of every pixel
     for i in (0, 1):
         for j in (0, 1):
             row, column = (rows - first_row - i)[:, None], (columns - first_column - j)[None, :]
-            at = (
-                (first_row.astype(jnp.int32) + i)[:, None],
-                (first_column.astype(jnp.int32) + j)[None, :],
+            # Rows and columns picked by products with 0 and 1: exact, and no gather per pixel.
+            down = jax.nn.one_hot(first_row.astype(jnp.int32) + i, nodes)
+            across = jax.nn.one_hot(first_column.astype(jnp.int32) + j, nodes).T
+            cosine, sine = (
+                jnp.matmul(jnp.matmul(down, one, precision=HIGHEST), across, precision=HIGHEST)
+                for one in gradients
             )
-            ramp = gradients[0][at] * row + gradients[1][at] * column
+            ramp = cosine * row + sine * column
             noise += _smooth(1.0 - jnp.abs(row)) * _smooth(1.0 - jnp.abs(column)) * ramp
     return jnp.sqrt(2.0) * noise
 
