@@ -267,12 +267,13 @@ def test_tuning_ends_in_a_detector_and_goes_on_after_a_kill(problem, relaxed_sta
     assert again.setting == first.setting
 
 
-def test_tuning_never_sees_more_than_normals_and_the_unlabelled_set(problem, relaxed_status):
+def test_tuning_never_sees_more_than_normals_and_the_unlabelled_set(problem):
     """Tuned on another set, the trajectory does not depend on the target."""
     plan = small(outer_steps=3, horizon=2)
     other = Problem(train=bump(0, 32), target=bump(7, 9))
+    space, config = tuning.make_space("cutdiff", SHAPE), Config(width=8)
     found = [
-        tuning.tune(p, starts=1, plan=plan, tune_on=holes(3, 8), **SHORT).descent.trajectory.values
+        tuning.descend(p, space, 1, plan, 0, config, holes(3, 8)).trajectory.values
         for p in (problem, other)
     ]
     np.testing.assert_array_equal(*found)
