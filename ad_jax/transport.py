@@ -76,10 +76,11 @@ def entropic_cost(
     the last round with the potentials before it held fixed (the envelope theorem), so it costs one
     round whatever their number.
     """
-    cost = squared_distances(x, y) / 2.0
-    fixed = jax.lax.stop_gradient(cost)
-    log_x, log_y = jnp.log(jnp.maximum(mass_x, 1e-30)), jnp.log(jnp.maximum(mass_y, 1e-30))
-    held_x, held_y = jax.lax.stop_gradient(log_x), jax.lax.stop_gradient(log_y)
+    still_x, still_y = jax.lax.stop_gradient((x, y))
+    fixed = squared_distances(still_x, still_y) / 2.0
+    held_x, held_y = (
+        jnp.log(jnp.maximum(jax.lax.stop_gradient(mass), 1e-30)) for mass in (mass_x, mass_y)
+    )
     start = jnp.maximum(fixed.max(), epsilon)
 
     def body(i: jax.Array, carried: tuple[jax.Array, jax.Array]) -> tuple[jax.Array, jax.Array]:
@@ -93,8 +94,9 @@ def entropic_cost(
 
     f, g = jax.lax.fori_loop(0, ROUNDS, body, (jnp.zeros(len(x)), jnp.zeros(len(y))))
     f, g = jax.lax.stop_gradient((f, g))
-    last_f = _potential(cost, g, log_y, jnp.float32(epsilon))
-    last_g = _potential(cost.T, f, log_x, jnp.float32(epsilon))
+    # Each side's potential moves with its own points; together they are the whole gradient.
+    last_f = _potential(squared_distances(x, still_y) / 2.0, g, held_y, jnp.float32(epsilon))
+    last_g = _potential(squared_distances(y, still_x) / 2.0, f, held_x, jnp.float32(epsilon))
     return (mass_x * last_f).sum() + (mass_y * last_g).sum()
 
 

@@ -173,7 +173,7 @@ BAD = {
     "unknown generator": (["select", "planted:cutpast,base=digits"], "cutpast"),
     "unknown data set": (["select", "tfds:minst"], "minst"),
     "image too small": (["select", "digits,size=8"], "16 px"),
-    "nothing to descend": (["tune", "digits", "--augmentation", "cutpaste"], "cutdiff"),
+    "nothing to descend": (["tune", "digits", "--augmentation", "pixel_mask"], "cutdiff"),
     "no gradient": (["tune", "digits", "--augmentation", "rotate", "--tune", "angel"], "angle"),
     "unknown outer": (["tune", "digits", "--outer", "dvs_code"], "dsv_code"),
     "unknown estimator": (["tune", "digits", "--estimator", "magic"], "first_order"),

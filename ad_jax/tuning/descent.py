@@ -19,7 +19,7 @@ from ad_jax.tuning.space import EDGE, Space, random_starts, to_hyper, unconstrai
 STARTS = 4
 LATE = 3  # the last third of the outer steps is averaged
 APART = 0.25  # of its range: starts that end further apart than this disagree
-CLOSED = 0.02  # of the loss at chance: a gate that costs more means a collapsed network
+CLOSED = 0.2  # a gate that costs more (a pretext loss of .92 of chance) means a collapse
 
 
 class Start(NamedTuple):
@@ -171,6 +171,10 @@ def diagnosis(descent: Descent) -> list[str]:
     """How far to trust where a descent ended, in plain words."""
     space, ended, best, trajectory, _ = descent
     reasons = []
+    entry = augment.get(space.augmentation)
+    hard = [n for n in space.fixed if not entry.space[n].gradient and not n.endswith(".weight")]
+    if hard:
+        reasons.append(f"not tuned, as no gradient reaches them: {', '.join(hard)}")
     late = max(1, trajectory.loss.shape[1] // LATE)
     ends = trajectory.shares[:, -late:].mean(1)  # [starts, size]
     for i, one in enumerate(space.free):
