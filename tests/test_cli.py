@@ -214,7 +214,8 @@ def test_tune_writes_a_run_that_audit_reads(source, tmp_path, capsys, relaxed):
     with open(out / "trajectory.csv", newline="") as file:
         rows = list(csv.DictReader(file))
     assert [row["step"] for row in rows] == ["0", "1"] and float(rows[0]["area"]) > 0
-    assert Image.open(out / "tuning.png").size[0] > 500
+    with Image.open(out / "tuning.png") as picture:
+        assert picture.size[0] > 500
     assert cli.main(["audit", str(out), "--json"]) == 0
     audit = next(iter(json.loads(capsys.readouterr().out)["tasks"].values()))
     assert audit["pick"]["setting"].startswith("binary/cutdiff")
