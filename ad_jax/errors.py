@@ -1,5 +1,7 @@
 """The one exception for a user's mistake: what it is and how to mend it, in one line."""
 
+from collections.abc import Callable
+
 
 class InputError(ValueError):
     """A value, file or option that cannot be used; the message names it and the fix.
@@ -7,3 +9,11 @@ class InputError(ValueError):
     The command prints it without a traceback and exits with status 2. Any other exception is a
     fault of this library and keeps its traceback.
     """
+
+
+def in_one_line(main: Callable[[], None]) -> None:
+    """Runs a script's main; wrong use ends in the error's one line and status 1."""
+    try:
+        main()
+    except InputError as error:
+        raise SystemExit(str(error)) from None

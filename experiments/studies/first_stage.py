@@ -21,6 +21,7 @@ import numpy as np
 
 from ad_jax import program, rules, run, search, sweep
 from ad_jax.data import load, parse
+from ad_jax.errors import in_one_line
 from ad_jax.evaluate import audit_run, gain
 from ad_jax.report.table import render
 from ad_jax.store import Record
@@ -95,4 +96,4 @@ def full_picks(scopes: list) -> list[float]:
 
 
 if __name__ == "__main__":
-    main()
+    in_one_line(main)

@@ -18,6 +18,7 @@ from pathlib import Path
 
 import numpy as np
 
+from ad_jax.errors import in_one_line
 from ad_jax.evaluate import Scope, audit_run, gain
 from ad_jax.report.table import render
 
@@ -70,4 +71,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    in_one_line(main)

@@ -17,6 +17,7 @@ from pathlib import Path
 import numpy as np
 
 from ad_jax import run
+from ad_jax.errors import in_one_line
 from ad_jax.evaluate import audit_run, truth_of
 from ad_jax.pool import Setting
 from ad_jax.report.table import render
@@ -82,4 +83,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    in_one_line(main)

@@ -24,6 +24,7 @@ import numpy as np
 
 from ad_jax import program, tuning
 from ad_jax.data import load
+from ad_jax.errors import in_one_line
 from ad_jax.report.table import render
 from ad_jax.store import Record, write_whole
 from ad_jax.tuning import losses
@@ -163,4 +164,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    in_one_line(main)
