@@ -60,11 +60,11 @@ def _read_config(argument: str | None) -> dict[str, Any]:
 
 def _choices(arguments: argparse.Namespace) -> dict[str, Any]:
     """Command line over config over defaults."""
-    config = {**FIELDS, **_read_config(arguments.config)}
+    config = {**FIELDS, **_read_config(getattr(arguments, "config", None))}
     for name in FIELDS:
         if getattr(arguments, name, None) is not None:
             config[name] = getattr(arguments, name)
-    if arguments.source:
+    if getattr(arguments, "source", None):
         config["sources"] = arguments.source
     for name, least in (("steps", 1), ("seeds", 1), ("width", 8), ("random", 1)):
         if config[name] is not None and config[name] < least:
@@ -72,6 +72,22 @@ def _choices(arguments: argparse.Namespace) -> dict[str, Any]:
     if config["width"] % 8:
         raise InputError(f"width={config['width']} is no multiple of 8; take 24 or 32")
     return config
+
+
+def _training(choices: dict[str, Any]) -> tuple[Any, tuple[int, ...]]:
+    """The training's `Config` and the seeds."""
+    from ad_jax import program, selection
+
+    config = program.Config(
+        choices["steps"], choices["width"], choices["backbone"], choices["root"]
+    )
+    return config, tuple(range(choices["seeds"])) if choices["seeds"] else selection.SEEDS
+
+
+def _record(arguments: argparse.Namespace) -> Any:
+    from ad_jax.store import Record
+
+    return Record(Path(arguments.record or Path(arguments.out) / "record"))
 
 
 def _settings(choices: dict[str, Any], shape: tuple[int, ...]) -> list[Any]:
@@ -106,17 +122,13 @@ def _load(text: str, skip_bad: bool = False) -> tuple[Any, Any, str, dict[str, A
 
 
 def select(arguments: argparse.Namespace) -> None:
-    from ad_jax import estimate, program, rules, run, selection, sweep
+    from ad_jax import estimate, rules, run, selection, sweep
     from ad_jax.report.table import render
-    from ad_jax.store import Record
 
     choices = _choices(arguments)
     rule = choices["rule"] or rules.DEFAULT
     rules.get(rule)
-    config = program.Config(
-        choices["steps"], choices["width"], choices["backbone"], choices["root"]
-    )
-    seeds = tuple(range(choices["seeds"])) if choices["seeds"] else selection.SEEDS
+    config, seeds = _training(choices)
     loaded = [(*_load(text, arguments.skip_bad), text) for text in choices["sources"]]
     out = Path(arguments.out)
     slugs = [_slug(text) for *_, text in loaded]
@@ -181,7 +193,7 @@ def select(arguments: argparse.Namespace) -> None:
             seeds,
             rule,
             config,
-            Record(Path(arguments.record) if arguments.record else out / "record"),
+            _record(arguments),
             report,
             choices["search"],
         )
@@ -236,12 +248,13 @@ def _bounds(text: str | None) -> dict[str, tuple[float, float]]:
 
 
 def tune(arguments: argparse.Namespace) -> None:
-    from ad_jax import program, rules, run, selection, tuning
+    from ad_jax import rules, run, tuning
     from ad_jax.report import tuning as report_tuning
     from ad_jax.report.table import render
-    from ad_jax.store import Record
     from ad_jax.tuning import descent, losses
 
+    choices = _choices(arguments)
+    config, seeds = _training(choices)
     problem, truth, source, options = _load(arguments.source, arguments.skip_bad)
     plan = tuning.Plan()
     given = {
@@ -259,16 +272,8 @@ def tune(arguments: argparse.Namespace) -> None:
             for one in arguments.start
         ]
     fixed = {k: _number("--fix", v) for k, v in _pairs("--fix", arguments.fix).items()}
-    config = program.Config(
-        arguments.steps or FIELDS["steps"],
-        arguments.width or FIELDS["width"],
-        arguments.backbone or FIELDS["backbone"],
-        arguments.root or 0,
-    )
-    seeds = tuple(range(arguments.seeds)) if arguments.seeds else selection.SEEDS
-    space = tuning.make_space(
-        arguments.augmentation, problem.shape, arguments.tune, _bounds(arguments.bounds), fixed
-    )
+    bounds = _bounds(arguments.bounds)
+    space = tuning.make_space(arguments.augmentation, problem.shape, arguments.tune, bounds, fixed)
     out = Path(arguments.out)
     run.refuse_changes(out, problem, config)
     count = starts if isinstance(starts, int) else len(starts)
@@ -295,16 +300,16 @@ def tune(arguments: argparse.Namespace) -> None:
         problem,
         arguments.augmentation,
         arguments.tune,
-        _bounds(arguments.bounds),
+        bounds,
         fixed,
         starts,
         plan,
         seeds,
-        arguments.rule or rules.DEFAULT,
+        choices["rule"] or rules.DEFAULT,
         config,
         tune_on,
         arguments.memory,
-        Record(Path(arguments.record) if arguments.record else out / "record"),
+        _record(arguments),
         live,
         lambda p: _say(f"  final trainings: {p.done}/{p.total} members, {p.seconds:.0f} s"),
     )
@@ -435,28 +440,33 @@ def _parser() -> argparse.ArgumentParser:
         command.add_argument("--json", action="store_true", help="machine-readable result")
         return command
 
+    def add_training(command: argparse.ArgumentParser, folder: str) -> None:
+        """Options of everything that trains."""
+        command.add_argument("--out", default=folder, help=f"folder of the run ({folder})")
+        command.add_argument("--record", help="folder of finished work, to share it between runs")
+        command.add_argument("--seed", type=int, dest="root", help="root of all random keys (0)")
+        command.add_argument("--dry-run", action="store_true", help="say what it would cost")
+        command.add_argument("--skip-bad", action="store_true", help="leave out unreadable images")
+        command.add_argument("--steps", type=int, help="training steps per member (800)")
+        command.add_argument("--width", type=int, help="channels of the first stage (24)")
+        command.add_argument("--backbone", help="network (encoder)")
+        command.add_argument("--seeds", type=int, help="trainings per setting (3)")
+        command.add_argument("--rule", help="selection rule; an unknown name lists them")
+
     one = add("select", select, "train a pool, pick a setting by the unlabelled target")
     one.add_argument("source", nargs="*", help="SOURCE[,key=value…]; default: embedded textures")
-    one.add_argument("--out", default="runs/select", help="folder of the run (runs/select)")
-    one.add_argument("--record", help="folder of finished members, to share them between runs")
-    one.add_argument("--seed", type=int, dest="root", help="root of all random keys (0)")
+    add_training(one, "runs/select")
     one.add_argument("--config", help="FILE.py or FILE.py:argument with get_config(argument)")
-    one.add_argument("--dry-run", action="store_true", help="say what it would cost")
-    one.add_argument("--skip-bad", action="store_true", help="leave out unreadable images")
-    one.add_argument("--steps", type=int, help="training steps per member (800)")
-    one.add_argument("--width", type=int, help="channels of the first stage (24)")
-    one.add_argument("--backbone", help="network (encoder)")
-    one.add_argument("--seeds", type=int, help="trainings per setting (3)")
     one.add_argument(
         "--families", type=_names, help="PRETEXT/AUGMENTATION,…, or `wide`; default: three of them"
     )
     one.add_argument("--areas", type=_numbers, help="patch areas of the grid, e.g. .02,.04,.08")
     one.add_argument("--random", type=int, help="so many random settings instead of the grid")
     one.add_argument("--search", help="all (default), or halving: drop settings early")
-    one.add_argument("--rule", help="selection rule; an unknown name lists them")
 
     one = add("tune", tune, "descend alignment through training, by gradient")
     one.add_argument("source")
+    add_training(one, "runs/tune")
     one.add_argument("--augmentation", default="cutdiff", help="family, or a mixture like a+b")
     one.add_argument("--tune", type=_names, help="hyperparameters; default: all with a gradient")
     one.add_argument("--bounds", help="NAME=LOW:HIGH,…")
@@ -472,16 +482,6 @@ def _parser() -> argparse.ArgumentParser:
     one.add_argument("--rate", type=float, help="learning rate of the hyperparameters (0.1)")
     one.add_argument("--tune-on", help="SOURCE whose target is tuned on instead")
     one.add_argument("--memory", type=float, help="refuse programs that need more MB than this")
-    one.add_argument("--out", default="runs/tune", help="folder of the run (runs/tune)")
-    one.add_argument("--record", help="folder of finished work, to share it between runs")
-    one.add_argument("--seed", type=int, dest="root", help="root of all random keys (0)")
-    one.add_argument("--dry-run", action="store_true", help="say what it would cost")
-    one.add_argument("--skip-bad", action="store_true", help="leave out unreadable images")
-    one.add_argument("--steps", type=int, help="steps of the final trainings (800)")
-    one.add_argument("--width", type=int, help="channels of the first stage (24)")
-    one.add_argument("--backbone", help="network (encoder)")
-    one.add_argument("--seeds", type=int, help="final trainings per setting (3)")
-    one.add_argument("--rule", help="rule that compares with the untuned default")
 
     one = add("preview", preview, "picture sheet of every augmentation on a source")
     one.add_argument("source")

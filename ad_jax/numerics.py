@@ -26,6 +26,13 @@ def squared_distances(x: jax.Array, y: jax.Array) -> jax.Array:
     return jnp.maximum((x * x).sum(-1)[:, None] + (y * y).sum(-1)[None, :] - 2.0 * product, 0.0)
 
 
+def every(function, rows):
+    """`function` of every row of a tree: one after another on CPU, side by side elsewhere."""
+    if jax.default_backend() == "cpu":
+        return jax.lax.map(function, rows)
+    return jax.vmap(function)(rows)
+
+
 def rowwise(function, rows: jax.Array, block: int = 256):
     """Applies `function: [b, ...] -> tree of [b, ...]` to blocks of rows, in bounded memory."""
     count = rows.shape[0]

@@ -21,7 +21,7 @@ from ad_jax.alignment import Parts
 from ad_jax.augment import Pseudo
 from ad_jax.backbone import BACKBONES, Backbone
 from ad_jax.errors import InputError
-from ad_jax.numerics import rowwise
+from ad_jax.numerics import every, rowwise
 from ad_jax.pretext import Pretext, augment_all
 from ad_jax.train import Hyper, Keys, State, as_unit, make_train
 
@@ -177,11 +177,11 @@ def make_member(
         for draw, samples in zip(jax.random.split(key), (train, held_out), strict=True):
             keyed.append(jax.random.split(draw, samples.shape[0]))
             donors.append(jnp.roll(samples, 1, axis=0))
-        every, own = jnp.concatenate([train, held_out]), jnp.concatenate(keyed)
+        normals, own = jnp.concatenate([train, held_out]), jnp.concatenate(keyed)
         others = jnp.concatenate(donors)
 
         def block(rows: jax.Array) -> tuple[jax.Array, ...]:
-            seen = as_unit(every[rows])
+            seen = as_unit(normals[rows])
             made = jax.vmap(functools.partial(augment, hyper))(
                 own[rows], seen, as_unit(others[rows])
             ).sample
@@ -196,7 +196,7 @@ def make_member(
                 strange[size:],
             )
 
-        return rowwise(block, jnp.arange(every.shape[0]), EMBED_BLOCK // 2)
+        return rowwise(block, jnp.arange(normals.shape[0]), EMBED_BLOCK // 2)
 
     def run(
         state: State,
@@ -283,9 +283,6 @@ def make_program(
 
             return jax.lax.cond(own_valid, real, blank)
 
-        every = (state, keys, tuple(hyper)[1:], valid, fold)
-        if jax.default_backend() == "cpu":
-            return jax.lax.map(one, every)
-        return jax.vmap(one)(every)
+        return every(one, (state, keys, tuple(hyper)[1:], valid, fold))
 
     return Member(init, run)

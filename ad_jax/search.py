@@ -120,10 +120,7 @@ def draw(
         for name, space in entry.space.items():
             low = entry.low(name, shape)
             share = generator.uniform()
-            if space.scale == "log":
-                hyper[name] = float(low * (space.high / low) ** share)
-            else:
-                hyper[name] = float(low + share * (space.high - low))
+            hyper[name] = float(augmentations.at_share(low, space.high, space.scale, share))
         one = Setting(pretext, augmentation, hyper)
         out.setdefault(one.key, one)
     return list(out.values())

@@ -97,8 +97,12 @@ def select_all(
     record: Record | None = None,
     report: Callable[[Progress], None] | None = None,
     search: str = "all",
+    pick: Setting | None = None,
 ) -> list[Selection]:
-    """`select` for several problems that share their normals, and so their trainings."""
+    """`select` for several problems that share their normals, and so their trainings.
+
+    `pick` takes a setting whatever the rule says: a selection of what was chosen otherwise.
+    """
     rules.get(rule)
     if search not in SEARCHES:
         raise InputError(f"no search {search!r}; known: {', '.join(SEARCHES)}")
@@ -111,10 +115,11 @@ def select_all(
         member_losses = {name: entry.loss(pool) for name, entry in rules.RULES.items()}
         losses = {name: rules.by_setting(pool, values) for name, values in member_losses.items()}
         by_key = losses[rule]
-        best = min(pool.settings, key=lambda s: by_key[s.key])
+        best = pick or min(pool.settings, key=lambda s: by_key[s.key])
         if not np.isfinite(by_key[best.key]):
+            what = pick.label if pick else f"none of the {len(settings)} settings"
             raise InputError(
-                f"none of the {len(settings)} settings learned anything; train longer "
+                f"{what} learned {'nothing' if pick else 'anything'}; train longer "
                 f"(steps={config.steps}) or give more normals"
             )
         rows = pool.rows(best, trained=True)

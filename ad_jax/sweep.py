@@ -208,13 +208,10 @@ class Sweep:
 
     def program_of(self, setting: Setting) -> tuple[str, tuple[str, ...]]:
         """Pretext and families of the program that a setting runs in."""
-        return setting.pretext, self._families(setting)
-
-    def _families(self, setting: Setting) -> tuple[str, ...]:
         if setting.pretext in pretexts.APART:
-            return (setting.augmentation,)
+            return setting.pretext, (setting.augmentation,)
         same = (s.augmentation for s in self.settings if s.pretext == setting.pretext)
-        return tuple(dict.fromkeys(same))
+        return setting.pretext, tuple(dict.fromkeys(same))
 
     def _key(self, setting: Setting, seed: int, stop: int, stateful: bool) -> str:
         return digest(
@@ -296,11 +293,10 @@ class Sweep:
 
     def _program(self, setting: Setting, arguments: Callable[[Any], tuple]) -> tuple[Any, Any]:
         """Init and run of a setting's pretext, compiled on first use."""
-        key = self.program_of(setting)
-        families = key[1]
+        key = name, families = self.program_of(setting)
         if key not in self._compiled:
             before = time.perf_counter()
-            pretext = pretexts.make(setting.pretext, families[0])
+            pretext = pretexts.make(name, families[0])
             program: Program = make_program(self.config, self.shape, pretext, families)
             init = jax.jit(program.init)
             state = jax.eval_shape(program.init, *arguments(None)[1:3])
@@ -323,7 +319,7 @@ class Sweep:
         count, first = len(chunk.seeds), chunk.settings[0]
         padded = list(chunk.seeds) + [chunk.seeds[0]] * (CHUNK - count)
         keys: Keys = jax.vmap(lambda seed: seed_keys(self.config.root, seed))(jnp.array(padded))
-        hyper = pack_chunk(chunk, self._families(first))
+        hyper = pack_chunk(chunk, self.program_of(first)[1])
         fold = jnp.array([self._fold_of[seed] for seed in padded])
 
         def arguments(state: Any) -> tuple:

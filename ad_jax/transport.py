@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import jax
 import jax.numpy as jnp
 
@@ -62,7 +60,9 @@ def mean_distance(
     return total / 2.0
 
 
-def _potential(cost: jax.Array, other: jax.Array, log_mass: jax.Array, epsilon: jax.Array) -> Any:
+def _potential(
+    cost: jax.Array, other: jax.Array, log_mass: jax.Array, epsilon: jax.Array
+) -> jax.Array:
     """Soft minimum over columns of `cost [n, m] - other [m]` with masses `exp(log_mass)`."""
     return -epsilon * jax.nn.logsumexp(log_mass + (other - cost) / epsilon, axis=1)
 

@@ -30,18 +30,6 @@ def source(tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def relaxed():
-    """Eight steps teach nothing: let every member count as trained, to see the rest work."""
-    from ad_jax import sweep
-
-    patch = pytest.MonkeyPatch()
-    patch.setattr(sweep, "CHANCE_LOSS", 9.0)
-    patch.setattr(sweep, "CHANCE_AUROC", 0.0)
-    yield
-    patch.undo()
-
-
-@pytest.fixture(scope="module")
 def run(source, tmp_path_factory, relaxed):
     out = tmp_path_factory.mktemp("runs") / "run"
     assert cli.main(["select", f"{source},size=16", "--out", str(out), *SMALL]) == 0
@@ -182,6 +170,8 @@ BAD = {
     "half a bound": (["tune", "digits", "--bounds", "area=0.3"], "LOW:HIGH"),
     "no value": (["tune", "digits", "--fix", "area"], "NAME=VALUE"),
     "start outside": (["tune", "digits", "--start", "area=3"], "out of bounds"),
+    "no final steps": (["tune", "digits", "--steps", "0"], "steps=0"),
+    "no final seeds": (["tune", "digits", "--seeds", "0"], "seeds=0"),
     "start of words": (["tune", "digits", "--start", "area=big"], "no number"),
     "no run": (["audit", "nowhere"], "nowhere"),
     "no config": (["select", "--config", "nowhere.py"], "nowhere.py"),

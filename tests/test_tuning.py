@@ -21,12 +21,6 @@ from ad_jax.tuning import space as spaces
 SHAPE = (16, 16, 1)
 
 
-@pytest.fixture
-def double():
-    with jax.enable_x64(True):
-        yield
-
-
 # Estimators
 
 
@@ -103,7 +97,7 @@ def small_network():
 
 
 @pytest.mark.parametrize("steps", [1, 10, 50])
-def test_unrolled_equals_a_float64_difference_on_ridge(double, steps):
+def test_unrolled_equals_a_float64_difference_on_ridge(float64, steps):
     problem, state, _ = ridge()
     theta = jnp.array([-0.7])
     expected = slope(problem, state, theta, steps)
@@ -115,7 +109,7 @@ def test_unrolled_equals_a_float64_difference_on_ridge(double, steps):
     np.testing.assert_allclose(exact.state, found.state, rtol=1e-12)
 
 
-def test_unrolled_to_the_end_equals_the_closed_form(double):
+def test_unrolled_to_the_end_equals_the_closed_form(float64):
     problem, state, solution = ridge()
     theta = np.array([-0.7])
     found = estimators.unrolled(problem, state, jnp.array(theta), 400)
@@ -127,7 +121,7 @@ def test_unrolled_to_the_end_equals_the_closed_form(double):
 
 
 @pytest.mark.parametrize("steps", [1, 10])
-def test_estimators_on_a_small_network(double, steps):
+def test_estimators_on_a_small_network(float64, steps):
     problem, state, theta = small_network()
     expected = slope(problem, state, theta, steps, 1e-5)
     found = estimators.unrolled(problem, state, theta, steps)
@@ -223,22 +217,10 @@ def test_a_chunk_of_tuning_lowers_everywhere(problem, platform):
     assert jax.export.export(run, platforms=[platform])(outer, data).mlir_module()
 
 
-@pytest.fixture(scope="module")
-def relaxed_status():
-    """A few steps teach nothing: let every member count as trained."""
-    from ad_jax import sweep
-
-    patch = pytest.MonkeyPatch()
-    patch.setattr(sweep, "CHANCE_LOSS", 9.0)
-    patch.setattr(sweep, "CHANCE_AUROC", 0.0)
-    yield
-    patch.undo()
-
-
 SHORT = {"seeds": [0, 1], "config": Config(steps=6, width=8)}
 
 
-def test_tuning_ends_in_a_detector_and_goes_on_after_a_kill(problem, relaxed_status, tmp_path):
+def test_tuning_ends_in_a_detector_and_goes_on_after_a_kill(problem, relaxed, tmp_path):
     plan = small(outer_steps=12, horizon=2)
     seen = []
     arguments = {"starts": 2, "plan": plan, **SHORT}

@@ -9,7 +9,7 @@ import jax
 import jax.numpy as jnp
 
 from ad_jax.augment.compose import chain, mixture, one_of, part_of, sometimes
-from ad_jax.augment.contract import Augmentation, Pseudo, Range, smallest_area
+from ad_jax.augment.contract import Augmentation, Pseudo, Range, at_share, smallest_area
 from ad_jax.augment.geometry import (
     AFFINE,
     GEOMETRIC_SET,
@@ -141,6 +141,7 @@ __all__ = [
     "Augmentation",
     "Pseudo",
     "Range",
+    "at_share",
     "chain",
     "get",
     "mixture",

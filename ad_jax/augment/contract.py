@@ -33,6 +33,13 @@ class Range(NamedTuple):
     about: str
 
 
+def at_share(low: float, high: float, scale: str, share: Any) -> Any:
+    """The value at a share in [0, 1] of a range; a gradient flows from the share."""
+    if scale == "log":
+        return low * (high / low) ** share
+    return low + share * (high - low)
+
+
 class Pseudo(NamedTuple):
     """One pseudo-anomaly.
 
@@ -110,10 +117,7 @@ class Augmentation(NamedTuple):
             return [self.defaults()]
         space, low = self.space[self.strength], self.low(self.strength, shape)
         shares = [(i + 0.5) / count for i in range(count)]
-        if space.scale == "log":
-            values = [low * (space.high / low) ** share for share in shares]
-        else:
-            values = [low + share * (space.high - low) for share in shares]
+        values = [at_share(low, space.high, space.scale, share) for share in shares]
         return [{**self.defaults(), self.strength: value} for value in values]
 
     def low(self, name: str, shape: tuple[int, ...]) -> float:

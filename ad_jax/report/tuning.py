@@ -24,7 +24,7 @@ PLOT = (300, 150)
 def _plot(
     draw: Any, at: tuple[int, int], title: str, curves: np.ndarray, low: float, high: float
 ) -> None:
-    """Curves `[starts, steps]` in a frame, first and last value written at its side."""
+    """Curves `[starts, steps]` in a frame, its upper and lower end written at its side."""
     left, top = at
     width, height = PLOT
     draw.rectangle((left, top + 16, left + width, top + height), outline="#888888", fill="white")
@@ -68,7 +68,7 @@ def _along(tuned: Tuned, problem: Problem) -> tuple[list[str], list[Any]]:
 def picture(tuned: Tuned, problem: Problem) -> Any:
     """The picture (PIL): loss and every tuned number per start, samples, strangest target samples.
 
-    Colours are starts, the best one's name in bold letters of the legend. Target samples are those
+    Colours are starts; the legend marks the best. Target samples are those
     that the tuned detector finds strangest; no label is used.
     """
     from PIL import Image, ImageDraw

@@ -16,7 +16,9 @@ import numpy as np
 from ad_jax import pretext as pretexts
 from ad_jax import program
 from ad_jax.data import Problem
+from ad_jax.data.samples import content_hashes
 from ad_jax.errors import InputError
+from ad_jax.numerics import every
 from ad_jax.store import Record, digest
 from ad_jax.train import Keys, seed_keys
 from ad_jax.tuning import loop
@@ -83,11 +85,8 @@ def run_chunks(
     Raises:
       InputError: a program above the memory limit.
     """
-    backbone = program.network(config, problem.shape, pretexts.make("binary", space.families[0]))
-    tuner = loop.make_tuner(backbone, space, plan)
-    count = len(thetas)
-    keys: Keys = seed_keys(config.root, seed)
-    data = loop.Data(*map(jnp.asarray, (*problem.split(seed), target)))
+    tuner = _tuner(problem, space, plan, config)
+    keys, data = _seen(problem, target, seed, config)
     hyper = loop.training()
     program_ = loop.make_program(tuner, CHUNK)
     outer_shape = jax.eval_shape(program_.init, keys, hyper, jnp.asarray(thetas), data)
@@ -98,14 +97,13 @@ def run_chunks(
     compiled: Any = None
     started = time.perf_counter()
     state: Any = None
-    infos: list[loop.Info] = []
-    last: np.ndarray | None = None
+    pieces: list[Trajectory] = []
     identity = {
         "tuning": plan._replace(outer_steps=0)._asdict(),
         "space": [space.augmentation, [tuple(f) for f in space.free], space.weighted, space.fixed],
         "network": [config.width, config.backbone, config.root],
         "train": problem.train_fingerprint,
-        "target": digest(target.tobytes().hex()),
+        "target": content_hashes(target),
         "starts": thetas.tolist(),
         "seed": seed,
     }
@@ -117,9 +115,8 @@ def run_chunks(
             if compiled is None:
                 compiled = program_.run.lower(outer_shape, *arguments).compile()
                 if memory_mb is not None:
-                    _refuse_large(
-                        compiled, memory_mb, backbone, space, plan, outer_shape, *arguments
-                    )
+                    shorter = _tuner(problem, space, plan._replace(horizon=1), config)
+                    _refuse_large(compiled, shorter, memory_mb, plan, outer_shape, *arguments)
             if state is None:
                 state = program_.init(keys, hyper, jnp.asarray(thetas), data)
             state, info = jax.block_until_ready(
@@ -131,25 +128,48 @@ def run_chunks(
         else:
             leaves = [jnp.asarray(found[f"leaf.{i}"]) for i in range(layout.num_leaves)]
             state, info = jax.tree.unflatten(layout, leaves)
-        infos.append(loop.Info(*(np.asarray(x)[:, :limit] for x in info)))  # type: ignore[arg-type]
-        now = np.stack([_shares(space, t) for t in infos[-1].theta])  # [starts, size, names]
+        pieces.append(_piece(space, info, limit))
         if report:
-            report(_step(space, infos, plan, time.perf_counter() - started))
-        alive = np.asarray(infos[-1].alive[:, -1])
-        if not alive.any():
+            report(_step(pieces, plan, time.perf_counter() - started))
+        alive = pieces[-1].alive[:, -1]
+        if not alive.any() or (len(pieces) > CALM and _settled(pieces[-2], pieces[-1], alive)):
             break
-        mean = now.mean(1)
-        moved = np.abs(mean - last).max(1) if last is not None else np.ones(count)
-        if len(infos) > CALM and (moved[alive] < SETTLED).all():
-            break
-        last = mean
-    joined = jax.tree.map(lambda *x: np.concatenate(x, axis=1), *infos)
-    return Trajectory(
-        space.names,
-        np.stack([_values(space, t) for t in joined.theta]),
-        np.stack([_shares(space, t) for t in joined.theta]),
-        *map(np.asarray, joined[1:]),
-    )
+    arrays = zip(*(piece[1:] for piece in pieces), strict=True)
+    return Trajectory(space.names, *(np.concatenate(parts, axis=1) for parts in arrays))
+
+
+def _tuner(problem: Problem, space: Space, plan: loop.Plan, config: program.Config) -> loop.Tuner:
+    network = program.network(config, problem.shape, pretexts.make("binary", space.families[0]))
+    return loop.make_tuner(network, space, plan)
+
+
+def _seen(
+    problem: Problem, target: np.ndarray, seed: int, config: program.Config
+) -> tuple[Keys, loop.Data]:
+    """Keys and samples of one seed."""
+    samples = (*problem.split(seed), target)
+    return seed_keys(config.root, seed), loop.Data(*map(jnp.asarray, samples))
+
+
+def _piece(space: Space, info: loop.Info, limit: int) -> Trajectory:
+    """The first `limit` steps of a chunk."""
+
+    def values(theta: jax.Array) -> jax.Array:
+        hyper = constrain(space, theta)
+        return jnp.stack([hyper[name] for name in space.names])
+
+    thetas = jnp.asarray(info.theta)
+    both = [
+        jax.vmap(jax.vmap(function))(thetas)
+        for function in (values, lambda theta: shares(space, theta))
+    ]
+    arrays = (np.asarray(x)[:, :limit] for x in (*both, *info[1:]))
+    return Trajectory(space.names, *arrays)
+
+
+def _settled(before: Trajectory, now: Trajectory, alive: np.ndarray) -> bool:
+    moved = np.abs(now.shares.mean(1) - before.shares.mean(1)).max(1)
+    return bool((moved[alive] < SETTLED).all())
 
 
 def profile(
@@ -176,8 +196,7 @@ def profile(
     Returns:
       `[n, seeds]`.
     """
-    backbone = program.network(config, problem.shape, pretexts.make("binary", space.families[0]))
-    tuner = loop.make_tuner(backbone, space, plan)
+    tuner = _tuner(problem, space, plan, config)
     hyper = loop.training()
     target = problem.target if target is None else target
 
@@ -191,24 +210,20 @@ def profile(
 
             return jax.lax.map(look, jnp.arange(looks)).mean()
 
-        return loop.every(one, thetas)
+        return every(one, thetas)
 
     out = []
     for seed in seeds:
-        data = loop.Data(*map(jnp.asarray, (*problem.split(seed), target)))
-        out.append(losses(seed_keys(config.root, seed), data, jnp.asarray(thetas)))
+        out.append(losses(*_seen(problem, target, seed, config), jnp.asarray(thetas)))
     return np.stack([np.asarray(x) for x in out], axis=1)
 
 
 def _refuse_large(
-    compiled: Any,
-    memory_mb: float,
-    backbone: Any,
-    space: Space,
-    plan: loop.Plan,
-    *arguments: Any,
+    compiled: Any, shorter: loop.Tuner, memory_mb: float, plan: loop.Plan, *arguments: Any
 ) -> None:
     """Compares a program's scratch memory with the limit; says which horizon would fit.
+
+    `shorter` is the same tuner at a horizon of 1.
 
     Raises:
       InputError: above the limit.
@@ -220,8 +235,7 @@ def _refuse_large(
     need = needs(compiled)
     if need <= memory_mb:
         return
-    tuner = loop.make_tuner(backbone, space, plan._replace(horizon=1))
-    short = needs(loop.make_program(tuner, CHUNK).run.lower(*arguments).compile())
+    short = needs(loop.make_program(shorter, CHUNK).run.lower(*arguments).compile())
     slope = (need - short) / max(plan.horizon - 1, 1)
     fits = int(1 + (memory_mb - short) / slope) if slope > 0 and memory_mb > short else 0
     raise InputError(
@@ -232,29 +246,16 @@ def _refuse_large(
     )
 
 
-def _shares(space: Space, thetas: np.ndarray) -> np.ndarray:
-    return np.asarray(jax.vmap(lambda t: shares(space, t))(jnp.asarray(thetas)))
-
-
-def _values(space: Space, thetas: np.ndarray) -> np.ndarray:
-    """Physical values `[steps, size]` in the order of `space.names`."""
-
-    def one(theta: jax.Array) -> jax.Array:
-        hyper = constrain(space, theta)
-        return jnp.stack([hyper[name] for name in space.names])
-
-    return np.asarray(jax.vmap(one)(jnp.asarray(thetas)))
-
-
-def _step(space: Space, infos: list[loop.Info], plan: loop.Plan, seconds: float) -> Step:
-    done = sum(info.loss.shape[1] for info in infos)
-    values = np.stack([_values(space, t).mean(0) for t in infos[-1].theta])
+def _step(pieces: list[Trajectory], plan: loop.Plan, seconds: float) -> Step:
+    now = pieces[-1]
+    done = sum(piece.loss.shape[1] for piece in pieces)
+    values = now.values.mean(1)
     return Step(
         done,
         plan.outer_steps,
-        np.asarray(infos[-1].loss + infos[-1].gate).mean(1),
-        {name: values[:, i] for i, name in enumerate(space.names)},
-        np.asarray(infos[-1].alive[:, -1]),
+        (now.loss + now.gate).mean(1),
+        {name: values[:, i] for i, name in enumerate(now.names)},
+        now.alive[:, -1],
         seconds,
         seconds / done * (plan.outer_steps - done),
     )

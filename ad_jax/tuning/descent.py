@@ -14,7 +14,7 @@ from ad_jax.store import Record
 from ad_jax.tuning import loop, losses
 from ad_jax.tuning.chunks import Step, Trajectory, run_chunks
 from ad_jax.tuning.estimators import ESTIMATORS
-from ad_jax.tuning.space import EDGE, Space, random_starts, to_hyper, unconstrain
+from ad_jax.tuning.space import EDGE, Space, random_starts, theta_at, to_hyper, unconstrain
 
 STARTS = 4
 LATE = 3  # the last third of the outer steps is averaged
@@ -145,10 +145,7 @@ def _ends(space: Space, thetas: np.ndarray, trajectory: Trajectory) -> list[Star
         if not trajectory.alive[i].all():
             out.append(Start(start, start, float("inf"), float("nan"), float("nan"), "diverged"))
             continue
-        mean = trajectory.shares[i, -late:].mean(0)
-        count = len(space.free)
-        inside = np.clip(mean[:count], 1e-6, 1.0 - 1e-6)
-        back = np.concatenate([np.log(inside / (1.0 - inside)), np.log(mean[count:] + 1e-9)])
+        end = theta_at(space, trajectory.shares[i, -late:].mean(0))
         blocks = [b.mean() for b in np.array_split(total[-late:], min(4, late))]
         error = float(np.std(blocks, ddof=1) / len(blocks) ** 0.5) if len(blocks) > 1 else 0.0
         early = total[: max(1, steps // 10)].mean()
@@ -157,7 +154,7 @@ def _ends(space: Space, thetas: np.ndarray, trajectory: Trajectory) -> list[Star
         out.append(
             Start(
                 start,
-                to_hyper(space, back),
+                to_hyper(space, end),
                 loss,
                 error,
                 float(early - loss),

@@ -16,6 +16,7 @@ import optax
 
 from ad_jax.augment import Pseudo
 from ad_jax.backbone import Backbone
+from ad_jax.numerics import every
 from ad_jax.pretext import make as make_pretext
 from ad_jax.train import Hyper, Keys, State, as_unit, make_train
 from ad_jax.tuning import losses
@@ -126,7 +127,6 @@ def make_tuner(backbone: Backbone, space: Space, plan: Plan) -> Tuner:
 
     trainer = make_train(backbone, pretext, augment)
     objective = losses.combine(dict(plan.outer))
-    chance = jnp.log(2.0)
 
     def look(params: Any, theta: jax.Array, key: jax.Array, data: Data) -> losses.Sets:
         """Embeds a batch of every set; the same rows and draws whatever theta is."""
@@ -137,9 +137,10 @@ def make_tuner(backbone: Backbone, space: Space, plan: Plan) -> Tuner:
         ]
         train, held_out, target = (as_unit(one[r]) for one, r in zip(data, rows, strict=True))
         pseudo = relaxed(space, theta, draw, train, jnp.roll(train, 1, axis=0))
-        outputs = backbone.apply(params, jnp.concatenate([train, pseudo.sample, target, held_out]))
+        inputs = jnp.concatenate([train, pseudo.sample, target, held_out])
+        outputs = backbone.apply(params, inputs)
         z = jnp.split(outputs.embedding, 4)
-        odds = jnp.split(outputs.logits[:, 1] - outputs.logits[:, 0], 4)
+        odds = jnp.split(pretext.strangeness(outputs, inputs), 4)
         told = jax.nn.softplus(odds[0]).mean() + (pseudo.weight * jax.nn.softplus(-odds[1])).mean()
         z_train, z_augmented, z_target, z_held_out = z
         return losses.Sets(
@@ -150,7 +151,7 @@ def make_tuner(backbone: Backbone, space: Space, plan: Plan) -> Tuner:
             pseudo.weight,
             odds[2],
             odds[3],
-            told / 2.0 / chance,
+            told / 2.0 / pretext.chance(train),
         )
 
     def problem(keys: Keys, hyper: Hyper, data: Data, step: jax.Array) -> Bilevel:
@@ -207,13 +208,6 @@ class Program(NamedTuple):
 
     init: Any
     run: Any
-
-
-def every(function: Callable[[Any], Any], starts: Any) -> Any:
-    """Of all starts: one after another on CPU, side by side elsewhere."""
-    if jax.default_backend() == "cpu":
-        return jax.lax.map(function, starts)
-    return jax.vmap(function)(starts)
 
 
 def make_program(tuner: Tuner, steps: int) -> Program:

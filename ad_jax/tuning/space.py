@@ -15,7 +15,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from ad_jax import augment as augmentations
-from ad_jax.augment import Pseudo, part_of
+from ad_jax.augment import Pseudo, at_share, part_of
 from ad_jax.errors import InputError
 from ad_jax.pretext import augment_all
 
@@ -151,10 +151,7 @@ def constrain(space: Space, theta: Any) -> dict[str, jax.Array]:
     hyper: dict[str, Any] = {name: jnp.float32(value) for name, value in space.fixed.items()}
     share = shares(space, theta)
     for i, one in enumerate(space.free):
-        if one.scale == "log":
-            hyper[one.name] = one.low * jnp.exp(share[i] * math.log(one.high / one.low))
-        else:
-            hyper[one.name] = one.low + share[i] * (one.high - one.low)
+        hyper[one.name] = at_share(one.low, one.high, one.scale, share[i])
     if space.weighted:
         hyper |= {f"{f}.weight": share[len(space.free) + i] for i, f in enumerate(space.families)}
     return hyper
@@ -166,6 +163,15 @@ def to_hyper(space: Space, theta: Any) -> dict[str, float]:
     for one in space.free:
         hyper[one.name] = min(max(hyper[one.name], one.low), one.high)
     return hyper | space.fixed
+
+
+def theta_at(space: Space, share: Any) -> np.ndarray:
+    """Theta `[size]` at shares in (0, 1) of every range, and at relative weights; see `shares`."""
+    share = np.clip(np.asarray(share, np.float64), 1e-6, None)
+    count = len(space.free)
+    inside = np.minimum(share[:count], 1.0 - 1e-6)
+    theta = np.concatenate([np.log(inside / (1.0 - inside)), np.log(share[count:])])
+    return theta.astype(np.float32)
 
 
 def unconstrain(space: Space, hyper: Mapping[str, float]) -> np.ndarray:
@@ -182,7 +188,7 @@ def unconstrain(space: Space, hyper: Mapping[str, float]) -> np.ndarray:
             f"start gives {sorted(strange)[0]!r}, which is not tuned; tuned: "
             f"{', '.join(space.names)}"
         )
-    theta = np.zeros(space.size, np.float32)
+    share = np.full(space.size, 0.5)
     for i, one in enumerate(space.free):
         value = hyper.get(one.name)
         if value is None:
@@ -192,23 +198,23 @@ def unconstrain(space: Space, hyper: Mapping[str, float]) -> np.ndarray:
                 f"start {one.name}={value} is out of bounds; take {one.low:.3g} to {one.high:.3g}"
             )
         if one.scale == "log":
-            share = math.log(value / one.low) / math.log(one.high / one.low)
+            place = math.log(value / one.low) / math.log(one.high / one.low)
         else:
-            share = (value - one.low) / (one.high - one.low)
-        share = min(max(share, EDGE / 2), 1.0 - EDGE / 2)
-        theta[i] = math.log(share / (1.0 - share))
+            place = (value - one.low) / (one.high - one.low)
+        share[i] = min(max(place, EDGE / 2), 1.0 - EDGE / 2)
     if space.weighted:
         weights = np.array([hyper.get(f"{f}.weight", 1.0) for f in space.families])
-        theta[len(space.free) :] = np.log(np.maximum(weights, 1e-3) / weights.sum())
-    return theta
+        share[len(space.free) :] = np.maximum(weights, 1e-3) / weights.sum()
+    return theta_at(space, share)
 
 
 def random_starts(space: Space, count: int, seed: int) -> np.ndarray:
     """Thetas `[count, size]`: shares uniform in 0.1..0.9, weights equal."""
-    share = np.random.default_rng(seed).uniform(0.1, 0.9, (count, len(space.free)))
-    theta = np.zeros((count, space.size), np.float32)
-    theta[:, : len(space.free)] = np.log(share / (1.0 - share))
-    return theta
+    shares = np.ones((count, space.size))
+    shares[:, : len(space.free)] = np.random.default_rng(seed).uniform(
+        0.1, 0.9, (count, len(space.free))
+    )
+    return np.stack([theta_at(space, one) for one in shares])
 
 
 def relaxed(space: Space, theta: Any, key: jax.Array, samples: jax.Array, donors: Any) -> Pseudo:

@@ -12,7 +12,7 @@ from ad_jax.data import Problem
 from ad_jax.detector import Detector
 from ad_jax.errors import InputError
 from ad_jax.pool import Setting
-from ad_jax.selection import SEEDS, Selection, select
+from ad_jax.selection import SEEDS, Selection, select_all
 from ad_jax.store import Record
 from ad_jax.sweep import Progress
 from ad_jax.tuning import loop
@@ -100,20 +100,22 @@ def tune(
     tuned = Setting("binary", augmentation, descent.hyper)
     default = Setting("binary", augmentation, default_of(space))
     settings = [default, tuned] if default.key != tuned.key else [tuned]
-    selection = select(problem, settings, seeds, rule, config, record, report_training)
-    reasons = diagnosis(descent) + _against_default(selection, default, tuned)
-    if selection.pick.key != tuned.key:  # the detector is the tuned one, the rule's word a warning
-        alone = select(problem, [tuned], seeds, rule, config, record)
-        selection = replace(selection, pick=tuned, detector=alone.detector)
-    trust = selection.trust._replace(reasons=tuple(reasons))
-    return Tuned(descent, replace(selection, trust=trust))
+    (selection,) = select_all(
+        [problem], settings, seeds, rule, config, record, report_training, pick=tuned
+    )
+    reasons = diagnosis(descent) + _against_default(selection, default)
+    return Tuned(
+        descent,
+        replace(selection, trust=selection.trust._replace(reasons=tuple(reasons))),
+    )
 
 
-def _against_default(selection: Selection, default: Setting, tuned: Setting) -> list[str]:
-    if selection.pick.key == tuned.key:
-        return [f"against the untuned default: {reason}" for reason in selection.trust.reasons]
+def _against_default(selection: Selection, default: Setting) -> list[str]:
     by_key = selection.losses[selection.rule]
+    own, untuned = by_key[selection.pick.key], by_key[default.key]
+    if own <= untuned:
+        return [f"against the untuned default: {reason}" for reason in selection.trust.reasons]
     return [
         f"the rule {selection.rule} prefers the untuned default "
-        f"({by_key[default.key]:.3g} to {by_key[tuned.key]:.3g}): tuning may not have helped"
+        f"({untuned:.3g} to {own:.3g}): tuning may not have helped"
     ]

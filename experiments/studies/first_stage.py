@@ -13,7 +13,7 @@ of the full grids, and logs it.
 from __future__ import annotations
 
 import argparse
-import importlib.util
+import runpy
 from collections import defaultdict
 from pathlib import Path
 
@@ -36,10 +36,7 @@ def main() -> None:
     parser.add_argument("halved", type=Path)
     parser.add_argument("parts", nargs="+")
     options = parser.parse_args()
-    spec = importlib.util.spec_from_file_location("development", CONFIGS)
-    assert spec is not None and spec.loader is not None
-    development = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(development)
+    get_config = runpy.run_path(str(CONFIGS))["get_config"]
     config = program.Config()
     first = search.stops(config.steps)[0]
     scopes, picks = [], defaultdict(list)  # (rule, kept) -> AUROC per task
@@ -49,7 +46,7 @@ def main() -> None:
         for path in (options.full / part).glob("**/manifest.json"):
             folders[run.read(path.parent).manifest["fingerprint"]] = path.parent
         groups = defaultdict(list)
-        made = development.get_config(part)
+        made = get_config(part)
         for text in made.sources:
             source, given = parse(text)
             problem, _ = load(source, **given)
@@ -87,12 +84,9 @@ def main() -> None:
     header = [f"rule after {first} steps"]
     for kept in KEPT:
         header += [f"keep {kept} ({np.mean(shares[kept]):.2f} of the steps)", "gain"]
-    print(f"{len(scopes)} tasks; full grid: {gain(scopes, full_picks(scopes)):.3f} gain")
+    whole = [scope.picks[rules.DEFAULT] for scope in scopes]
+    print(f"{len(scopes)} tasks; full grid: {gain(scopes, whole):.3f} gain")
     print(render(header, rows))
-
-
-def full_picks(scopes: list) -> list[float]:
-    return [scope.picks[rules.DEFAULT] for scope in scopes]
 
 
 if __name__ == "__main__":

@@ -2,7 +2,7 @@
 
     python experiments/studies/recovery.py --out runs/recovery            # 6 problems, 2 starts
     python experiments/studies/recovery.py --out runs/recovery --only 0   # one problem
-    python experiments/studies/recovery.py --out /tmp/smoke --smoke       # a minute
+    python experiments/studies/recovery.py --out runs/smoke --smoke       # a minute
 
 Planted problems on the digits and the bottle whose generator is known. Before anything is tuned,
 the curvature of the outer loss says which hyperparameters can be found at all: trained from scratch
@@ -23,12 +23,14 @@ from pathlib import Path
 import numpy as np
 
 from ad_jax import program, tuning
+from ad_jax.augment import at_share
 from ad_jax.data import load
 from ad_jax.errors import in_one_line
 from ad_jax.report.table import render
 from ad_jax.store import Record, write_whole
 from ad_jax.tuning import losses
-from ad_jax.tuning.space import unconstrain
+from ad_jax.tuning.space import shares as shares_of
+from ad_jax.tuning.space import theta_at, unconstrain
 
 DIGITS = {"base": "digits", "normal": 3}
 BOTTLE = {"base": "mvtec_bottle", "size": 32}
@@ -45,23 +47,6 @@ SEEDS = (0, 1, 2)
 STEP = 0.25  # of the range, for the curvature
 
 
-def at_share(space: tuning.Space, shares: np.ndarray) -> np.ndarray:
-    """Theta of shares in (0, 1)."""
-    shares = np.clip(shares, 0.02, 0.98)
-    return np.log(shares / (1.0 - shares)).astype(np.float32)
-
-
-def physical(space: tuning.Space, share: float) -> dict[str, float]:
-    """Every tuned hyperparameter at the same share of its range."""
-    out = {}
-    for one in space.free:
-        if one.scale == "log":
-            out[one.name] = one.low * (one.high / one.low) ** share
-        else:
-            out[one.name] = one.low + share * (one.high - one.low)
-    return out
-
-
 def found(name: str, value: float, truth: float) -> bool:
     if name == "angle":
         return abs(value - truth) <= 10.0
@@ -74,14 +59,14 @@ def run(number: int, plan: tuning.Plan, config: program.Config, seeds: tuple, fo
     hyper = ";".join(f"{k}:{v}" for k, v in truth.items())
     problem, _ = load(f"planted:{generator}", share=0.2, hyper=hyper, **base)
     space = tuning.make_space(generator, problem.shape, list(truth))
-    centre = 1.0 / (1.0 + np.exp(-unconstrain(space, truth)))
+    centre = np.asarray(shares_of(space, unconstrain(space, truth)))
     points = [centre]
     for i in range(space.size):
         for side in (-STEP, STEP):
             moved = centre.copy()
             moved[i] = moved[i] + side
             points.append(moved)
-    thetas = np.stack([at_share(space, p) for p in points])
+    thetas = np.stack([theta_at(space, np.clip(p, 0.02, 0.98)) for p in points])
     levels = tuning.profile(
         problem, space, plan._replace(warm_up=2 * plan.warm_up), thetas, seeds, config
     )
@@ -96,7 +81,10 @@ def run(number: int, plan: tuning.Plan, config: program.Config, seeds: tuple, fo
             error = rise.std(ddof=1) / len(rise) ** 0.5 if len(rise) > 1 else 0.0
             rises.append(bool(rise.mean() > 2.0 * error))
         findable[free.name] = all(rises) and bool(rises)
-    starts = [physical(space, share) for share in shares]
+    starts = [
+        {one.name: at_share(one.low, one.high, one.scale, share) for one in space.free}
+        for share in shares
+    ]
     for seed in seeds:
         descent = tuning.descend(
             problem, space, starts, plan, seed, config, record=Record(folder / "record")
