@@ -9,7 +9,6 @@ import argparse
 import csv
 import importlib.util
 import json
-import os
 import re
 import sys
 from collections.abc import Sequence
@@ -19,6 +18,7 @@ from typing import Any
 
 import numpy as np
 
+from ad_jax import store
 from ad_jax.errors import InputError
 
 DEFAULT_SOURCES = ("textures:brick-defect", "textures:brick-orientation")
@@ -495,19 +495,10 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
-def _keep_compilations() -> None:
-    """Compiled programs outlive the command, in the user's cache folder."""
-    import jax
-
-    if "JAX_COMPILATION_CACHE_DIR" not in os.environ:
-        cache = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
-        jax.config.update("jax_compilation_cache_dir", str(Path(cache) / "ad_jax"))
-
-
 def main(argv: Sequence[str] | None = None) -> int:
     arguments = _parser().parse_args(argv)
     try:
-        _keep_compilations()
+        store.keep_compilations()
         arguments.function(arguments)
     except InputError as error:
         _say(f"ad-jax: {error}")

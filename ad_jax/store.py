@@ -86,3 +86,12 @@ def _arrays(path: Path, only: Sequence[str] | None = None) -> dict[str, np.ndarr
             return {name: file[name] for name in (only or file.files)}
     except (FileNotFoundError, zipfile.BadZipFile, ValueError, EOFError, KeyError):
         return {}
+
+
+def keep_compilations() -> None:
+    """Compiled programs outlive the process, in the user's cache folder; commands call this."""
+    import jax  # a record is read without it
+
+    if "JAX_COMPILATION_CACHE_DIR" not in os.environ:
+        cache = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
+        jax.config.update("jax_compilation_cache_dir", str(Path(cache) / "ad_jax"))

@@ -56,3 +56,17 @@ def test_studies_say_what_is_missing(monkeypatch, tmp_path):
     for arguments in (("studies/planted.py", tmp_path), ("studies/halving.py", tmp_path, tmp_path)):
         with pytest.raises(SystemExit, match="no run"):
             command(monkeypatch, *arguments)
+
+
+def test_worth_study(monkeypatch, tmp_path, capsys):
+    command(monkeypatch, "studies/worth.py", "--out", tmp_path, "--smoke")
+    said = capsys.readouterr().out
+    for name in ("random search", "second order, by the rule", "hard kernel, tuned", "halving"):
+        assert name in said
+    assert len(list(tmp_path.glob("planted-1-0.json"))) == 1
+
+
+def test_stress_study(monkeypatch, tmp_path, capsys):
+    command(monkeypatch, "studies/stress.py", "--out", tmp_path, "--smoke")
+    said = capsys.readouterr().out
+    assert "10 %, 5 % of the normals are not" in said and "outer loss fell" in said

@@ -16,7 +16,7 @@ from ad_jax.selection import SEEDS, Selection, select_all
 from ad_jax.store import Record
 from ad_jax.sweep import Progress
 from ad_jax.tuning import loop
-from ad_jax.tuning.chunks import Step
+from ad_jax.tuning.chunks import Step, Trajectory
 from ad_jax.tuning.descent import STARTS, Descent, default_of, descend, diagnosis
 from ad_jax.tuning.space import make_space
 
@@ -42,6 +42,10 @@ class Tuned:
     @property
     def hyper(self) -> dict[str, float]:
         return self.setting.hyper
+
+    @property
+    def trajectory(self) -> Trajectory:
+        return self.descent.trajectory
 
     @property
     def detector(self) -> Detector:
