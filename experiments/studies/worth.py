@@ -72,7 +72,7 @@ SEEDS = (0, 1, 2)
 STEPS = 400
 PLAN = tuning.Plan(outer_steps=40, warm_up=100)
 STARTS = 2
-COST = {"unrolled": 4.0, "first_order": 1.5}  # plain steps per step with a gradient
+COST = {"unrolled": 6.0, "first_order": 1.5}  # plain steps per step with a gradient
 WIDER = 4  # halving tries so many times the settings of random search
 
 
