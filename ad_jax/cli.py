@@ -381,7 +381,7 @@ def _labels_file(path: str, names: Sequence[str]) -> Any:
 
 def audit(arguments: argparse.Namespace) -> None:
     from ad_jax import evaluate
-    from ad_jax.evaluate import snooping, text
+    from ad_jax.evaluate import text
     from ad_jax.evaluate.picture import picture
 
     folders = _runs(arguments.run)
@@ -411,7 +411,7 @@ def audit(arguments: argparse.Namespace) -> None:
         picture(task, result).save(path)
         if not arguments.json:
             opened = len(manifest["label_access"])
-            print(text.of_audit(task, result, opened, arguments.snooping))
+            print(text.of_audit(task, result, opened))
             print(f"picture: {path}")
     scopes = {"all": list(audits)}
     if arguments.apart:
@@ -424,7 +424,7 @@ def audit(arguments: argparse.Namespace) -> None:
         if len(tasks) > 1
     }
     snooped = {
-        name: snooping.summary({t: audits[t].snooping for t in scopes[name]}, trainings)
+        name: evaluate.snooping_summary({t: audits[t].snooping for t in scopes[name]}, trainings)
         for name in both
     }
     if arguments.json:
@@ -510,7 +510,6 @@ def _parser() -> argparse.ArgumentParser:
     one = add("audit", audit, "open the labels of runs: what was the pick worth?")
     one.add_argument("run", nargs="+", help="folder written by select, or a folder of such")
     one.add_argument("--apart", help="pattern: summarise the tasks it matches apart")
-    one.add_argument("--snooping", action="store_true", help="the snooping audit as tables")
     one.add_argument("--picture", help="file of its picture (audit.png in the run's folder)")
     one.add_argument("--splits", type=int, default=200, help="random halves of the target (200)")
     one.add_argument("--seed", type=int, default=0, help="of halves, permutations and draws (0)")

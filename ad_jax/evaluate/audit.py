@@ -11,8 +11,8 @@ import numpy as np
 from ad_jax import ranks
 from ad_jax.data import Truth
 from ad_jax.errors import InputError
+from ad_jax.evaluate.bought import SPLITS, Snooping, measure
 from ad_jax.evaluate.intervals import over_training_sets
-from ad_jax.evaluate.snooping import SPLITS, Snooping, measure
 from ad_jax.pool import Pool, Setting
 
 TOP = (3, 5)  # settings of the ensembles
@@ -110,11 +110,11 @@ def _label_pick(values: np.ndarray) -> float:
     out = []
     for seed in range(values.shape[1]):
         others = np.delete(values, seed, axis=1)
-        means = np.nanmean(np.where(np.isnan(others), np.nan, others), axis=1)
+        means = np.array([_mean(row) for row in others])
         order = np.argsort(-np.nan_to_num(means, nan=-1.0))
         chosen = next((i for i in order if np.isfinite(values[i, seed])), order[0])
         out.append(values[chosen, seed])
-    return float(np.nanmean(out))
+    return _mean(np.array(out))
 
 
 def _scope(

@@ -7,15 +7,15 @@ from collections.abc import Sequence
 from typing import Any
 
 from ad_jax.evaluate.audit import Audit
-from ad_jax.evaluate.snooping import Snooping, Stage
+from ad_jax.evaluate.bought import Snooping, Stage
 from ad_jax.report.chart import FAINT, INK, Box, Canvas, apart
 
 APPARENT, HONEST, SHADE = "#d1495b", "#1b6ca8", "#f7dfe2"
 RESEEDED, RELABELLED = "#b8860b", "#6a4c93"
 RULE, RANDOM, CONTROL = "#2e8b57", "#555555", "#b0603a"
-SIZE = (1100, 640)
-UPPER, LOWER = (118, 388), (462, 572)  # top and bottom of the panels
-LEFT, RIGHT = (56, 420), (674, 1080)  # their sides
+SIZE = (1100, 664)
+UPPER, LOWER = (118, 388), (482, 596)  # top and bottom of the panels
+LEFT, RIGHT = (56, 420), (660, 1080)  # their sides
 LABELS = 436  # where the labels between them begin
 
 
@@ -120,8 +120,11 @@ def _stages(page: Canvas, box: Box, stages: Sequence[Stage]) -> None:
 def _thresholds(page: Canvas, stages: Sequence[Stage]) -> None:
     """Lower right: what the labels chose, at a label-free threshold and at one of labels."""
     box = Box(RIGHT[0], LOWER[0], RIGHT[1], LOWER[1], 0.0, 1.15)
-    page.panel(box._replace(high=1.15), "Threshold, of what labels chose", 4)
-    for x, stage in zip(_middles(len(stages)), stages, strict=True):
+    page.panel(box, "Threshold, on what labels chose", 4)
+    at = _middles(len(stages))
+    for i in range(0, len(stages), 2):
+        page.text((at[i] + at[i + 1]) / 2, box.bottom + 24, stages[i].metric, 13, INK, "ma")
+    for x, stage in zip(at, stages, strict=True):
         for value, colour, side in ((stage.apparent, APPARENT, -1), (stage.honest, HONEST, 1)):
             if not math.isfinite(value):
                 continue
@@ -131,7 +134,7 @@ def _thresholds(page: Canvas, stages: Sequence[Stage]) -> None:
             page.fill(corners, colour)
             page.text(middle, top - 3, f"{value:.2f}", 12, colour, "ms")
         chosen = "by labels" if stage.choices else "5 % false pos."
-        page.text(x, box.bottom + 6, f"{stage.metric}\n{chosen}", 12, INK, "ma")
+        page.text(x, box.bottom + 6, chosen, 12, INK, "ma")
 
 
 def picture(task: str, result: Audit) -> Any:
@@ -180,6 +183,8 @@ def picture(task: str, result: Audit) -> Any:
     for value, colour in lines.values():
         if low <= value <= high:
             page.line([(right.left, right.y(value)), (right.right, right.y(value))], colour, 1, 6)
+    page.text(right.right, right.top - 10, "honest", 13, HONEST, "rs")
+    page.text(right.right - 50, right.top - 10, "apparent", 13, APPARENT, "rs")
     _stages(page, right, one.stages)
     _thresholds(page, one.thresholds)
     return page.image()

@@ -9,7 +9,7 @@ from ad_jax import run
 from ad_jax.data import Truth, load
 from ad_jax.errors import InputError
 from ad_jax.evaluate.audit import Audit, audit
-from ad_jax.evaluate.snooping import SPLITS
+from ad_jax.evaluate.bought import SPLITS
 
 
 class Audited(NamedTuple):

@@ -8,99 +8,66 @@ from typing import Any
 import numpy as np
 
 from ad_jax.evaluate.audit import Audit
-from ad_jax.evaluate.snooping import Snooping
+from ad_jax.evaluate.bought import Snooping, Spread, Stage
 from ad_jax.report.table import render
 
 
-def _chain(values: Sequence[float]) -> str:
-    return " > ".join("-" if v != v else f"{v:.3f}" for v in values)
-
-
-def _with_range(spread: Any) -> str:
-    return (
-        "-"
-        if spread.mean != spread.mean
-        else (f"{spread.mean:.3f} [{spread.low:.3f}, {spread.high:.3f}]")
-    )
+def _with_range(one: Spread) -> str:
+    if one.mean != one.mean:
+        return "-"
+    return f"{one.mean:.3f}" + (f" [{one.low:.3f}, {one.high:.3f}]" if one.low == one.low else "")
 
 
 def of_snooping(one: Snooping) -> str:
-    """The snooping audit in a few lines."""
-    stages, curve, halves = one.stages, one.curve, one.halves
-    cuts = [
-        f"{s.metric} {s.apparent:.3f} apparent, {s.honest:.3f} honest (at {free.name} of held-out "
-        f"normals {free.apparent:.3f}, {free.honest:.3f})"
-        for free, s in zip(one.thresholds[::2], one.thresholds[1::2], strict=True)
+    """The snooping audit: three small tables and the split-half check."""
+    sides = ("apparent", "honest", "inflation")
+    tables = [
+        (
+            ["labels choose in turn", *_headings(one.stages)],
+            [[side, *[getattr(s, side) for s in one.stages]] for side in sides],
+        ),
+        (
+            ["best of k settings", *map(str, one.curve.tried)],
+            [
+                [name, *getattr(one.curve, name)]
+                for name in ("apparent", "honest", "relabelled", "reseeded")
+            ],
+        ),
+        (
+            ["threshold", *sides],
+            [
+                [f"{s.metric}, {'by labels' if s.choices else s.name}"]
+                + [getattr(s, side) for side in sides]
+                for s in one.thresholds
+            ],
+        ),
     ]
-    return "\n".join(
-        [
-            f"snooping: AUROC as labels choose in turn ({', '.join(s.name for s in stages)})",
-            f"  apparent {_chain([s.apparent for s in stages])}",
-            f"  honest   {_chain([s.honest for s in stages])}",
-            *[f"  their threshold: {cut}" for cut in cuts],
-            f"best of {', '.join(map(str, curve.tried))} settings",
-            f"  apparent {_chain(curve.apparent)}",
-            f"  honest   {_chain(curve.honest)}",
-            f"  by noise of labels {_chain(curve.relabelled)}, of seeds {_chain(curve.reseeded)}",
-            f"best by one half ({halves.splits} splits): {_with_range(halves.own)} there, "
-            f"{_with_range(halves.other)} on the other half",
-            f"  inflation {_with_range(halves.inflation)}; the rule's pick "
-            f"{_with_range(halves.rule)}; labels honestly buy {_with_range(halves.bought)} more",
-            *[f"  {note}" for note in one.notes],
-        ]
-    )
-
-
-def of_snooping_tables(one: Snooping) -> str:
-    """The snooping audit in full, as tables."""
-    stages = [
-        [
-            s.name if s.metric == "AUROC" else f"{s.name}: {s.metric}",
-            s.choices or "",
-            s.apparent,
-            s.honest,
-            s.inflation,
-        ]
-        for s in [*one.stages, *one.thresholds]
-    ]
-    c = one.curve
-    tried = [
-        [str(k), *row, row[2] - 0.5]
-        for k, *row in zip(c.tried, c.apparent, c.honest, c.relabelled, c.reseeded, strict=True)
-    ]
-    names = {
-        "own": "best by one half, on that half",
-        "other": "the same setting, on the other half",
-        "inflation": "inflation",
-        "rule": "the rule's pick, on the same halves",
-        "bought": "what labels honestly buy beyond it",
-    }
-    halves = [
-        [text, *[getattr(getattr(one.halves, name), part) for part in ("mean", "low", "high")]]
-        for name, text in names.items()
-    ]
+    halves = one.halves
     kind = "stratified" if one.stratified else "not stratified"
     return "\n".join(
         [
-            f"\nWhat labels would have bought, stage by stage (honest: chosen on half of the target, "
-            f"reported on the other; {one.halves.splits} splits, {kind}, both ways, seed {one.seed})",
-            render(["stage", "options", "apparent", "honest", "inflation"], stages),
-            "\nAUROC of the best of k settings",
-            render(["k", "apparent", "honest", "relabelled", "reseeded", "relabelled - .5"], tried),
-            f"\nSplit-half check over {one.halves.splits} splits ({one.halves.skipped} left out)",
-            render(["", "AUROC", "2.5 %", "97.5 % of splits"], halves),
+            "\nSnooping: AUROC that labels would have bought (honest: chosen on half of the target, "
+            f"reported on the\nother half; {halves.splits} splits, {kind}, both ways, "
+            f"seed {one.seed})",
+            *[render(header, rows) + "\n" for header, rows in tables],
+            f"best by one half: {_with_range(halves.own)} on it, {_with_range(halves.other)} on the "
+            f"other; inflation {_with_range(halves.inflation)}",
+            f"the rule's pick there: {_with_range(halves.rule)}; labels honestly buy "
+            f"{_with_range(halves.bought)} more [95 % of the splits]",
             *one.notes,
         ]
     )
+
+
+def _headings(stages: Sequence[Stage]) -> list[str]:
+    return [f"{s.name} ({s.choices})" if s.choices else s.name for s in stages]
 
 
 def of_snooping_summary(name: str, both: dict[str, Any]) -> str:
     """Several tasks: mean figures with intervals over training sets."""
 
     def cell(one: dict[str, float]) -> str:
-        if one["low"] != one["low"]:
-            return f"{one['mean']:.3f}"
-        return f"{one['mean']:.3f} [{one['low']:.3f}, {one['high']:.3f}]"
+        return _with_range(Spread(**one))
 
     halves = both["halves"]
     rows = [[n, *[cell(v) for v in row.values()]] for n, row in both["stages"].items()]
@@ -117,14 +84,13 @@ def of_snooping_summary(name: str, both: dict[str, Any]) -> str:
     )
 
 
-def of_audit(task: str, result: Audit, opened_before: int, in_full: bool = False) -> str:
+def of_audit(task: str, result: Audit, opened_before: int) -> str:
     """One task: the pick beside everything it should be compared with, then every rule's pick.
 
     Args:
       task: its name.
       result: the audit.
       opened_before: how often the truth had been opened before this audit.
-      in_full: the snooping audit as tables.
     """
     pick, across = result.pick, result.across
     scores = np.array(pick["auroc"])
@@ -158,7 +124,7 @@ def of_audit(task: str, result: Audit, opened_before: int, in_full: bool = False
             f"rank of the pick: {pick['rank']} of {pick['settings']}",
             "\nAUROC of every rule's pick (Spearman of its loss with AUROC)",
             render(["rule", *scopes], table),
-            of_snooping_tables(result.snooping) if in_full else of_snooping(result.snooping),
+            of_snooping(result.snooping),
             f"labels opened {opened_before + len(result.log)} times, last: {last[1]} at {last[0]}",
         ]
     )

@@ -81,9 +81,11 @@ class Canvas:
     def panel(self, box: Box, title: str, most: int = 6) -> None:
         """Title, frame, and grid lines with their values at the left."""
         self.text(box.left, box.top - 10, title, 14, anchor="ls")
-        for tick in ticks(box.low, box.high, most):
+        marks = ticks(box.low, box.high, most)
+        digits = max(len(f"{tick:.9f}".rstrip("0").partition(".")[2]) for tick in [*marks, 0.0])
+        for tick in marks:
             self.line([(box.left, box.y(tick)), (box.right, box.y(tick))], GRID)
-            self.text(box.left - 7, box.y(tick), f"{tick:.10g}", 12, FAINT, "rm")
+            self.text(box.left - 7, box.y(tick), f"{tick:.{digits}f}", 12, FAINT, "rm")
         self.line([(box.left, box.top), (box.left, box.bottom), (box.right, box.bottom)], FAINT)
 
 

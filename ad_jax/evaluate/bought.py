@@ -2,8 +2,9 @@
 
 *Apparent* figures are chosen and reported on the same labels; *honest* ones are chosen on a random
 half of the target and reported on the other. Apparent minus honest is the inflation: noise that
-was chosen, and that half of the labels choose less surely than all of them. Trainings are the same
-on both halves, so what a lucky seed does for a whole target is not in it; `Scope.label_pick` has it.
+was chosen, and that half of the labels choose less surely than all of them do. Trainings are the
+same on both halves, so what a lucky seed does for a whole target is not in it: `Scope.label_pick`
+has that.
 """
 
 from __future__ import annotations
@@ -279,7 +280,7 @@ def snooping(
     return measure(pool, pick, anomalous, seed, splits, stratified)
 
 
-def summary(tasks: Mapping[str, Snooping], trainings: Mapping[str, str]) -> dict[str, Any]:
+def snooping_summary(tasks: Mapping[str, Snooping], trainings: Mapping[str, str]) -> dict[str, Any]:
     """Means over tasks, with 95 % bootstrap intervals over training sets.
 
     Args:
