@@ -37,6 +37,14 @@ def _steps(tried: Sequence[int]) -> list[float]:
     return [LEFT[0] + 12 + width * math.log2(k) / whole for k in tried]
 
 
+def _numbers(page: Canvas, box: Box, tried: Sequence[int]) -> None:
+    """The numbers tried below their places; the last but one only if there is room."""
+    at = _steps(tried)
+    for i, (x, k) in enumerate(zip(at, tried, strict=True)):
+        if i == len(at) - 1 or at[-1] - x > 20:
+            page.text(x, box.bottom + 6, str(k), 12, FAINT, "ma")
+
+
 def _curves(page: Canvas, box: Box, one: Snooping, lines: dict[str, tuple[float, str]]) -> None:
     """Upper left: best of k, the lines to compare it with, all labelled at the right."""
     curve, at = one.curve, _steps(one.curve.tried)
@@ -75,9 +83,7 @@ def _null(page: Canvas, one: Snooping) -> None:
     page.line([(box.right, box.y(values[-1])), (LABELS - 3, box.y(values[-1]))], RELABELLED, 0.7)
     end = f"relabelled {values[-1]:.3f}\n(.5 + {values[-1] - 0.5:.3f})"
     page.text(LABELS, box.y(values[-1]), end, 13, RELABELLED, "lm")
-    for i, (x, k) in enumerate(zip(at, one.curve.tried, strict=True)):
-        if i == len(at) - 1 or at[-1] - x > 20:
-            page.text(x, box.bottom + 6, str(k), 12, FAINT, "ma")
+    _numbers(page, box, one.curve.tried)
     page.text(sum(LEFT) / 2, box.bottom + 24, "settings tried (k)", 13, INK, "ma")
 
 
@@ -177,6 +183,7 @@ def picture(task: str, result: Audit) -> Any:
     upper = Box(LEFT[0], UPPER[0], LEFT[1], UPPER[1], low, high)
     page.panel(upper, "AUROC of the best of k settings")
     _curves(page, upper, one, lines)
+    _numbers(page, upper, one.curve.tried)
     _null(page, one)
     right = upper._replace(left=RIGHT[0], right=RIGHT[1])
     page.panel(right, "AUROC as labels choose in turn")

@@ -46,14 +46,13 @@ def of_snooping(one: Snooping) -> str:
     kind = "stratified" if one.stratified else "not stratified"
     return "\n".join(
         [
-            "\nSnooping: AUROC that labels would have bought (honest: chosen on half of the target, "
-            f"reported on the\nother half; {halves.splits} splits, {kind}, both ways, "
-            f"seed {one.seed})",
+            "\nSnooping: AUROC that labels would have bought (honest: chosen on half of the target,\n"
+            f"reported on the other half; {halves.splits} splits, {kind}, both ways, seed {one.seed})",
             *[render(header, rows) + "\n" for header, rows in tables],
-            f"best by one half: {_with_range(halves.own)} on it, {_with_range(halves.other)} on the "
-            f"other; inflation {_with_range(halves.inflation)}",
-            f"the rule's pick there: {_with_range(halves.rule)}; labels honestly buy "
-            f"{_with_range(halves.bought)} more [95 % of the splits]",
+            "best setting by one half [95 % of the splits]: "
+            f"{_with_range(halves.own)} on it, {_with_range(halves.other)} on the other half,",
+            f"inflation {_with_range(halves.inflation)}; the rule's pick there "
+            f"{_with_range(halves.rule)}, labels honestly buy {_with_range(halves.bought)} more",
             *one.notes,
         ]
     )
