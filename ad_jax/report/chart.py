@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 
 FINE = 4  # px drawn per px of the layout; half of them are kept, the rest smooths the lines
 KEPT = 2
+HALO = 2  # px of white around text, so that lines do not run into it
 INK, FAINT, GRID = "#222222", "#777777", "#e6e6e6"
 
 
@@ -51,7 +52,9 @@ class Canvas:
         font = self._fonts.setdefault(size, ImageFont.load_default(size * FINE))
         for i, line in enumerate(text.split("\n")):
             at = (x * FINE, (y + i * 1.25 * size) * FINE)
-            self._draw.text(at, line, font=font, fill=fill, anchor=anchor)
+            self._draw.text(
+                at, line, fill, font, anchor, stroke_width=HALO * FINE, stroke_fill="white"
+            )
 
     def line(
         self,
