@@ -453,9 +453,8 @@ def source(tmp_path_factory):
     generator = np.random.default_rng(0)
     train = generator.integers(0, 128, (16, 16, 16, 1), np.uint8)
     target = generator.integers(0, 160, (14, 16, 16, 1), np.uint8)
-    images = np.concatenate([train, target])
-    split = np.array(["train"] * 16 + ["test"] * 14)
-    return path, {"images": images, "split": split, "labels": np.repeat([0, 1], [23, 7])}
+    labels = (np.arange(14) < 7).astype(int)
+    return path, {"train": train, "target": target, "labels": labels}
 
 
 @pytest.fixture(scope="module")
@@ -495,8 +494,7 @@ def test_permuted_labels_in_the_source_change_no_selection(run, source, capsys, 
     """The same selection made again from a source whose labels are permuted."""
     path, arrays = source
     before = label_free(run)
-    labels = np.concatenate([arrays["labels"][:16], arrays["labels"][:15:-1]])
-    np.savez(path, **{**arrays, "labels": labels})
+    np.savez(path, **{**arrays, "labels": arrays["labels"][::-1]})
     assert cli.main(["select", str(path), "--out", str(run), *SMALL, "--areas", ".05,.2"]) == 0
     after = label_free(run)
     np.savez(path, **arrays)

@@ -7,6 +7,8 @@ import numpy as np
 
 from ad_jax import ranks
 
+_ranks = jax.jit(jax.vmap(ranks.average_ranks))
+
 
 def split(
     anomalous: np.ndarray, splits: int, generator: np.random.Generator, stratified: bool = True
@@ -46,7 +48,7 @@ def aurocs(scores: np.ndarray, labels: np.ndarray) -> np.ndarray:
     Returns:
       `[labellings, members]`; ties count half.
     """
-    rank = np.asarray(jax.jit(jax.vmap(ranks.average_ranks))(scores), float)
+    rank = np.asarray(_ranks(scores), float)
     positive = labels.sum(1, dtype=float)[:, None]
     negative = labels.shape[1] - positive
     sums = labels.astype(float) @ rank.T
