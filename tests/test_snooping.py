@@ -1,11 +1,9 @@
 """The snooping audit against slow twins, on random pools, and on labels that mean nothing."""
 
 import itertools
-import json
 
 import numpy as np
 import pytest
-from PIL import Image
 from sklearn.metrics import (
     average_precision_score,
     balanced_accuracy_score,
@@ -13,7 +11,7 @@ from sklearn.metrics import (
     roc_auc_score,
 )
 
-from ad_jax import cli, evaluate, rules
+from ad_jax import evaluate
 from ad_jax.data import Labels, Truth
 from ad_jax.errors import InputError
 from ad_jax.evaluate import bought, halves, intervals, picture, stages, text, tried
@@ -440,104 +438,6 @@ def test_several_tasks_are_resampled_by_training_set():
     assert np.isnan(few["halves"]["inflation"]["low"])
     none = evaluate.snooping_summary({"dull": tasks["dull"]}, trainings)
     assert none["tasks"] == 0 and "0 tasks" in text.of_snooping_summary("none", none)
-
-
-# ---- the command: labels change nothing but the audit ----
-
-SMALL = ["--steps", "4", "--width", "8", "--seeds", "1", "--families", "binary/cutpaste"]
-
-
-@pytest.fixture(scope="module")
-def source(tmp_path_factory):
-    path = tmp_path_factory.mktemp("source") / "data.npz"
-    generator = np.random.default_rng(0)
-    train = generator.integers(0, 128, (16, 16, 16, 1), np.uint8)
-    target = generator.integers(0, 160, (14, 16, 16, 1), np.uint8)
-    labels = (np.arange(14) < 7).astype(int)
-    return path, {"train": train, "target": target, "labels": labels}
-
-
-@pytest.fixture(scope="module")
-def run(source, tmp_path_factory, relaxed):
-    path, arrays = source
-    np.savez(path, **arrays)
-    out = tmp_path_factory.mktemp("runs") / "run"
-    assert cli.main(["select", str(path), "--out", str(out), *SMALL, "--areas", ".05,.2"]) == 0
-    return out
-
-
-def label_free(folder):
-    """Bytes of everything in a run that labels must not touch."""
-    left_out = {"manifest.json", "audit.png"}
-    files = [p for p in sorted(folder.rglob("*")) if p.is_file() and p.name not in left_out]
-    return {str(p.relative_to(folder)): p.read_bytes() for p in files}
-
-
-def test_permuted_labels_change_no_value_no_pick_and_no_verdict(run, tmp_path, capsys):
-    before = label_free(run)
-    assert {"members.csv", "pick.json", "scores.npz"} <= set(before)
-    header = before["members.csv"].split(b"\r\n")[0].decode()
-    assert all(f"loss.{name}" in header for name in rules.RULES)
-    names = [line.split(",")[1] for line in (run / "samples.csv").read_text().split()[1:]]
-    told = []
-    for seed in range(3):
-        labels = np.random.default_rng(seed).permutation(np.arange(len(names)) % 2)
-        path = tmp_path / "labels.csv"
-        path.write_text("\n".join(["name,label", *map("{},{}".format, names, labels)]))
-        assert cli.main(["audit", str(run), "--json", "--labels", str(path)]) == 0
-        told.append(capsys.readouterr().out)
-        assert label_free(run) == before
-    assert len(set(told)) == 3  # the audit did see them
-
-
-def test_permuted_labels_in_the_source_change_no_selection(run, source, capsys, relaxed):
-    """The same selection made again from a source whose labels are permuted."""
-    path, arrays = source
-    before = label_free(run)
-    np.savez(path, **{**arrays, "labels": arrays["labels"][::-1]})
-    assert cli.main(["select", str(path), "--out", str(run), *SMALL, "--areas", ".05,.2"]) == 0
-    after = label_free(run)
-    np.savez(path, **arrays)
-    timed = before.pop("members.csv"), after.pop("members.csv")
-    assert after == before
-    seconds = timed[0].split(b"\r\n")[0].split(b",").index(b"seconds")
-    rows = [[line.split(b",") for line in file.split(b"\r\n")[:-1]] for file in timed]
-    for row in rows[0] + rows[1]:
-        row.pop(seconds)  # of the controls, which are measured anew
-    assert rows[0] == rows[1]
-
-
-def test_audit_writes_its_picture_and_says_where(run, tmp_path, capsys):
-    assert cli.main(["audit", str(run), "--splits", "5"]) == 0
-    said = capsys.readouterr().out
-    assert "best of k settings" in said and f"picture: {run / 'audit.png'}" in said
-    with Image.open(run / "audit.png") as image:
-        assert image.size == (2200, 1328)
-        assert len(set(np.asarray(image.convert("L")).ravel().tolist())) > 20
-    elsewhere = tmp_path / "new" / "a.png"
-    arguments = ["audit", str(run), "--json", "--picture", str(elsewhere), "--splits", "5"]
-    outs = []
-    for extra in ([], [], ["--seed", "1"]):
-        assert cli.main([*arguments, *extra]) == 0
-        (one,) = json.loads(capsys.readouterr().out)["tasks"].values()
-        outs.append(one["snooping"])
-    assert elsewhere.is_file()
-    assert outs[0] == outs[1] != outs[2]
-    assert {"stages", "thresholds", "curve", "halves", "notes"} <= set(outs[0])
-    assert {"name", "apparent", "honest", "inflation", "choices"} <= set(outs[0]["stages"][0])
-
-
-@pytest.mark.parametrize(
-    ("extra", "word"), [(["--picture", "a.png"], "one file"), (["--splits", "0"], "--splits 0")]
-)
-def test_audit_options_are_checked(run, extra, word, capsys):
-    assert cli.main(["audit", str(run), str(run), *extra]) == 2
-    assert word in capsys.readouterr().err
-
-
-def test_several_runs_are_summarised(run, capsys):
-    assert cli.main(["audit", str(run), str(run), "--splits", "5"]) == 0
-    assert "Snooping, all: means of 2 tasks of 1 training sets" in capsys.readouterr().out
 
 
 # ---- charts ----

@@ -47,7 +47,8 @@ def of_snooping(one: Snooping) -> str:
     return "\n".join(
         [
             "\nSnooping: AUROC that labels would have bought (honest: chosen on half of the",
-            f"target, reported on the other; {halves.splits} splits, {kind}, both ways, seed {one.seed})",
+            f"target, reported on the other; {halves.splits} splits, {kind}, both ways, "
+            f"seed {one.seed})",
             *[render(header, rows) + "\n" for header, rows in tables],
             "best setting by one half [95 % of the splits]: "
             f"{_with_range(halves.own)} on it, {_with_range(halves.other)} on the other half,",
