@@ -5,6 +5,10 @@ half of the target and reported on the other. Apparent minus honest is the infla
 was chosen, and that half of the labels choose less surely than all of them do. Trainings are the
 same on both halves, so what a lucky seed does for a whole target is not in it: `Scope.label_pick`
 has that.
+
+Halves of one target are complements: of settings that are equal on the whole, the better on one half
+is the worse on the other. So an honest figure of one target can fall below expected random. Over
+targets this evens out (a setting that is lucky on the whole target gains by it).
 """
 
 from __future__ import annotations
