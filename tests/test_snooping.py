@@ -342,6 +342,16 @@ def test_labels_that_mean_nothing_buy_noise_only():
     assert mean(lambda one: one.halves.inflation.mean) > 0.1
 
 
+def test_blocks_change_no_figure(monkeypatch):
+    pool, labels = make_pool()
+    whole = bought.measure(pool, pool.settings[0], labels, splits=SPLITS)
+    for room in (halves, stages):
+        monkeypatch.setattr(room, "BLOCK", 100)
+    parts = bought.measure(pool, pool.settings[0], labels, splits=SPLITS)
+    assert parts.thresholds == whole.thresholds
+    np.testing.assert_allclose(parts.curve.relabelled, whole.curve.relabelled, atol=1e-12)
+
+
 def test_a_seed_fixes_every_figure():
     pool, labels = make_pool()
     figures = [bought.measure(pool, pool.settings[0], labels, s, SPLITS) for s in (7, 7, 8)]
@@ -393,6 +403,8 @@ def test_wrong_use_is_named():
         evaluate.snooping(pool, pool.settings[1], truth_of(np.ones_like(labels)))
     with pytest.raises(InputError, match="splits=0"):
         evaluate.snooping(pool, pool.settings[1], truth_of(labels), splits=0)
+    with pytest.raises(InputError, match="39 labels do not fit scores of 40"):
+        evaluate.snooping(pool, pool.settings[1], truth_of(labels[1:]))
     truth = truth_of(labels)
     evaluate.snooping(pool, pool.settings[1], truth, splits=2)
     assert [reason for _, reason in truth.log] == ["snooping audit"]

@@ -6,16 +6,16 @@ was chosen, and that half of the labels choose less surely than all of them do. 
 same on both halves, so what a lucky seed does for a whole target is not in it: `Scope.label_pick`
 has that.
 
-Halves of one target are complements: of settings that are equal on the whole, the better on one half
-is the worse on the other. So an honest figure of one target can fall below expected random. Over
-targets this evens out (a setting that is lucky on the whole target gains by it).
+Halves of one target are complements: of settings that are equal on the whole, the better on one
+half is the worse on the other. So an honest figure of one target can fall below expected random.
+Over targets this evens out: a setting that is lucky on the whole target gains by it.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -23,8 +23,15 @@ from ad_jax.data import Truth
 from ad_jax.errors import InputError
 from ad_jax.evaluate.halves import aurocs, half_aurocs, split
 from ad_jax.evaluate.intervals import over_training_sets
-from ad_jax.evaluate.stages import METRICS, STAGES, Candidates, candidates, choices, thresholds
-from ad_jax.evaluate.stages import walk as walk_stages
+from ad_jax.evaluate.stages import (
+    METRICS,
+    STAGES,
+    Candidates,
+    candidates,
+    choices,
+    thresholds,
+    walk,
+)
 from ad_jax.evaluate.tried import expected_best, numbers, reseeded
 from ad_jax.pool import Pool, Setting
 
@@ -141,18 +148,100 @@ def _stage(name: str, metric: str, options: int, *sides: np.ndarray) -> Stage:
     return Stage(name, metric, options, apparent, honest, apparent - honest)
 
 
-def _laid_out(among: Candidates, pool: Pool) -> tuple[np.ndarray, np.ndarray]:
-    """Scores `[q, n]` of every usable member and head, and their places in `[settings, …]`."""
-    places = np.argwhere(among.usable)
-    rows = among.rows[places[:, 0], places[:, 1]]
-    return np.asarray(pool.scores[rows, places[:, 2]], np.float32), places
+class _Measured(NamedTuple):
+    """AUROC of all candidates, `[…, settings, seeds, heads]`, zero where nothing is usable.
+
+    Attributes:
+      among: candidates.
+      scores: `[q, n]` of every usable member and head, `places [q, 3]` where they belong.
+      whole: `[1, …]` by all labels.
+      first: `[splits, n]`, True for half A.
+      chosen, reported: `[2 splits, …]` by the half that chooses and the one that reports, half A
+        choosing in the first `splits` rows.
+    """
+
+    among: Candidates
+    scores: np.ndarray
+    places: np.ndarray
+    whole: np.ndarray
+    first: np.ndarray
+    chosen: np.ndarray
+    reported: np.ndarray
 
 
 def _scattered(among: Candidates, places: np.ndarray, values: np.ndarray) -> np.ndarray:
-    """`[rows, q]` to `[rows, settings, seeds, heads]`, zero where nothing is usable."""
     out = np.zeros((len(values), *among.usable.shape))
     out[:, *places.T] = values
     return out
+
+
+def _measured(pool: Pool, among: Candidates, anomalous: np.ndarray, first: np.ndarray) -> _Measured:
+    places = np.argwhere(among.usable)
+    rows = among.rows[places[:, 0], places[:, 1]]
+    scores = np.asarray(pool.scores[rows, places[:, 2]], np.float32)
+    whole = _scattered(among, places, aurocs(scores, anomalous[None]))
+    a, b = (_scattered(among, places, v) for v in half_aurocs(scores, anomalous, first))
+    both = np.concatenate([a, b]), np.concatenate([b, a])
+    return _Measured(among, scores, places, whole, first, *both)
+
+
+def _by_stage(
+    pool: Pool, known: _Measured, anomalous: np.ndarray, generator: np.random.Generator
+) -> tuple[list[Stage], list[Stage]]:
+    """Stages of AUROC, and of the thresholds."""
+    among, draws = known.among, max(len(known.chosen), 1)  # a walk for every lot that ties draw
+    everything = np.ones((draws, len(anomalous)), bool)
+    whole = np.broadcast_to(known.whole, (draws, *known.whole.shape[1:]))
+    apparent = walk(among, whole, whole, generator)
+    honest = walk(among, known.chosen, known.reported, generator)
+    options = choices(among, apparent, len(anomalous))
+    stages = [
+        _stage(name, "AUROC", n, apparent.values[name], honest.values[name])
+        for name, n in zip(STAGES, options, strict=False)
+    ]
+    choosing = np.concatenate([known.first, ~known.first])
+    tables = [
+        thresholds(pool, among, apparent, anomalous, everything, everything),
+        thresholds(pool, among, honest, anomalous, choosing, ~choosing),
+    ]
+    cuts = [
+        _stage(name, metric, n, *(table[i, j] for table in tables))
+        for j, metric in enumerate(METRICS)
+        for i, (name, n) in enumerate([("5 % false positives", 0), ("threshold", options[-1])])
+    ]
+    return stages, cuts
+
+
+def _curve(
+    known: _Measured,
+    anomalous: np.ndarray,
+    permuting: np.random.Generator,
+    reseeding: np.random.Generator,
+) -> Curve:
+    among = known.among
+    own = known.places[:, 2] == among.default[known.places[:, 0]]
+    permuted = permuting.permuted(np.tile(anomalous, (DRAWS, 1)), axis=1)
+    null = _scattered(among, known.places[own], aurocs(known.scores[own], permuted))
+    seeds = among.by_default(known.whole[0])
+    noise = reseeded(seeds, among.by_default(among.usable), DRAWS, reseeding)
+    tried = numbers(len(among.settings))
+    pairs = [(side, side) for side in map(among.means, (known.whole, null))] + [(noise, noise)]
+    pairs.insert(1, (among.means(known.chosen), among.means(known.reported)))
+    lines = [expected_best(chosen, reported, tried) for chosen, reported in pairs]
+    return Curve(tried, *([_mean(values) for values in line] for line in lines))
+
+
+def _halves(known: _Measured, pick: Setting, skipped: int) -> Halves:
+    among = known.among
+    by, of = among.means(known.chosen), among.means(known.reported)
+
+    def both_ways(values: np.ndarray) -> np.ndarray:  # [2 splits] to [splits]
+        return values.reshape(2, -1).mean(0)
+
+    own, other = (both_ways(expected_best(by, side, [len(among.settings)])[0]) for side in (by, of))
+    rule = both_ways(by[:, among.settings.index(pick)])
+    spreads = [_spread(v) for v in (own, other, own - other, rule, other - rule)]
+    return Halves(len(known.first), skipped, *spreads)
 
 
 def measure(
@@ -163,73 +252,29 @@ def measure(
     splits: int = SPLITS,
     stratified: bool = True,
 ) -> Snooping:
-    """`snooping` on opened labels `[n]`, both classes in them."""
+    """`snooping` on opened labels `[n]`."""
+    if splits < 1:
+        raise InputError(f"splits={splits} is too small; take {SPLITS}")
+    if len(anomalous) != pool.scores.shape[2]:
+        raise InputError(
+            f"{len(anomalous)} labels do not fit scores of {pool.scores.shape[2]} samples; give "
+            "the truth of the run's target"
+        )
+    if anomalous.min() == anomalous.max():
+        raise InputError("all labels are equal, so AUROC is undefined; audit needs both classes")
     among = candidates(pool)
     if pick not in among.settings:
         raise InputError(
             f"the pick {pick.label} has no finite scores for half of its seeds; rerun "
             "`ad-jax select`"
         )
-    names = ("splits", "permutations", "reseeded", "ties")
-    generators = dict(zip(names, np.random.default_rng(seed).spawn(len(names)), strict=True))
-    first, skipped = split(anomalous, splits, generators["splits"], stratified)
-    scores, places = _laid_out(among, pool)
-    whole = _scattered(
-        among, places, aurocs(scores, anomalous[None])
-    )  # [1, settings, seeds, heads]
-
-    def by_halves() -> np.ndarray:  # [2, splits, settings, seeds, heads]
-        both = half_aurocs(scores, anomalous, first)
-        return np.stack([_scattered(among, places, side) for side in both])
-
-    halves = by_halves()
-    chosen = np.concatenate([halves[0], halves[1]])
-    reported = np.concatenate([halves[1], halves[0]])
-    in_first = np.concatenate([first, ~first])
-    everything = np.ones((max(splits, 1), len(anomalous)), bool)  # ties: a walk for every lot
-    repeated = np.broadcast_to(whole, (len(everything), *whole.shape[1:]))
-    apparent = walk_stages(among, repeated, repeated, generators["ties"])
-    honest = walk_stages(among, chosen, reported, generators["ties"])
-    count = choices(among, apparent, len(anomalous))
-    stages = [
-        _stage(name, "AUROC", n, apparent.values[name], honest.values[name])
-        for name, n in zip(STAGES, count, strict=False)
-    ]
-    tables = [
-        thresholds(pool, among, apparent, anomalous, everything, everything),
-        thresholds(pool, among, honest, anomalous, in_first, ~in_first),
-    ]
-    cuts = [
-        _stage(name, metric, n, *(table[i, j] for table in tables))
-        for j, metric in enumerate(METRICS)
-        for i, (name, n) in enumerate([("5 % false positives", 0), ("threshold", count[-1])])
-    ]
-
-    by, of = among.means(chosen), among.means(reported)
-    tried = numbers(len(among.settings))
-    permuted = generators["permutations"].permuted(np.tile(anomalous, (DRAWS, 1)), axis=1)
-    own_rows = places[:, 2] == among.default[places[:, 0]]
-    null = _scattered(among, places[own_rows], aurocs(scores[own_rows], permuted))
-    null = among.means(null)
-    noise = reseeded(
-        among.by_default(whole[0]), among.by_default(among.usable), DRAWS, generators["reseeded"]
-    )
-    all_labels = among.means(whole)
-    lines = [(all_labels, all_labels), (by, of), (null, null), (noise, noise)]
-    curve = Curve(
-        tried,
-        *([_mean(v) for v in expected_best(chose, told, tried)] for chose, told in lines),
-    )
-
-    tops = [expected_best(by, side, [len(among.settings)])[0] for side in (by, of)]
-    own, other = (top.reshape(2, -1).mean(0) for top in tops)  # both ways of a split together
-    rule = by[:, among.settings.index(pick)].reshape(2, -1).mean(0)
-    spreads = [_spread(v) for v in (own, other, own - other, rule, other - rule)]
+    splitting, permuting, reseeding, ties = np.random.default_rng(seed).spawn(4)
+    first, skipped = split(anomalous, splits, splitting, stratified)
+    known = _measured(pool, among, anomalous, first)
     return Snooping(
-        stages,
-        cuts,
-        curve,
-        Halves(len(first), skipped, *spreads),
+        *_by_stage(pool, known, anomalous, ties),
+        _curve(known, anomalous, permuting, reseeding),
+        _halves(known, pick, skipped),
         seed,
         stratified,
         _notes(among, anomalous, len(first), skipped),
@@ -274,13 +319,9 @@ def snooping(
       reason: goes into the log of openings.
 
     Raises:
-      InputError: labels of a single class, or a pick without finite scores.
+      InputError: labels of a single class or of another target, a pick without finite scores.
     """
-    if splits < 1:
-        raise InputError(f"splits={splits} is too small; take 200")
     anomalous = np.asarray(truth.open(reason).anomalous)
-    if anomalous.min() == anomalous.max():
-        raise InputError("all labels are equal, so AUROC is undefined; audit needs both classes")
     return measure(pool, pick, anomalous, seed, splits, stratified)
 
 

@@ -7,6 +7,7 @@ import numpy as np
 
 from ad_jax import ranks
 
+BLOCK = 4_000_000  # numbers held at once
 _ranks = jax.jit(jax.vmap(ranks.average_ranks))
 
 
@@ -51,7 +52,8 @@ def aurocs(scores: np.ndarray, labels: np.ndarray) -> np.ndarray:
     rank = np.asarray(_ranks(scores), float)
     positive = labels.sum(1, dtype=float)[:, None]
     negative = labels.shape[1] - positive
-    sums = labels.astype(float) @ rank.T
+    blocks = np.array_split(labels, -(-labels.size // BLOCK))
+    sums = np.concatenate([block.astype(float) @ rank.T for block in blocks])
     return (sums - positive * (positive + 1) / 2) / (positive * negative)
 
 

@@ -7,6 +7,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from ad_jax.evaluate.halves import BLOCK
 from ad_jax.evaluate.tried import DIGITS
 from ad_jax.pool import Pool, Setting
 
@@ -179,16 +180,15 @@ def thresholds(
       `[threshold, metric, rows]`: at 5 % false positives on held-out normals; chosen by labels.
     """
     member = among.rows[end.setting, end.seed]
-    scores = pool.scores[member, end.head]
-    held_out = pool.held_out_scores[member, end.head]
-    bound = np.quantile(held_out, 1 - FALSE_POSITIVES, axis=1)
-    free = quality_at(scores > bound[:, None], anomalous, reporting)
-    free = np.where(np.isfinite(bound), free, np.nan)
-    chosen = [
-        quality_at(scores >= best[:, None], anomalous, reporting)[i]
-        for i, best in enumerate(best_thresholds(scores, anomalous, choosing))
-    ]
-    return np.stack([free, np.stack(chosen)])
+    bound = np.quantile(pool.held_out_scores[member, end.head], 1 - FALSE_POSITIVES, axis=1)
+    out = np.empty((2, len(METRICS), len(member)))
+    for rows in np.array_split(np.arange(len(member)), -(-choosing.size // BLOCK) or 1):
+        scores, where = pool.scores[member[rows], end.head[rows]], reporting[rows]
+        free = quality_at(scores > bound[rows, None], anomalous, where)
+        out[0][:, rows] = np.where(np.isfinite(bound[rows]), free, np.nan)
+        for i, best in enumerate(best_thresholds(scores, anomalous, choosing[rows])):
+            out[1, i, rows] = quality_at(scores >= best[:, None], anomalous, where)[i]
+    return out
 
 
 def choices(among: Candidates, end: Walk, samples: int) -> Sequence[int]:
