@@ -181,12 +181,12 @@ def picture(task: str, result: Audit) -> Any:
         FAINT,
     )
     upper = Box(LEFT[0], UPPER[0], LEFT[1], UPPER[1], low, high)
-    page.panel(upper, "AUROC of the best of k settings")
+    page.panel(upper, "AUROC of the best of k settings", largest=1.0)
     _curves(page, upper, one, lines)
     _numbers(page, upper, one.curve.tried)
     _null(page, one)
     right = upper._replace(left=RIGHT[0], right=RIGHT[1])
-    page.panel(right, "AUROC as labels choose in turn")
+    page.panel(right, "AUROC as labels choose in turn", largest=1.0)
     for value, colour in lines.values():
         if low <= value <= high:
             page.line([(right.left, right.y(value)), (right.right, right.y(value))], colour, 1, 6)

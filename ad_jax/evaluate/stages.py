@@ -53,16 +53,16 @@ def candidates(pool: Pool) -> Candidates:
     """The settings of a pool that labels can choose from; may be none."""
     seeds = sorted({m.seed for m in pool.members})
     finite = np.isfinite(pool.scores).all(-1)
-    left_out, kept = 0, []
-    for setting in pool.settings:
-        rows = np.full(len(seeds), -1)
-        for row in pool.rows(setting, trained=True):
-            if finite[row, pool.default_head[row]]:
-                rows[seeds.index(pool.members[row].seed)] = row
-            else:
-                left_out += 1
-        if 2 * (rows >= 0).sum() >= len(seeds):
-            kept.append((setting, rows))
+    left_out = 0
+    found = {s.key: (s, np.full(len(seeds), -1)) for s in pool.settings}
+    for row, member in enumerate(pool.members):
+        if member.setting.pretext == "control" or member.status != "ok":
+            continue
+        if finite[row, pool.default_head[row]]:
+            found[member.setting.key][1][seeds.index(member.seed)] = row
+        else:
+            left_out += 1
+    kept = [one for one in found.values() if 2 * (one[1] >= 0).sum() >= len(seeds)]
     members = np.array([r for _, r in kept]).reshape(len(kept), len(seeds))
     there = members >= 0
     usable = finite[members] & there[:, :, None]

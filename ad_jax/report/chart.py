@@ -81,10 +81,10 @@ class Canvas:
         """A filled polygon."""
         self._draw.polygon([(x * FINE, y * FINE) for x, y in points], fill=fill)
 
-    def panel(self, box: Box, title: str, most: int = 6) -> None:
-        """Title, frame, and grid lines with their values at the left."""
+    def panel(self, box: Box, title: str, most: int = 6, largest: float = math.inf) -> None:
+        """Title, frame, and grid lines with their values at the left, none above `largest`."""
         self.text(box.left, box.top - 10, title, 14, anchor="ls")
-        marks = ticks(box.low, box.high, most)
+        marks = [tick for tick in ticks(box.low, box.high, most) if tick <= largest]
         digits = max(len(f"{tick:.9f}".rstrip("0").partition(".")[2]) for tick in [*marks, 0.0])
         for tick in marks:
             self.line([(box.left, box.y(tick)), (box.right, box.y(tick))], GRID)
