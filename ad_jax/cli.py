@@ -382,15 +382,23 @@ def _labels_file(path: str, names: Sequence[str]) -> Any:
 def audit(arguments: argparse.Namespace) -> None:
     from ad_jax import evaluate
     from ad_jax.evaluate import text
+    from ad_jax.evaluate.picture import picture
 
+    folders = _runs(arguments.run)
+    if arguments.picture and len(folders) > 1:
+        raise InputError(f"--picture {arguments.picture} is one file for {len(folders)} runs")
+    if arguments.splits < 1:
+        raise InputError(f"--splits {arguments.splits} is too small; take 200")
     audits, trainings = {}, {}
-    for folder in _runs(arguments.run):
+    for folder in folders:
         truth = None
         if arguments.labels:
             with open(folder / "samples.csv", newline="") as file:
                 names = [row["name"] for row in csv.DictReader(file)]
             truth = _labels_file(arguments.labels, names)
-        result, one = evaluate.audit_run(folder, truth=truth)
+        result, one = evaluate.audit_run(
+            folder, truth=truth, seed=arguments.seed, splits=arguments.splits
+        )
         manifest = one.manifest
         task = ",".join(
             [manifest["source"].rstrip("/").split("/")[-1]]
@@ -398,8 +406,13 @@ def audit(arguments: argparse.Namespace) -> None:
         )
         task = task if task not in audits else f"{task} ({folder})"
         audits[task], trainings[task] = result, manifest["train_fingerprint"]
+        path = Path(arguments.picture or folder / "audit.png")
+        path.parent.mkdir(parents=True, exist_ok=True)
+        picture(task, result).save(path)
         if not arguments.json:
-            print(text.of_audit(task, result, len(manifest["label_access"])))
+            opened = len(manifest["label_access"])
+            print(text.of_audit(task, result, opened))
+            print(f"picture: {path}")
     scopes = {"all": list(audits)}
     if arguments.apart:
         matching = [t for t in audits if re.search(arguments.apart, t)]
@@ -410,11 +423,17 @@ def audit(arguments: argparse.Namespace) -> None:
         for name, tasks in scopes.items()
         if len(tasks) > 1
     }
+    snooped = {
+        name: evaluate.snooping_summary({t: audits[t].snooping for t in scopes[name]}, trainings)
+        for name in both
+    }
     if arguments.json:
-        print(json.dumps({"tasks": {t: asdict(a) for t, a in audits.items()}, "summary": both}))
+        tasks = {t: asdict(a) for t, a in audits.items()}
+        print(json.dumps({"tasks": tasks, "summary": both, "snooping": snooped}))
     else:
         for name, one_summary in both.items():
             print(text.of_summary(name, one_summary))
+            print(text.of_snooping_summary(name, snooped[name]))
 
 
 def _numbers(text: str) -> list[float]:
@@ -491,6 +510,9 @@ def _parser() -> argparse.ArgumentParser:
     one = add("audit", audit, "open the labels of runs: what was the pick worth?")
     one.add_argument("run", nargs="+", help="folder written by select, or a folder of such")
     one.add_argument("--apart", help="pattern: summarise the tasks it matches apart")
+    one.add_argument("--picture", help="file of its picture (audit.png in the run's folder)")
+    one.add_argument("--splits", type=int, default=200, help="random halves of the target (200)")
+    one.add_argument("--seed", type=int, default=0, help="of halves, permutations and draws (0)")
     one.add_argument("--labels", help="CSV with columns name,label instead of the source's own")
     return parser
 

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from ad_jax import cli
+from ad_jax import cli, rules
 
 SMALL = ["--steps", "8", "--width", "8", "--seeds", "1", "--areas", ".05,.2"]
 
@@ -262,3 +262,63 @@ def test_runs_can_share_a_record(run, source, tmp_path, capsys, relaxed):
     arguments = ["select", f"{source},size=16", "--out", out, "--record", str(run / "record")]
     assert cli.main([*arguments, *SMALL]) == 0
     assert "4 from the record" in capsys.readouterr().err
+
+
+def label_free(folder):
+    """Bytes of everything in a run that labels must not touch."""
+    left_out = {"manifest.json", "audit.png"}
+    files = [p for p in sorted(folder.rglob("*")) if p.is_file() and p.name not in left_out]
+    return {str(p.relative_to(folder)): p.read_bytes() for p in files}
+
+
+def test_permuted_labels_change_no_value_no_pick_and_no_verdict(run, tmp_path, capsys):
+    """Labels reach the audit's own figures only; members.csv and pick.json stay as they are."""
+    before = label_free(run)
+    assert {"members.csv", "pick.json", "scores.npz"} <= set(before)
+    header = before["members.csv"].split(b"\r\n")[0].decode().split(",")
+    assert {f"loss.{name}" for name in rules.RULES} <= set(header)
+    assert "trust" in json.loads(before["pick.json"])
+    with open(run / "samples.csv", newline="") as file:
+        names = [row["name"] for row in csv.DictReader(file)]
+    told = set()
+    for seed in range(3):
+        labels = np.random.default_rng(seed).permutation(np.arange(len(names)) % 2)
+        path = tmp_path / "labels.csv"
+        path.write_text("\n".join(["name,label", *map("{},{}".format, names, labels)]))
+        assert cli.main(["audit", str(run), "--json", "--labels", str(path)]) == 0
+        told.add(capsys.readouterr().out)
+        assert label_free(run) == before
+    assert len(told) == 3  # the audit did see them
+
+
+def test_audit_writes_its_picture_and_says_where(run, tmp_path, capsys):
+    assert cli.main(["audit", str(run), "--splits", "5"]) == 0
+    said = capsys.readouterr().out
+    assert "best of k settings" in said and f"picture: {run / 'audit.png'}" in said
+    with Image.open(run / "audit.png") as image:
+        assert min(image.size) > 1000
+        assert len(set(np.asarray(image.convert("L")).ravel().tolist())) > 20
+    elsewhere = tmp_path / "new" / "a.png"
+    arguments = ["audit", str(run), "--json", "--picture", str(elsewhere), "--splits", "5"]
+    outs = []
+    for extra in ([], [], ["--seed", "1"]):
+        assert cli.main([*arguments, *extra]) == 0
+        (one,) = json.loads(capsys.readouterr().out)["tasks"].values()
+        outs.append(one["snooping"])
+    assert elsewhere.is_file()
+    assert outs[0] == outs[1] != outs[2]
+    assert {"stages", "thresholds", "curve", "halves", "notes"} <= set(outs[0])
+    assert {"name", "apparent", "honest", "inflation", "choices"} <= set(outs[0]["stages"][0])
+
+
+@pytest.mark.parametrize(
+    ("extra", "word"), [(["--picture", "a.png"], "one file"), (["--splits", "0"], "--splits 0")]
+)
+def test_audit_options_are_checked(run, extra, word, capsys):
+    assert cli.main(["audit", str(run), str(run), *extra]) == 2
+    assert word in capsys.readouterr().err
+
+
+def test_several_runs_are_summarised(run, capsys):
+    assert cli.main(["audit", str(run), str(run), "--splits", "5"]) == 0
+    assert "Snooping, all: means of 2 tasks of 1 training sets" in capsys.readouterr().out

@@ -11,7 +11,11 @@ import numpy as np
 from ad_jax import ranks
 from ad_jax.data import Truth
 from ad_jax.errors import InputError
+from ad_jax.evaluate.bought import SPLITS, Snooping, measure
+from ad_jax.evaluate.intervals import over_training_sets
 from ad_jax.pool import Pool, Setting
+
+TOP = (3, 5)  # settings of the ensembles
 
 
 def quality(scores: np.ndarray, anomalous: np.ndarray) -> tuple[float, float]:
@@ -51,25 +55,52 @@ class Audit:
 
     Attributes:
       share: anomalies in the target.
-      pick: label, AUROC per trained seed, AP per seed, rank among settings.
+      pick: label, AUROC per trained seed and their mean, AP per seed, rank among settings.
       detector: AUROC and AP of the picked detector (its seeds together).
-      ensemble: AUROC of the mean rank of all trained members.
+      ensembles: AUROC and AP of the mean rank of all trained members, and of those of the best
+        settings by the rule.
       baselines: control members and mean brightness, AUROC (mean over seeds).
       across, within: scopes; `within` holds families of at least three settings.
       members: number of trained members, `untrained` of them learned nothing.
+      snooping: what labels would have bought, stage by stage and by the number tried.
       log: every opening of the labels.
     """
 
     share: float
     pick: dict[str, Any]
     detector: dict[str, float]
-    ensemble: float
+    ensembles: dict[str, dict[str, float]]
     baselines: dict[str, float]
     across: Scope
     within: dict[str, Scope]
     members: int
     untrained: int
+    snooping: Snooping
     log: list[tuple[str, str]] = field(default_factory=list)
+
+
+def _mean(values: np.ndarray) -> float:
+    """Of what is finite; NaN if nothing is."""
+    known = values[np.isfinite(values)]
+    return float(known.mean()) if len(known) else float("nan")
+
+
+def _ensembles(
+    pool: Pool, losses: Mapping[str, float], own: np.ndarray, anomalous: np.ndarray
+) -> dict[str, dict[str, float]]:
+    """AUROC and AP of mean ranks: of all trained members, of those of the rule's best settings."""
+    finite = np.isfinite(own).all(1)
+    best = [
+        s for s in sorted(pool.settings, key=lambda s: losses[s.key]) if np.isfinite(losses[s.key])
+    ]
+    groups = {"all members": pool.settings}
+    groups |= {f"the best {k} settings by the rule": best[:k] for k in TOP if k <= len(best)}
+    out = {}
+    for name, settings in groups.items():
+        rows = [i for s in settings for i in pool.rows(s, trained=True) if finite[i]]
+        ranked = np.mean([np.asarray(ranks.average_ranks(own[i])) for i in rows], axis=0)
+        out[name] = dict(zip(("auroc", "average_precision"), quality(ranked, anomalous)))
+    return out
 
 
 def _label_pick(values: np.ndarray) -> float:
@@ -79,11 +110,11 @@ def _label_pick(values: np.ndarray) -> float:
     out = []
     for seed in range(values.shape[1]):
         others = np.delete(values, seed, axis=1)
-        means = np.nanmean(np.where(np.isnan(others), np.nan, others), axis=1)
+        means = np.array([_mean(row) for row in others])
         order = np.argsort(-np.nan_to_num(means, nan=-1.0))
         chosen = next((i for i in order if np.isfinite(values[i, seed])), order[0])
         out.append(values[chosen, seed])
-    return float(np.nanmean(out))
+    return _mean(np.array(out))
 
 
 def _scope(
@@ -144,6 +175,8 @@ def audit(
     truth: Truth,
     brightness: np.ndarray,
     reason: str = "audit",
+    seed: int = 0,
+    splits: int = SPLITS,
 ) -> Audit:
     """Opens the truth and measures what the pick was worth.
 
@@ -153,9 +186,10 @@ def audit(
       truth: sealed labels of the same target.
       brightness: `[n]` mean grey of every target sample, the most trivial baseline.
       reason: goes into the log of openings.
+      seed, splits: of the snooping audit.
 
     Raises:
-      InputError: labels of a single class (AUROC is undefined).
+      InputError: labels of a single class (AUROC is undefined), a pick without finite scores.
     """
     labels = truth.open(reason)
     anomalous = np.asarray(labels.anomalous)
@@ -177,14 +211,17 @@ def audit(
                 within[family] = scope
     trained = [i for i, m in enumerate(pool.members) if m.setting.pretext != "control"]
     usable = [i for i in trained if pool.members[i].status == "ok"]
-    ranked = np.mean([np.asarray(ranks.average_ranks(own[i])) for i in usable], axis=0)
     bright = quality(brightness, anomalous)[0]
-    baselines = {
-        c.augmentation: float(np.nanmean(per_member[pool.rows(c)])) for c in pool.controls()
-    }
+    baselines = {c.augmentation: _mean(per_member[pool.rows(c)]) for c in pool.controls()}
     baselines["mean brightness"] = bright
     baselines["minus mean brightness"] = 1.0 - bright
     by_seed = [float(per_member[i]) for i in picked]
+    if pick.key not in across.settings or not np.isfinite(pick_scores).all():
+        raise InputError(
+            f"the pick {pick.label} has no finite scores for half of its seeds; rerun "
+            "`ad-jax select`"
+        )
+    own_mean = across.auroc[across.settings.index(pick.key)]
     order = sorted(across.auroc, reverse=True)
     whole = quality(pick_scores, anomalous)
     return Audit(
@@ -193,17 +230,19 @@ def audit(
             "setting": pick.label,
             "rule": rule,
             "auroc": by_seed,
+            "mean": own_mean,
             "average_precision": [float(both[i][1]) for i in picked],
-            "rank": 1 + order.index(across.auroc[across.settings.index(pick.key)]),
+            "rank": 1 + order.index(own_mean),
             "settings": len(order),
         },
         {"auroc": whole[0], "average_precision": whole[1]},
-        quality(ranked, anomalous)[0],
+        _ensembles(pool, losses[rule], own, anomalous),
         baselines,
         across,
         within,
         len(trained),
         len(trained) - len(usable),
+        measure(pool, pick, anomalous, seed, splits),
         list(truth.log),
     )
 
@@ -218,18 +257,10 @@ def gain(scopes: Sequence[Scope], values: Sequence[float]) -> float:
 def _interval(
     scopes: Sequence[Scope], values: Sequence[float], groups: Sequence[str]
 ) -> tuple[float, float]:
-    """95 % bootstrap interval of the gain over training sets (tasks of one resampled together)."""
-    names = sorted(set(groups))
-    if len(names) < 3:
-        return float("nan"), float("nan")
-    generator = np.random.default_rng(0)
-    gains = []
-    for _ in range(1000):
-        drawn = generator.choice(len(names), len(names))
-        rows = [i for d in drawn for i, g in enumerate(groups) if g == names[d]]
-        gains.append(gain([scopes[i] for i in rows], [values[i] for i in rows]))
-    low, high = np.nanquantile(gains, [0.025, 0.975])
-    return float(low), float(high)
+    """95 % bootstrap interval of the gain over training sets."""
+    return over_training_sets(
+        groups, lambda rows: gain([scopes[i] for i in rows], [values[i] for i in rows])
+    )
 
 
 def summary(audits: Mapping[str, Audit], trainings: Mapping[str, str]) -> dict[str, Any]:

@@ -9,6 +9,7 @@ from ad_jax import run
 from ad_jax.data import Truth, load
 from ad_jax.errors import InputError
 from ad_jax.evaluate.audit import Audit, audit
+from ad_jax.evaluate.bought import SPLITS
 
 
 class Audited(NamedTuple):
@@ -35,13 +36,20 @@ def truth_of(one: run.Run) -> Truth:
     return truth
 
 
-def audit_run(folder: Path, reason: str = "audit", truth: Truth | None = None) -> Audited:
+def audit_run(
+    folder: Path,
+    reason: str = "audit",
+    truth: Truth | None = None,
+    seed: int = 0,
+    splits: int = SPLITS,
+) -> Audited:
     """Audits a folder that `ad-jax select` wrote and logs every opening in its manifest.
 
     Args:
       folder: of the run.
       reason: goes into the log.
       truth: of the same target samples; by default that of the run's source.
+      seed, splits: of the snooping audit.
 
     Raises:
       InputError: no run there, damaged files, a source that has changed, labels of one class.
@@ -56,6 +64,8 @@ def audit_run(folder: Path, reason: str = "audit", truth: Truth | None = None) -
         truth_of(one) if truth is None else truth,
         one.brightness,
         reason,
+        seed,
+        splits,
     )
     run.log_label_access(folder, one.manifest, result.log)
     return Audited(result, one)

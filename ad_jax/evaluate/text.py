@@ -2,12 +2,86 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 
 from ad_jax.evaluate.audit import Audit
+from ad_jax.evaluate.bought import Snooping, Spread, Stage
 from ad_jax.report.table import render
+
+
+def _with_range(one: Spread) -> str:
+    if one.mean != one.mean:
+        return "-"
+    return f"{one.mean:.3f}" + (f" [{one.low:.3f}, {one.high:.3f}]" if one.low == one.low else "")
+
+
+def of_snooping(one: Snooping) -> str:
+    """The snooping audit: three small tables and the split-half check."""
+    sides = ("apparent", "honest", "inflation")
+    tables = [
+        (
+            ["labels choose in turn", *_headings(one.stages)],
+            [[side, *[getattr(s, side) for s in one.stages]] for side in sides],
+        ),
+        (
+            ["best of k settings", *map(str, one.curve.tried)],
+            [
+                [name, *getattr(one.curve, name)]
+                for name in ("apparent", "honest", "relabelled", "reseeded")
+            ],
+        ),
+        (
+            ["threshold", *sides],
+            [
+                [f"{s.metric}, {'by labels' if s.choices else s.name}"]
+                + [getattr(s, side) for side in sides]
+                for s in one.thresholds
+            ],
+        ),
+    ]
+    halves = one.halves
+    kind = "stratified" if one.stratified else "not stratified"
+    return "\n".join(
+        [
+            "\nSnooping: AUROC that labels would have bought (honest: chosen on half of the",
+            f"target, reported on the other; {halves.splits} splits, {kind}, both ways, "
+            f"seed {one.seed})",
+            *[render(header, rows) + "\n" for header, rows in tables],
+            "best setting by one half [95 % of the splits]: "
+            f"{_with_range(halves.own)} on it, {_with_range(halves.other)} on the other half,",
+            f"inflation {_with_range(halves.inflation)}; the rule's pick there "
+            f"{_with_range(halves.rule)}, labels honestly buy {_with_range(halves.bought)} more",
+            *one.notes,
+        ]
+    )
+
+
+def _headings(stages: Sequence[Stage]) -> list[str]:
+    return [f"{s.name} ({s.choices})" if s.choices else s.name for s in stages]
+
+
+def of_snooping_summary(name: str, both: dict[str, Any]) -> str:
+    """Several tasks: mean figures with intervals over training sets."""
+
+    def cell(one: dict[str, float]) -> str:
+        return _with_range(Spread(**one))
+
+    halves = both["halves"]
+    rows = [[n, *[cell(v) for v in row.values()]] for n, row in both["stages"].items()]
+    return "\n".join(
+        [
+            f"\nSnooping, {name}: means of {both['tasks']} tasks of {both['training_sets']} "
+            "training sets [95 % interval over training sets]",
+            render(["stage", "apparent", "honest", "inflation"], rows),
+            f"best by one half: {cell(halves['own'])} there, {cell(halves['other'])} on the other; "
+            f"inflation {cell(halves['inflation'])}",
+            f"the rule's pick: {cell(halves['rule'])}; labels honestly buy "
+            f"{cell(halves['bought'])} more",
+        ]
+    )
 
 
 def of_audit(task: str, result: Audit, opened_before: int) -> str:
@@ -29,7 +103,10 @@ def of_audit(task: str, result: Audit, opened_before: int) -> str:
         ["label pick (labels on the other seeds)", across.label_pick, ""],
         ["expected random", across.expected_random, ""],
         ["worst", across.worst, ""],
-        ["ensemble of all members", result.ensemble, ""],
+        *[
+            [f"ensemble of {name}", both["auroc"], f"AP {both['average_precision']:.3f}"]
+            for name, both in result.ensembles.items()
+        ],
         *[[f"control: {name}", value, ""] for name, value in result.baselines.items()],
         *[[name, value, ""] for name, value in across.constants.items()],
     ]
@@ -47,6 +124,7 @@ def of_audit(task: str, result: Audit, opened_before: int) -> str:
             f"rank of the pick: {pick['rank']} of {pick['settings']}",
             "\nAUROC of every rule's pick (Spearman of its loss with AUROC)",
             render(["rule", *scopes], table),
+            of_snooping(result.snooping),
             f"labels opened {opened_before + len(result.log)} times, last: {last[1]} at {last[0]}",
         ]
     )
