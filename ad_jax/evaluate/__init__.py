@@ -1,6 +1,19 @@
 """The truth opened: what a pick was worth. Only the command and experiments import this."""
 
 from ad_jax.evaluate.audit import Audit, Scope, audit, gain, summary
+from ad_jax.evaluate.pools import PoolAudit, audit_pool, labels_file
 from ad_jax.evaluate.runs import Audited, audit_run, truth_of
 
-__all__ = ["Audit", "Audited", "Scope", "audit", "audit_run", "gain", "summary", "truth_of"]
+__all__ = [
+    "Audit",
+    "Audited",
+    "PoolAudit",
+    "Scope",
+    "audit",
+    "audit_pool",
+    "audit_run",
+    "gain",
+    "labels_file",
+    "summary",
+    "truth_of",
+]

@@ -76,6 +76,6 @@ RULES: dict[str, Rule] = {
     **_on_parts(alignment.base, "base: mean distance of [train; augmented] to the target"),
     **_on_parts(alignment.std, "std: minus the spread of those distances"),
     **_on_field("parts", "mmd: linear-kernel MMD"),
-    **_on_field("transport", "mean_distance: to the means of both sets (ST-SSAD, arXiv 2306.12033)"),
+    **_on_field("transport", "mean_distance: to both sets' means (ST-SSAD, arXiv 2306.12033)"),
     **_on_field("transport", "sinkhorn: Sinkhorn divergence (TSAP, arXiv 2404.02865)"),
 }

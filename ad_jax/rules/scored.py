@@ -97,15 +97,11 @@ def _rule(loss: Callable[[Pool], np.ndarray], needs: str, about: str) -> dict[st
 
 
 RULES: dict[str, Rule] = {
-    **_rule(
-        tail_share, "scores", "tail_share: target above the 95 % quantile of held-out normals"
-    ),
+    **_rule(tail_share, "scores", "tail_share: target above the 95 % quantile of held-out normals"),
     **_rule(
         auroc_held_out, "scores", "auroc_held_out: AUROC of the target against held-out normals"
     ),
-    **_rule(
-        tail_and_auroc, "scores", "tail_and_auroc: mean rank of tail_share and auroc_held_out"
-    ),
+    **_rule(tail_and_auroc, "scores", "tail_and_auroc: mean rank of tail_share and auroc_held_out"),
     **_rule(npd, "generated", "npd: generated samples against held-out normals (AutoUAD)"),
     **_rule(score_variance, "target", "score_variance: minus the variance of scaled scores"),
     **_rule(score_entropy, "target", "score_entropy: entropy of the histogram of scaled scores"),
