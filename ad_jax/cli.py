@@ -446,8 +446,9 @@ def shelf(arguments: argparse.Namespace) -> None:
     print(report.table(found, auroc))
     if audited:
         print(
-            f"\n{100 * audited.share:.1f} % anomalies (labels of {arguments.labels} opened): oracle "
-            f"{audited.oracle:.3f} ({audited.best}), expected random {audited.expected_random:.3f}"
+            f"\nlabels of {arguments.labels} opened: {100 * audited.share:.1f} % anomalies, AUROC "
+            f"of the oracle {audited.oracle:.3f} ({audited.best}), expected of a random setting "
+            f"{audited.expected_random:.3f}"
         )
 
 

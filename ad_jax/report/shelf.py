@@ -72,8 +72,11 @@ def table(found: Shelf, auroc: Mapping[str, float] | None = None) -> str:
     """Picks as text, with the AUROC of each where labels were opened; then what is left out."""
     header, rows = _rows(found, auroc)
     lines = [render(header, rows)]
-    if found.left_out:
-        lines += ["", "left out:", render(["rule", "because"], list(found.left_out.items()))]
+    because: dict[str, list[str]] = {}
+    for name, reason in found.left_out.items():
+        because.setdefault(reason, []).append(name)
+    for reason, names in because.items():
+        lines.append(f"\nleft out, {reason}: {', '.join(names)}")
     return "\n".join(lines)
 
 

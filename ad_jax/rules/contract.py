@@ -18,13 +18,13 @@ class Rule(NamedTuple):
       loss: `(pool) -> [members]`, lower is better; infinite for members it cannot judge.
       needs: a name in `NEEDS`: what the pool must hold.
       about: one line with the source.
-      members: how many trained members it takes at least.
+      members: how many trained members it takes at least to compare them.
     """
 
     loss: Callable[[Pool], np.ndarray]
     needs: str
     about: str
-    members: int = 1
+    members: int = 0
 
 
 def voters(pool: Pool) -> np.ndarray:
@@ -70,12 +70,8 @@ def _no_training(pool: Pool) -> str:
 
 
 def _no_defaults(pool: Pool) -> str:
-    known = any(setting.augmentation in CATALOGUE for setting in _own(pool))
+    known = any(s.augmentation in CATALOGUE and s.pretext != "external" for s in pool.settings)
     return "" if known else "no setting of the catalogue, so no defaults"
-
-
-def _own(pool: Pool) -> list:
-    return [s for s in pool.settings if s.pretext != "external"]
 
 
 def _one_seed(pool: Pool) -> str:
@@ -101,5 +97,5 @@ def lack(pool: Pool, rule: Rule) -> str:
     """Why a pool cannot serve a rule, in words; "" if it can."""
     count = len(voters(pool))
     if rule.members > count:
-        return f"{count} trained members; it takes {rule.members}"
+        return f"{count} members learned anything; it takes {rule.members}"
     return NEEDS[rule.needs](pool)
