@@ -2,7 +2,7 @@
 
     pip install 'ad_jax[pyod]'
     python experiments/studies/pyod_pool.py          # a minute or two on 2 CPU cores
-    python experiments/studies/pyod_pool.py --smoke  # seconds: one digit, two detectors of each kind
+    python experiments/studies/pyod_pool.py --smoke  # seconds: one digit, two of each kind
 
 One digit of scikit-learn's is normal, its pixels are the features. Every detector is fitted on
 training normals and scores held-out normals and the unlabelled target; the rules see these scores
