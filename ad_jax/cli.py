@@ -440,7 +440,10 @@ def shelf(arguments: argparse.Namespace) -> None:
     }
     if arguments.json:
         told = {**about, **report.as_json(found)}
-        print(json.dumps({**told, "audit": audited._asdict()} if audited else told))
+        if audited:
+            known = {k: v for k, v in audited.spearman.items() if v == v}  # NaN is no JSON
+            told["audit"] = audited._replace(spearman=known)._asdict()
+        print(json.dumps(told))
         return
     print(", ".join(f"{count} {name.replace('_', '-')}" for name, count in about.items()) + "\n")
     print(report.table(found, auroc))

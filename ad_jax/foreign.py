@@ -184,7 +184,8 @@ def read(path: str | Path, held_out: str | Path | None = None) -> dict[str, Any]
     `.npz`: `scores [members, n]`, and optionally `held_out [members, m]`, `settings` (strings),
     `seeds`. CSV: one row per member; with a header, columns named `setting`, `seed` or `hyper.…`
     say what the member is and all others are samples; without one, a first column of words is the
-    setting. An empty cell is NaN.
+    setting. A first line is a header if it begins with such a name (or an empty one, as pandas
+    writes an index), or if nothing after its first cell is a number. An empty cell is NaN.
 
     Args:
       path: the file.
@@ -229,7 +230,7 @@ def _read_npz(path: Path) -> dict[str, Any]:
         raise InputError(f"{path} holds no array `scores` [members, samples]")
     given: dict[str, Any] = {"scores": None, **arrays}
     if "settings" in given:
-        given["settings"] = [str(name) for name in np.atleast_1d(given["settings"])]
+        given["settings"] = np.atleast_1d(given["settings"]).astype(str).tolist()
     return given
 
 
@@ -247,13 +248,13 @@ def _says(name: str) -> bool:
 
 
 def _read_csv(path: Path) -> dict[str, Any]:
-    with open(path, newline="") as file:
+    with open(path, newline="", encoding="utf-8-sig") as file:
         lines = (line for line in csv.reader(file) if line)
         first = next(lines, None)
         if first is None:
             raise InputError(f"{path} is empty; give one row per member")
         header = [name.strip() for name in first]
-        if not (_says(header[0]) or not _is_number(header[-1])):
+        if not _says(header[0]) and any(map(_is_number, header[1:] or header)):
             word = "setting" if not _is_number(header[0]) else "0"
             header, rest = [word] + [str(i) for i in range(1, len(first))], [first]
         else:

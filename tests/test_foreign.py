@@ -189,6 +189,18 @@ def test_columns_say_what_a_member_is(tmp_path):
     assert [m.seed for m in pool.members] == [0, 1, 0]
 
 
+def test_a_byte_order_mark_is_no_name(tmp_path):
+    path = tmp_path / "s.csv"
+    path.write_bytes(b"\xef\xbb\xbfsetting,seed,x,y,z\na,0,1,2,3\na,1,3,2,1\n")
+    pool = Pool.from_scores(**foreign.read(path))
+    assert [s.label for s in pool.settings] == ["a"] and len(pool.members) == 2
+
+
+def test_names_may_be_bytes(scores, tmp_path):
+    np.savez(tmp_path / "s.npz", scores=scores, settings=np.array(NAMES, "S"))
+    assert foreign.read(tmp_path / "s.npz")["settings"] == NAMES
+
+
 def test_numbers_alone_are_numbered_members(scores, tmp_path):
     given = foreign.read(write_csv(tmp_path / "s.csv", scores))
     assert "settings" not in given and given["scores"].shape == (COUNT, SAMPLES)
@@ -212,7 +224,9 @@ def test_the_command_picks_and_audits(files, labels, scores, capsys):
     out = files / "out"
     arguments = ["rules", path, "--labels", str(files / "labels.csv")]
     assert cli.main([*arguments, "--json", "--out", str(out)]) == 0
-    told = json.loads(capsys.readouterr().out)
+    text = capsys.readouterr().out
+    assert "NaN" not in text
+    told = json.loads(text)
     assert told["rules"] == blind["rules"]  # labels change no pick
     member = [roc_auc_score(labels, row) for row in scores]
     setting = [np.mean(member[:2]), *member[2:]]
@@ -260,6 +274,7 @@ FILES = {
     "binary": ("d.csv", bytes(range(128, 255)), "does not read"),
     "ragged": ("e.csv", b"a,1,2,3\nb,1,2\n", "line 2 has 3 columns, the first 4"),
     "words": ("f.csv", b"a,1,2,3\nb,1,x,3\n", "line 2: 'x' is no number"),
+    "words at the end": ("m.csv", b"a,1,2,x\nb,1,2,3\n", "line 1: 'x' is no number"),
     "names alone": ("g.csv", b"setting,seed\na,1\nb,2\n", "no columns of samples"),
     "header alone": ("h.csv", b"setting,s0,s1,s2\n", "0 member"),
     "one member": ("i.csv", b"a,1,2,3\n", "1 member"),

@@ -101,7 +101,7 @@ def labels_file(path: str | Path, shape: tuple[int, int]) -> Truth:
 
     def read() -> Labels:
         try:
-            with open(path, newline="") as file:
+            with open(path, newline="", encoding="utf-8-sig") as file:
                 lines = [line for line in csv.reader(file) if any(map(str.strip, line))]
         except (OSError, UnicodeDecodeError, csv.Error) as error:
             raise InputError(f"--labels {path} does not read ({error})") from None
