@@ -53,15 +53,18 @@ def npd(pool: Pool) -> np.ndarray:
     return _judged(-gap / (2.0 * spread + EPSILON), held_out, generated)
 
 
-def _scaled(pool: Pool) -> tuple[np.ndarray, np.ndarray]:
-    """Target scores from 0 to 1 by their smallest and largest, and which members vary at all."""
+def _of_scaled(pool: Pool, measure: Callable[[np.ndarray], float]) -> np.ndarray:
+    """A measure of each member's target scores, scaled to [0, 1] by their extremes.
+
+    Infinite for constant scores and for those that are not finite. Row by row: no copy of the pool.
+    """
     own, _ = pool.own_scores()
-    low, high = own.min(1, keepdims=True), own.max(1, keepdims=True)
-    varied = np.isfinite(own).all(1) & (high > low)[:, 0]
-    own = np.where(varied[:, None], own, 0.0)
-    return (own - np.where(varied[:, None], low, 0.0)) / np.where(
-        varied[:, None], high - low, 1.0
-    ), varied
+    out = np.full(len(own), np.inf)
+    for i, row in enumerate(own):
+        low, high = row.min(), row.max()
+        if np.isfinite(low) and np.isfinite(high) and high > low:
+            out[i] = measure((row - low) / (high - low))
+    return out
 
 
 def score_variance(pool: Pool) -> np.ndarray:
@@ -71,8 +74,14 @@ def score_variance(pool: Pool) -> np.ndarray:
     so the scaling was chosen: without it the unit of a score would decide. A variance of 1/4, half
     of the samples at each end, is the best there is. Constant scores are infinite.
     """
-    scaled, varied = _scaled(pool)
-    return np.where(varied, -scaled.var(1), np.inf)
+    return _of_scaled(pool, lambda scaled: -float(scaled.var(dtype=np.float64)))
+
+
+def _entropy(scaled: np.ndarray) -> float:
+    bins = np.minimum((scaled * BINS).astype(int), BINS - 1)
+    share = np.bincount(bins, minlength=BINS) / len(bins)
+    share = share[share > 0]
+    return float(-(share * np.log(share)).sum() / np.log(BINS))
 
 
 def score_entropy(pool: Pool) -> np.ndarray:
@@ -82,14 +91,7 @@ def score_entropy(pool: Pool) -> np.ndarray:
     low entropy is better (most samples alike, few apart). One extreme sample squeezes the others
     into few bins and so looks good. Constant scores are infinite.
     """
-    scaled, varied = _scaled(pool)
-    out = np.full(len(scaled), np.inf)
-    for i in np.flatnonzero(varied):
-        bins = np.minimum((scaled[i] * BINS).astype(int), BINS - 1)
-        share = np.bincount(bins, minlength=BINS) / len(bins)
-        share = share[share > 0]
-        out[i] = -(share * np.log(share)).sum() / np.log(BINS)
-    return out
+    return _of_scaled(pool, _entropy)
 
 
 def _rule(loss: Callable[[Pool], np.ndarray], needs: str, about: str) -> dict[str, Rule]:
