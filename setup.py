@@ -33,6 +33,7 @@ setup(
         "cuda": ["jax[cuda12]"],
         "tpu": ["jax[tpu]"],
         "bench": ["torch>=2.4", "torchvision>=0.21"],
+        "pyod": ["pyod>=2.0"],
         "test": TEST,
     },
     entry_points={"console_scripts": ["ad-jax=ad_jax.cli:main"]},

@@ -14,17 +14,18 @@ from ad_jax import pretext as pretexts
 from ad_jax import scores
 from ad_jax.data import Problem
 from ad_jax.pool import Member, Setting
-from ad_jax.program import Config, make_look, network
+from ad_jax.program import Config, generate, generation_key, make_look, network
 from ad_jax.train import as_unit, seed_keys
 
 
 def control_members(
     problem: Problem, target: np.ndarray, seeds: Sequence[int], config: Config
-) -> tuple[list[Member], np.ndarray, np.ndarray]:
+) -> tuple[list[Member], np.ndarray, np.ndarray, np.ndarray]:
     """Control lines: raw pixels (nearest neighbour, principal components), untrained encoder.
 
     Returns:
-      members, their scores `[members, 1, n]` and held-out scores `[members, 1, m]`.
+      members, their scores `[members, 1, n]`, and those of held-out normals and of generated
+      samples `[members, 1, m]`.
     """
     pretext = pretexts.make("binary", "identity")
     backbone = network(config, problem.shape, pretext)
@@ -32,13 +33,13 @@ def control_members(
     def pixels(samples: np.ndarray) -> jax.Array:
         return as_unit(jnp.asarray(samples)).reshape(len(samples), -1)
 
-    def of_score(name: str) -> Callable[..., tuple[jax.Array, jax.Array]]:
+    def of_score(name: str) -> Callable[..., tuple[jax.Array, ...]]:
         score = scores.SCORES[name]
         fit, measure = jax.jit(score.fit), jax.jit(score.score)  # compiled once for all seeds
 
-        def run(seed: int, train: Any, held_out: Any, target: Any) -> tuple[jax.Array, jax.Array]:
+        def run(seed: int, train: Any, *looked_at: Any) -> tuple[jax.Array, ...]:
             state = fit(pixels(train))
-            return measure(state, pixels(target)), measure(state, pixels(held_out))
+            return tuple(measure(state, pixels(samples)) for samples in looked_at)
 
         return run
 
@@ -47,24 +48,29 @@ def control_members(
     density = scores.SCORES["density"]
     fit_density, score_density = jax.jit(density.fit), jax.jit(density.score)
 
-    def untrained(seed: int, train: Any, held_out: Any, target: Any) -> tuple[Any, Any]:
+    def untrained(seed: int, train: Any, *looked_at: Any) -> tuple[jax.Array, ...]:
         params = init(seed_keys(config.root, seed).initialisation)
         state = fit_density(look(params, train))
-        return tuple(score_density(state, look(params, x)) for x in (target, held_out))  # type: ignore[return-value]
+        return tuple(score_density(state, look(params, samples)) for samples in looked_at)
 
     controls = {
         "raw_nearest_neighbour": of_score("neighbour"),
         "raw_principal_components": of_score("subspace"),
         "untrained_encoder": untrained,
     }
-    members, target_scores, held_out_scores = [], [], []
+    draw = jax.jit(generate, static_argnums=2)
+    members: list[Member] = []
+    found: list[list[np.ndarray]] = [[], [], []]
     for name, run in controls.items():
         for seed in seeds:
             split = problem.split(seed)
             start = time.perf_counter()
-            on_target, on_held_out = run(seed, split.train, split.held_out, target)
-            target_scores.append(np.asarray(on_target)[None])
-            held_out_scores.append(np.asarray(on_held_out)[None])
+            key = generation_key(seed_keys(config.root, seed))
+            made = np.asarray(draw(key, jnp.asarray(split.train), len(split.held_out)))
+            for kind, values in zip(
+                found, run(seed, split.train, target, split.held_out, made), strict=True
+            ):
+                kind.append(np.asarray(values)[None])
             members.append(
                 Member(
                     Setting("control", name, {}, 0.0, 0.0, 0.0),
@@ -75,4 +81,5 @@ def control_members(
                     time.perf_counter() - start,
                 )
             )
-    return members, np.stack(target_scores), np.stack(held_out_scores)
+    on_target, on_held_out, on_generated = map(np.stack, found)
+    return members, on_target, on_held_out, on_generated

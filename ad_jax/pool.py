@@ -9,8 +9,11 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from ad_jax import foreign
 from ad_jax.alignment import Parts
 from ad_jax.augment import CATALOGUE
+from ad_jax.errors import InputError
+from ad_jax.foreign import Named
 
 HEADS = ("density", "neighbour", "kernel_density", "head")
 
@@ -19,7 +22,8 @@ class Setting(NamedTuple):
     """One choice of pretext, augmentation and hyperparameters.
 
     Attributes:
-      pretext, augmentation: names; together the family.
+      pretext, augmentation: names; together the family. Detectors of other libraries have the
+        pretext "external", and their name stands for the augmentation.
       hyper: physical hyperparameters of the augmentation, all of them.
       learning_rate, weight_decay, jitter: of training.
     """
@@ -33,17 +37,25 @@ class Setting(NamedTuple):
 
     @property
     def family(self) -> str:
-        return f"{self.pretext}/{self.augmentation}"
+        external = self.pretext == "external"
+        return self.augmentation if external else f"{self.pretext}/{self.augmentation}"
 
     @property
     def strength(self) -> float | None:
-        """Value of the hyperparameter that a grid moves; None for families without one."""
+        """Value of the hyperparameter that a grid moves; None for families without one.
+
+        Of an external setting its only hyperparameter.
+        """
+        if self.pretext == "external":
+            return next(iter(self.hyper.values())) if len(self.hyper) == 1 else None
         entry = CATALOGUE.get(self.augmentation)  # control members are not in it
         return None if entry is None or entry.strength is None else self.hyper[entry.strength]
 
     @property
     def label(self) -> str:
         """Short name for tables."""
+        if self.pretext == "external":
+            return " ".join([self.augmentation, *(f"{k}={v:g}" for k, v in self.hyper.items())])
         return self.family if self.strength is None else f"{self.family} {self.strength:.3g}"
 
     @property
@@ -78,10 +90,14 @@ class Pool:
     Attributes:
       members: one per row of the arrays.
       scores: `[members, heads, n]` of the target, heads as in `HEADS`; NaN where there is none.
-      held_out_scores: `[members, heads, m]`; the held-out normals differ between seeds.
+      held_out_scores: `[members, heads, m]`; the held-out normals differ between seeds; m = 0 if
+        there are none.
       parts, held_out_parts: alignment parts `[members, n]` / `[members, m]` (`between` `[members]`)
         of target and held-out normals; None for pools made from scores.
-      mmd, held_out_mmd: `[members]`.
+      mmd, held_out_mmd: `[members]`; None for pools made from scores, as all that follows.
+      mean_distance, held_out_mean_distance: `[members]` (ST-SSAD).
+      sinkhorn, held_out_sinkhorn: `[members]` (TSAP).
+      generated_scores: `[members, heads, k]` of samples drawn around the normals (AutoUAD).
       default_head: per member the index of the score its pretext names.
     """
 
@@ -92,7 +108,54 @@ class Pool:
     held_out_parts: Parts | None = None
     mmd: np.ndarray | None = None
     held_out_mmd: np.ndarray | None = None
+    mean_distance: np.ndarray | None = None
+    held_out_mean_distance: np.ndarray | None = None
+    sinkhorn: np.ndarray | None = None
+    held_out_sinkhorn: np.ndarray | None = None
+    generated_scores: np.ndarray | None = None
     default_head: np.ndarray = field(default_factory=lambda: np.zeros(0, int))
+
+    @classmethod
+    def from_scores(
+        cls,
+        scores: Any,
+        settings: Sequence[Named] | None = None,
+        held_out: Any = None,
+        seeds: Sequence[int] | None = None,
+    ) -> Pool:
+        """A pool of detectors from any library.
+
+        Rows with NaN, infinite or constant scores are left out, with a warning that names them.
+
+        Args:
+          scores: `[members, samples]` of the target, higher = more anomalous.
+          settings: per member a name, or a dict with a `name` and hyperparameters; rows are
+            numbered without.
+          held_out: `[members, m]` scores of normals that no member was fitted on; without them
+            rules that compare with held-out normals are left out.
+          seeds: tell members of one setting apart; counted without.
+
+        Raises:
+          InputError: shapes that do not fit, a repeated member, fewer than 2 members or 3 samples.
+
+        Example:
+          >>> scores = [[0.1, 0.2, 0.9, 0.3], [0.0, 0.1, 0.8, 0.2], [0.5, 0.1, 0.2, 0.3]]
+          >>> pool = Pool.from_scores(scores, [{"name": "knn", "k": 5}, "pca", "iforest"])
+          >>> [setting.label for setting in pool.settings]
+          ['knn k=5', 'pca', 'iforest']
+        """
+        found = foreign.checked(scores, settings, held_out, seeds)
+        nothing = float("nan")
+        members = tuple(
+            Member(Setting("external", name, hyper, 0.0, 0.0, 0.0), seed, "ok", *3 * [nothing])
+            for name, hyper, seed in zip(found.names, found.hypers, found.seeds, strict=True)
+        )
+        return cls(
+            members,
+            found.scores[:, None],
+            found.held_out[:, None],
+            default_head=np.zeros(len(members), int),
+        )
 
     @property
     def settings(self) -> list[Setting]:
@@ -122,6 +185,16 @@ class Pool:
         """Scores of target `[members, n]` and held-out `[members, m]` by each member's head."""
         rows = np.arange(len(self.members))
         return self.scores[rows, self.default_head], self.held_out_scores[rows, self.default_head]
+
+    def own_generated(self) -> np.ndarray:
+        """Scores of generated samples `[members, k]` by each member's head.
+
+        Raises:
+          InputError: the pool has none.
+        """
+        if self.generated_scores is None:
+            raise InputError("the pool holds no scores of generated samples; train it with ad_jax")
+        return self.generated_scores[np.arange(len(self.members)), self.default_head]
 
 
 def per_setting(pool: Pool, per_member: np.ndarray, settings: Sequence[Setting]) -> np.ndarray:

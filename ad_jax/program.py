@@ -15,7 +15,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax.flatten_util import ravel_pytree
 
-from ad_jax import alignment, ranks, scores
+from ad_jax import alignment, ranks, scores, transport
 from ad_jax import augment as augmentations
 from ad_jax.alignment import Parts
 from ad_jax.augment import Pseudo
@@ -60,6 +60,11 @@ class Measured(NamedTuple):
     held_out_parts: Parts
     mmd: jax.Array  # [problems]
     held_out_mmd: jax.Array
+    mean_distance: jax.Array  # [problems]
+    held_out_mean_distance: jax.Array
+    sinkhorn: jax.Array  # [problems]
+    held_out_sinkhorn: jax.Array
+    generated_scores: jax.Array  # [heads, m] of as many generated samples as held-out normals
 
 
 class Trained(NamedTuple):
@@ -133,6 +138,23 @@ def head_scores(
             head,
         ]
     )
+
+
+def generate(key: jax.Array, normals: jax.Array, count: int) -> jax.Array:
+    """Samples `[count, ...]` around the normals `[n, ...]`: what AutoUAD's NPD compares with.
+
+    Every value from a normal distribution of its own, with the normals' mean and variance at that
+    place, clipped to [0, 1]; uint8 if the normals are.
+    """
+    seen = as_unit(normals)
+    noise = jax.random.normal(key, (count, *normals.shape[1:]))
+    made = jnp.clip(seen.mean(0) + seen.std(0) * noise, 0.0, 1.0)
+    return jnp.round(255.0 * made).astype(jnp.uint8) if normals.dtype == jnp.uint8 else made
+
+
+def generation_key(keys: Keys) -> jax.Array:
+    """The key of `generate`: one per seed, so that all settings see the same samples."""
+    return jax.random.fold_in(keys.evaluation, 2)  # the augmented sets take 0 and 1
 
 
 class Member(NamedTuple):
@@ -216,10 +238,12 @@ def make_member(
         )
         z_train, z_augmented = z[:count], z_made[:count]
         normal, shifted = strange[count:], strange_made[count:]
-        seen, heads = look.judge(state.params, jnp.concatenate([held_out, target]))
-        z_held_out, z_target = seen[: held_out.shape[0]], seen[held_out.shape[0] :]
-        held_out_head, target_head = heads[: held_out.shape[0]], heads[held_out.shape[0] :]
+        kept = held_out.shape[0]
+        made = generate(generation_key(keys), train, kept)
+        seen, heads = look.judge(state.params, jnp.concatenate([held_out, made, target]))
+        z_held_out, z_target = seen[:kept], seen[2 * kept :]
         density = scores.fit_density(z_train)
+        near = transport.distances(z_train, z_augmented, z_target, z_held_out, weights)
         return state, Measured(
             params=ravel_pytree(state.params)[0],
             mean=density.mean,
@@ -227,14 +251,18 @@ def make_member(
             train_loss=info.loss,
             chance_loss=pretext.chance(as_unit(train)),
             discrimination=ranks.auroc(normal, shifted),
-            scores=head_scores(density, z_train, z_target, target_head),
-            held_out_scores=head_scores(density, z_train, z_held_out, held_out_head),
+            scores=head_scores(density, z_train, z_target, heads[2 * kept :]),
+            held_out_scores=head_scores(density, z_train, z_held_out, heads[:kept]),
             parts=alignment.parts(z_train, z_augmented, z_target),
             held_out_parts=alignment.parts(z_train, z_augmented, z_held_out),
             mmd=jax.vmap(lambda w: alignment.mmd(z_train, z_augmented, z_target, weights=w))(
                 weights
             ),
             held_out_mmd=alignment.mmd(z_train, z_augmented, z_held_out),
+            **near._asdict(),
+            generated_scores=head_scores(
+                density, z_train, seen[kept : 2 * kept], heads[kept : 2 * kept]
+            ),
         )
 
     return Member(trainer.init, run)

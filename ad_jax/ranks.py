@@ -77,3 +77,46 @@ def surprise(held_out: Array, scores: Array) -> jax.Array:
     above = jnp.maximum(scores - ordered[-1], 0.0) / spread
     below = jnp.maximum(ordered[0] - scores, 0.0) / spread  # keeps an order there, too
     return inside + above - below
+
+
+# ---- whole pools: one row per member, on the host, in the precision of the scores ----
+
+
+def rank_rows(x: np.ndarray) -> np.ndarray:
+    """`average_ranks` of every row of `[members, n]`, float32 (halves are exact up to 2^23)."""
+    x = np.asarray(x)
+    count = x.shape[1]
+    plain = np.arange(1, count + 1, dtype=np.float32)
+    out = np.empty(x.shape, np.float32)
+    for i, row in enumerate(x):
+        order = np.argsort(row)
+        ordered = row[order]
+        new = ordered[1:] != ordered[:-1]
+        if new.all():
+            out[i, order] = plain
+            continue
+        first = np.flatnonzero(np.concatenate([[True], new]))
+        sizes = np.diff(np.append(first, count))
+        out[i, order] = np.repeat((first + (sizes + 1) / 2.0).astype(np.float32), sizes)
+    return out
+
+
+def auroc_rows(low: np.ndarray, high: np.ndarray) -> np.ndarray:
+    """`auroc` of every row `[members]` of `low [members, n]` and `high [members, m]`, float64.
+
+    Each row is sorted once, and the other looked up in it in order.
+    """
+    low, high = np.asarray(low), np.asarray(high)
+    out = np.empty(len(low))
+    for i, (below, above) in enumerate(zip(low, high, strict=True)):
+        ordered, asked = np.sort(below), np.sort(above)
+        counted = np.searchsorted(ordered, asked, "left").sum(dtype=np.int64)
+        counted += np.searchsorted(ordered, asked, "right").sum(dtype=np.int64)
+        out[i] = counted / (2.0 * len(ordered) * len(asked))
+    return out
+
+
+def tail_share_rows(held_out: np.ndarray, scores: np.ndarray, level: float = 0.95) -> np.ndarray:
+    """`tail_share` of every row `[members]` of `[members, m]` and `[members, n]`, float64."""
+    bound = np.quantile(np.asarray(held_out), level, axis=1, keepdims=True)
+    return (np.asarray(scores) > bound).mean(1)

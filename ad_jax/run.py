@@ -93,9 +93,11 @@ def write(
     import jax
 
     pool = selection.pool
+    generated = {} if pool.generated_scores is None else {"generated": pool.generated_scores}
     write_arrays(
         folder / "scores.npz",
         {
+            **generated,
             "scores": pool.scores,
             "held_out": pool.held_out_scores,
             "default_head": pool.default_head,
@@ -229,6 +231,7 @@ def read(folder: Path) -> Run:
             members,
             arrays["scores"],
             arrays["held_out"],
+            generated_scores=arrays.get("generated"),  # runs of earlier versions have none
             default_head=arrays["default_head"],
         )
         losses = {

@@ -80,7 +80,7 @@ def _trust(
     if untrained:
         reasons.append(f"seeds that learned nothing in: {', '.join(untrained)}")
     control = ""
-    if rules.get(rule).needs == "scores":
+    if rules.get(rule).needs in ("scores", "generated"):
         best = min(pool.controls(), key=lambda s: float(np.mean(per_member[pool.rows(s)])))
         if float(np.mean(per_member[pool.rows(best)])) < losses[pick.key]:
             control = best.augmentation
@@ -103,7 +103,8 @@ def select_all(
 
     `pick` takes a setting whatever the rule says: a selection of what was chosen otherwise.
     """
-    rules.get(rule)
+    if rules.get(rule).needs == "seeds" and len(seeds) < 2:
+        raise InputError(f"rule {rule} compares the seeds of a setting; give at least 2 seeds")
     if search not in SEARCHES:
         raise InputError(f"no search {search!r}; known: {', '.join(SEARCHES)}")
     if settings is None:
@@ -112,7 +113,8 @@ def select_all(
     pools, members, progress = sweep.finish(SEARCHES[search](sweep, rule))
     out = []
     for problem, pool in zip(problems, pools, strict=True):
-        member_losses = {name: entry.loss(pool) for name, entry in rules.RULES.items()}
+        served = {**rules.available(pool), rule: rules.served(rule, pool)}
+        member_losses = {name: entry.loss(pool) for name, entry in served.items()}
         losses = {name: rules.by_setting(pool, values) for name, values in member_losses.items()}
         by_key = losses[rule]
         best = pick or min(pool.settings, key=lambda s: by_key[s.key])

@@ -72,7 +72,10 @@ def chunks(members: Sequence[tuple[Setting, int]]) -> list[Chunk]:
 
 
 class Union(NamedTuple):
-    """The targets of several problems with one training set, every sample once."""
+    """The targets of several problems with one training set, every sample once.
+
+    In the order of their content's hash, as in every problem alone.
+    """
 
     target: np.ndarray  # [n, h, w, c]
     rows: tuple[np.ndarray, ...]  # per problem, its samples' rows in `target`
@@ -86,18 +89,12 @@ def union(problems: Sequence[Problem]) -> Union:
     """
     if len({p.train_fingerprint for p in problems}) != 1:
         raise InputError("problems of one sweep must share their normals; sweep each by itself")
-    place: dict[str, int] = {}
-    kept: list[np.ndarray] = []
-    rows = []
+    samples: dict[str, np.ndarray] = {}
     for problem in problems:
-        own = []
-        for sample, name in zip(problem.target, problem.sample_hashes, strict=True):
-            if name not in place:
-                place[name] = len(kept)
-                kept.append(sample)
-            own.append(place[name])
-        rows.append(np.array(own))
-    return Union(np.stack(kept), tuple(rows))
+        samples |= dict(zip(problem.sample_hashes, problem.target, strict=True))
+    place = {name: row for row, name in enumerate(sorted(samples))}
+    rows = tuple(np.array([place[name] for name in p.sample_hashes]) for p in problems)
+    return Union(np.stack([samples[name] for name in place]), rows)
 
 
 def check_settings(settings: Sequence[Setting], shape: tuple[int, ...], config: Config) -> None:
@@ -365,7 +362,7 @@ class Sweep:
         return Outcome(list(self.pools(rows, self.config.steps)), trained, self.progress)
 
     @functools.cached_property
-    def _controls(self) -> tuple[list[Member], np.ndarray, np.ndarray]:
+    def _controls(self) -> tuple[list[Member], np.ndarray, np.ndarray, np.ndarray]:
         return control_members(self.problems[0], self.joined.target, self.seeds, self.config)
 
     def pools(self, rows: Mapping[tuple[str, int], Row], stop: int) -> Iterator[Pool]:
@@ -410,6 +407,11 @@ class Sweep:
                 parts("held_out_parts", None),
                 gather("mmd")[:, i],
                 gather("held_out_mmd"),
+                gather("mean_distance")[:, i],
+                gather("held_out_mean_distance"),
+                gather("sinkhorn")[:, i],
+                gather("held_out_sinkhorn"),
+                gather("generated_scores", controls[3]),
                 np.array(heads + [0] * len(controls[0])),
             )
 

@@ -21,6 +21,7 @@ ORDER = [  # a room may import rooms above it only
     "scores",
     "ranks",
     "store",
+    "foreign",
     "pool",
     "rules",
     "program",

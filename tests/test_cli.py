@@ -45,6 +45,7 @@ def test_the_folder_holds_what_others_rely_on(run):
     with np.load(run / "scores.npz") as file:
         assert file["scores"].shape[0] == len(rows)
         assert file["pick"].shape == (12,)
+        assert file["generated"].shape == file["held_out"].shape
     pick = json.loads((run / "pick.json").read_text())
     assert all(rows[i]["pretext"] == pick["setting"]["pretext"] for i in pick["members"])
     assert json.loads((run / "manifest.json").read_text())["label_access"] == []

@@ -52,6 +52,25 @@ def test_recovery_study(monkeypatch, tmp_path, capsys):
     assert "cutdiff on digits" in said and "found (of the starts" in said
 
 
+def test_rules_benchmark(monkeypatch, capsys):
+    command(monkeypatch, "benchmarks/rules.py", "--quick")
+    said = capsys.readouterr().out
+    assert "model_centrality" in said and "scikit-learn" in said and "peak memory" in said
+
+
+def test_pyod_study(monkeypatch, capsys):
+    pytest.importorskip("pyod")
+    command(monkeypatch, "studies/pyod_pool.py", "--smoke")
+    said = capsys.readouterr().out
+    assert "auroc_held_out" in said and "expected random" in said
+
+
+def test_pyod_study_says_what_it_needs(monkeypatch):
+    monkeypatch.setitem(sys.modules, "pyod", None)
+    with pytest.raises(SystemExit, match="pip install"):
+        command(monkeypatch, "studies/pyod_pool.py", "--smoke")
+
+
 def test_studies_say_what_is_missing(monkeypatch, tmp_path):
     for arguments in (("studies/planted.py", tmp_path), ("studies/halving.py", tmp_path, tmp_path)):
         with pytest.raises(SystemExit, match="no run"):

@@ -2,6 +2,7 @@
 
 import dataclasses
 
+import jax
 import numpy as np
 import pytest
 
@@ -128,7 +129,12 @@ def test_two_targets_share_their_trainings(problem, swept):
     own = alignment.Parts(*(np.asarray(p)[0] for p in pools[1].parts))
     whole = alignment.Parts(*(np.asarray(p)[0] for p in pools[0].parts))
     np.testing.assert_array_equal(whole.to_train[::2], own.to_train)
-    assert pools[0].mmd[0] != pools[1].mmd[0]
+    for name in ("mmd", "mean_distance", "sinkhorn"):
+        assert getattr(pools[0], name)[0] != getattr(pools[1], name)[0]
+    (alone,), _, _ = run([half], [SETTINGS[1]], (0,))
+    for name in ("mmd", "mean_distance", "sinkhorn"):  # rows without weight do not count
+        together = getattr(pools[1], name)[0]
+        np.testing.assert_allclose(together, getattr(alone, name)[0], rtol=1e-4)
 
 
 def test_other_normals_cannot_share(problem):
@@ -140,10 +146,31 @@ def test_other_normals_cannot_share(problem):
 @pytest.mark.parametrize("name", rules.RULES)
 def test_every_rule_gives_a_loss_per_setting(swept, name):
     (pool,), _, _ = swept
+    members = tuple(m._replace(status="ok") for m in pool.members)  # a few steps teach nothing
+    pool = dataclasses.replace(pool, members=members)
+    assert name in rules.available(pool)
     values = rules.get(name).loss(pool)
     trained = [i for i, m in enumerate(pool.members) if m.setting.pretext != "control"]
     assert np.isfinite(values[trained]).all()
     assert set(rules.losses(pool, name)) == {s.key for s in pool.settings}
+
+
+def test_generated_samples_are_scored_by_members_and_controls(problem, swept):
+    (pool,), _, _ = swept
+    count = len(problem.split(0).held_out)
+    assert pool.own_generated().shape == (len(pool.members), count)
+    assert np.isfinite(pool.own_generated()).all()
+    normals = np.asarray(problem.split(0).train)
+    made = np.asarray(program.generate(jax.random.key(1), normals, 4000))
+    assert made.dtype == np.uint8 and made.shape[1:] == problem.shape
+    np.testing.assert_allclose(made.mean(0), normals.mean(0), atol=8)
+    wide = np.asarray(program.generate(jax.random.key(1), normals / np.float32(255), 50))
+    assert wide.dtype == np.float32 and wide.min() >= 0 and wide.max() <= 1
+
+
+def test_seeds_are_compared_only_where_there_are_some(problem):
+    with pytest.raises(InputError, match="at least 2 seeds"):
+        selection.select(problem, [SETTINGS[1]], (0,), "udr", CONFIG)
 
 
 def test_unknown_rule_lists_the_known():

@@ -2,16 +2,20 @@
 
 from ad_jax.evaluate.audit import Audit, Scope, audit, gain, summary
 from ad_jax.evaluate.bought import Snooping, snooping, snooping_summary
+from ad_jax.evaluate.pools import PoolAudit, audit_pool, labels_file
 from ad_jax.evaluate.runs import Audited, audit_run, truth_of
 
 __all__ = [
     "Audit",
     "Audited",
+    "PoolAudit",
     "Scope",
     "Snooping",
     "audit",
+    "audit_pool",
     "audit_run",
     "gain",
+    "labels_file",
     "snooping",
     "snooping_summary",
     "summary",

@@ -287,9 +287,10 @@ def summary(audits: Mapping[str, Audit], trainings: Mapping[str, str]) -> dict[s
         scopes = [audits[t].across if name == "across" else audits[t].within[name] for t in tasks]
         groups = [trainings[t] for t in tasks]
         rows: dict[str, Any] = {}
+        judged = set.intersection(*(set(s.picks) for s in scopes))  # one seed allows fewer rules
         candidates: dict[str, list[float]] = {
             "label pick": [s.label_pick for s in scopes],
-            **{r: [s.picks[r] for s in scopes] for r in scopes[0].picks},
+            **{r: [s.picks[r] for s in scopes] for r in scopes[0].picks if r in judged},
         }
         shared = set.intersection(*(set(s.constants) for s in scopes))
         candidates |= {

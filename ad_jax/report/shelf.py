@@ -1,0 +1,122 @@
+"""What every rule of the shelf picks from a pool, and which rules the pool cannot serve."""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from ad_jax import rules
+from ad_jax.errors import InputError
+from ad_jax.pool import Pool, Setting
+from ad_jax.report.table import render
+from ad_jax.store import write_whole
+
+
+class Pick(NamedTuple):
+    """A rule's pick.
+
+    Attributes:
+      setting: the first one of the lowest loss.
+      loss: mean over its seeds.
+      tied: how many other settings have that loss, too.
+    """
+
+    setting: Setting
+    loss: float
+    tied: int
+
+
+class Shelf(NamedTuple):
+    """All rules on one pool.
+
+    Attributes:
+      losses: rule -> setting key -> loss.
+      picks: rule -> pick.
+      left_out: rule -> why the pool cannot serve it.
+    """
+
+    losses: dict[str, dict[str, float]]
+    picks: dict[str, Pick]
+    left_out: dict[str, str]
+
+
+def shelf(pool: Pool) -> Shelf:
+    """Every available rule's losses and pick.
+
+    Raises:
+      InputError: no rule can pick anything.
+    """
+    losses, picks, left_out = {}, {}, rules.left_out(pool)
+    for name in rules.available(pool):
+        by_key = rules.losses(pool, name)
+        values = np.array(list(by_key.values()))
+        if not np.isfinite(values).any():
+            left_out[name] = "no setting has a finite loss"
+            continue
+        losses[name] = by_key
+        best = int(values.argmin())
+        picks[name] = Pick(
+            pool.settings[best], float(values[best]), int((values == values[best]).sum()) - 1
+        )
+    if not picks:
+        raise InputError("no rule can pick from this pool; see that its members are trained")
+    return Shelf(losses, picks, left_out)
+
+
+def table(found: Shelf, auroc: Mapping[str, float] | None = None) -> str:
+    """Picks as text, with the AUROC of each where labels were opened; then what is left out."""
+    header, rows = _rows(found, auroc)
+    lines = [render(header, rows)]
+    because: dict[str, list[str]] = {}
+    for name, reason in found.left_out.items():
+        because.setdefault(reason, []).append(name)
+    for reason, names in because.items():
+        lines.append(f"\nleft out, {reason}: {', '.join(names)}")
+    return "\n".join(lines)
+
+
+def _rows(found: Shelf, auroc: Mapping[str, float] | None) -> tuple[list[str], list[list[Any]]]:
+    header = ["rule", "pick", "loss", "tied"] + (["AUROC"] if auroc else [])
+    rows = [
+        [name, pick.setting.label, pick.loss, pick.tied] + ([auroc[name]] if auroc else [])
+        for name, pick in found.picks.items()
+    ]
+    return header, rows
+
+
+def as_json(found: Shelf) -> dict[str, Any]:
+    return {
+        "rules": {
+            name: {
+                "pick": pick.setting.label,
+                "setting": pick.setting._asdict(),
+                "loss": pick.loss,
+                "tied": pick.tied,
+            }
+            for name, pick in found.picks.items()
+        },
+        "left_out": found.left_out,
+    }
+
+
+def write(folder: Path, pool: Pool, found: Shelf, auroc: Mapping[str, float] | None = None) -> None:
+    """Writes `rules.csv` (picks) and `losses.csv` (every setting's loss by every rule)."""
+    write_whole(folder / "rules.csv", _csv(*_rows(found, auroc)))
+    rows = [
+        [setting.label, *(by_key[setting.key] for by_key in found.losses.values())]
+        for setting in pool.settings
+    ]
+    write_whole(folder / "losses.csv", _csv(["setting", *found.losses], rows))
+
+
+def _csv(header: Sequence[str], rows: Sequence[Sequence[Any]]) -> bytes:
+    out = io.StringIO()
+    writer = csv.writer(out)
+    writer.writerow(header)
+    writer.writerows(rows)
+    return out.getvalue().encode()

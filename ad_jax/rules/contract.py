@@ -1,0 +1,101 @@
+"""What a rule is, and what a pool must hold to serve it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+import numpy as np
+
+from ad_jax.augment import CATALOGUE
+from ad_jax.pool import Pool
+
+
+class Rule(NamedTuple):
+    """A selection rule.
+
+    Attributes:
+      loss: `(pool) -> [members]`, lower is better; infinite for members it cannot judge.
+      needs: a name in `NEEDS`: what the pool must hold.
+      about: one line with the source.
+      members: how many trained members it takes at least to compare them.
+    """
+
+    loss: Callable[[Pool], np.ndarray]
+    needs: str
+    about: str
+    members: int = 0
+
+
+def voters(pool: Pool) -> np.ndarray:
+    """Rows of the members whose target scores count: trained, finite, no control members."""
+    own, _ = pool.own_scores()
+    return np.array(
+        [
+            i
+            for i, member in enumerate(pool.members)
+            if member.status == "ok"
+            and member.setting.pretext != "control"
+            and np.isfinite(own[i]).all()
+        ],
+        int,
+    )
+
+
+def groups(pool: Pool) -> dict[str, list[int]]:
+    """Setting key -> rows of its voters: the seeds that can be compared."""
+    out: dict[str, list[int]] = {}
+    for row in voters(pool):
+        out.setdefault(pool.members[row].setting.key, []).append(int(row))
+    return out
+
+
+def _no_held_out(pool: Pool) -> str:
+    return "" if pool.held_out_scores.shape[-1] else "no scores of held-out normals"
+
+
+def _no_embeddings(pool: Pool, field: str) -> str:
+    return "" if getattr(pool, field) is not None else "no embeddings: only ad_jax trains with them"
+
+
+def _no_generated(pool: Pool) -> str:
+    return _no_held_out(pool) or (
+        "" if pool.generated_scores is not None else "no scores of generated samples"
+    )
+
+
+def _no_training(pool: Pool) -> str:
+    known = any(np.isfinite(member.train_loss) for member in pool.members)
+    return "" if known else "no training losses"
+
+
+def _no_defaults(pool: Pool) -> str:
+    known = any(s.augmentation in CATALOGUE and s.pretext != "external" for s in pool.settings)
+    return "" if known else "no setting of the catalogue, so no defaults"
+
+
+def _one_seed(pool: Pool) -> str:
+    several = any(len(rows) > 1 for rows in groups(pool).values())
+    return "" if several else "one trained seed a setting; give two or more"
+
+
+# what a rule needs -> (pool -> what of it is lacking, "" if nothing)
+NEEDS: dict[str, Callable[[Pool], str]] = {
+    "settings": lambda pool: "",
+    "target": lambda pool: "",
+    "scores": _no_held_out,
+    "seeds": _one_seed,
+    "parts": lambda pool: _no_embeddings(pool, "parts"),
+    "transport": lambda pool: _no_embeddings(pool, "mean_distance"),
+    "generated": _no_generated,
+    "training": _no_training,
+    "defaults": _no_defaults,
+}
+
+
+def lack(pool: Pool, rule: Rule) -> str:
+    """Why a pool cannot serve a rule, in words; "" if it can."""
+    count = len(voters(pool))
+    if rule.members > count:
+        return f"{count} members learned anything; it takes {rule.members}"
+    return NEEDS[rule.needs](pool)

@@ -1,0 +1,112 @@
+"""The shelf of rules on detectors of another library: PyOD's, over their hyperparameters.
+
+    pip install 'ad_jax[pyod]'
+    python experiments/studies/pyod_pool.py          # a minute or two on 2 CPU cores
+    python experiments/studies/pyod_pool.py --smoke  # seconds: one digit, two of each kind
+
+One digit of scikit-learn's is normal, its pixels are the features. Every detector is fitted on
+training normals and scores held-out normals and the unlabelled target; the rules see these scores
+and nothing else. Then the labels are opened: what was every rule's pick worth, over the digits?
+"""
+
+from __future__ import annotations
+
+import argparse
+import itertools
+import time
+from typing import Any
+
+import numpy as np
+
+import ad_jax
+from ad_jax.errors import InputError, in_one_line
+from ad_jax.evaluate import PoolAudit, audit_pool, gain
+from ad_jax.report.shelf import Shelf, shelf, table
+from ad_jax.report.table import render
+
+# detector -> hyperparameters, and the seeds of those with chance in them
+GRID: dict[str, tuple[dict[str, list[Any]], int]] = {
+    "IForest": ({"n_estimators": [25, 100], "max_features": [0.25, 0.5, 1.0]}, 3),
+    "LOF": ({"n_neighbors": [2, 5, 10, 20, 40]}, 1),
+    "KNN": ({"n_neighbors": [1, 5, 10, 20, 40], "method": ["largest", "mean"]}, 1),
+    "PCA": ({"n_components": [2, 5, 10, 20]}, 1),
+    "HBOS": ({"n_bins": [5, 10, 20, 50]}, 1),
+    "ECOD": ({}, 1),
+}
+
+
+def detectors(smoke: bool) -> list[tuple[dict[str, Any], int, Any]]:
+    """Setting, seed and unfitted detector of every member.
+
+    Raises:
+      InputError: PyOD is not installed.
+    """
+    try:
+        from pyod.models.ecod import ECOD
+        from pyod.models.hbos import HBOS
+        from pyod.models.iforest import IForest
+        from pyod.models.knn import KNN
+        from pyod.models.lof import LOF
+        from pyod.models.pca import PCA
+    except ImportError as error:
+        raise InputError(f"this needs PyOD ({error}); pip install 'ad_jax[pyod]'") from None
+    kinds = {kind.__name__: kind for kind in (IForest, LOF, KNN, PCA, HBOS, ECOD)}
+    out = []
+    for name, (space, seeds) in GRID.items():
+        choices = [dict(zip(space, values)) for values in itertools.product(*space.values())]
+        for hyper in choices[:2] if smoke else choices:
+            for seed in range(seeds):
+                chance = {"random_state": seed} if seeds > 1 else {}
+                out.append(({"name": name, **hyper}, seed, kinds[name](**hyper, **chance)))
+    return out
+
+
+def rows_of(samples: np.ndarray) -> np.ndarray:
+    return np.asarray(samples, np.float64).reshape(len(samples), -1) / 255.0
+
+
+def one_digit(normal: int, smoke: bool) -> tuple[Shelf, PoolAudit]:
+    problem, truth = ad_jax.load("digits", normal=normal, size=8)
+    split = problem.split(0)
+    settings, seeds, scores, held_out = [], [], [], []
+    for setting, seed, detector in detectors(smoke):
+        detector.fit(rows_of(split.train))
+        settings.append(setting)
+        seeds.append(seed)
+        scores.append(detector.decision_function(rows_of(problem.target)))
+        held_out.append(detector.decision_function(rows_of(split.held_out)))
+    pool = ad_jax.Pool.from_scores(np.stack(scores), settings, np.stack(held_out), seeds)
+    found = shelf(pool)  # before any label is read
+    return found, audit_pool(pool, found.losses, truth, "study of PyOD's detectors")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--smoke", action="store_true")
+    options = parser.parse_args()
+    start = time.perf_counter()
+    digits = range(1) if options.smoke else range(10)
+    results = [one_digit(normal, options.smoke) for normal in digits]
+    found, first = results[0]
+    print(f"digit 0 normal, {100 * first.share:.0f} % anomalies, {len(first.auroc)} settings")
+    print(table(found, first.picks))
+    audits = [audit for _, audit in results]
+    rules = [name for name in first.picks if all(name in audit.picks for audit in audits)]
+    rows = []
+    for name in rules:
+        values = [audit.picks[name] for audit in audits]
+        below = np.mean([v < audit.expected_random for v, audit in zip(values, audits)])
+        rho = np.nanmean([a.spearman[name] for a in audits]) if name != "udr" else float("nan")
+        rows.append([name, float(np.mean(values)), gain(audits, values), float(below), float(rho)])  # type: ignore[arg-type]
+    rows.sort(key=lambda row: -row[1])  # type: ignore[operator]
+    expected = float(np.mean([audit.expected_random for audit in audits]))
+    oracle = float(np.mean([audit.oracle for audit in audits]))
+    print(
+        f"\n{len(audits)} digits: mean AUROC, oracle {oracle:.3f}, expected random {expected:.3f}"
+    )
+    print(render(["rule", "AUROC of its pick", "gain", "below random", "Spearman"], rows))
+    print(f"{time.perf_counter() - start:.0f} s")
+
+
+if __name__ == "__main__":
+    in_one_line(main)

@@ -1,0 +1,417 @@
+"""Every rule against a slow and obvious twin, and what pools cannot serve."""
+
+import dataclasses
+import hashlib
+import itertools
+import math
+
+import jax.numpy as jnp
+import numpy as np
+import pytest
+import scipy.special
+import scipy.stats
+
+import ad_jax
+from ad_jax import ranks, rules, search, transport
+from ad_jax.alignment import Parts
+from ad_jax.pool import Member, Pool, Setting
+
+HEADS = 2
+
+
+def settings():
+    areas = [search.setting("binary", "cutpaste", area=a) for a in (0.02, 0.08, 0.3)]
+    return [*areas, search.setting("prediction", "quarter_turns")]
+
+
+def make_pool(ties=False):
+    """4 settings x 2 seeds, of which one failed and one learned nothing, and a control member."""
+    generator = np.random.default_rng(0)
+    truth = np.linspace(-1, 2, 40)
+    members, scores = [], []
+    for i, (setting, seed) in enumerate(itertools.product(settings(), range(2))):
+        status = {5: "failed", 6: "untrained"}.get(i, "ok")
+        members.append(Member(setting, seed, status, 0.1 * i + 0.05, 0.9, 1.0))
+        scores.append(truth + (0.3 + 0.2 * i) * generator.normal(size=(HEADS, 40)))
+    members.append(Member(Setting("control", "raw", {}, 0.0, 0.0, 0.0), 0, "ok", *3 * [math.nan]))
+    scores.append(np.stack([truth, np.full(40, np.nan)]))
+    scores = np.array(scores, np.float32)
+    scores = np.round(2 * scores) if ties else scores
+    scores[5, :, 3] = np.nan
+    count = len(members)
+
+    def draw(*shape):
+        return generator.normal(size=(count, *shape)).astype(np.float32)
+
+    def parts(n):
+        return Parts(*(abs(draw(n)) + 1 for _ in range(6)), between=abs(draw()) + 1)
+
+    return Pool(
+        tuple(members),
+        scores,
+        draw(HEADS, 15),
+        parts(40),
+        parts(15),
+        *(draw() for _ in range(6)),
+        generated_scores=draw(HEADS, 15) + 1,
+        default_head=np.array([i % 2 for i in range(count - 1)] + [0]),
+    )
+
+
+POOLS = {"plain": make_pool(), "ties": make_pool(ties=True)}
+VOTERS = [0, 1, 2, 3, 4, 7]
+
+
+def own(pool):
+    """Scores by each member's head, row by row."""
+    return [pool.scores[i, h] for i, h in enumerate(pool.default_head)]
+
+
+def spearman(x, y):
+    return scipy.stats.spearmanr(x, y).statistic
+
+
+def twin_centrality(pool):
+    score = own(pool)
+    return {i: -np.mean([spearman(score[i], score[j]) for j in VOTERS if j != i]) for i in VOTERS}
+
+
+def twin_udr(pool):
+    score = own(pool)
+    pairs = {0: 1, 1: 0, 2: 3, 3: 2}
+    return {i: -spearman(score[i], score[j]) for i, j in pairs.items()}
+
+
+def twin_hits(pool):
+    score = own(pool)
+    edges = np.array([scipy.stats.rankdata(score[i]) for i in VOTERS]) / 40
+    values, vectors = np.linalg.eigh(edges @ edges.T)
+    hubs = np.abs(vectors[:, values.argmax()])
+    return dict(zip(VOTERS, -hubs, strict=True))
+
+
+def weighted_correlation(x, y, weights):
+    mean_x, mean_y = np.average(x, weights=weights), np.average(y, weights=weights)
+    covariance = np.average((x - mean_x) * (y - mean_y), weights=weights)
+    var_x = np.average((x - mean_x) ** 2, weights=weights)
+    var_y = np.average((y - mean_y) ** 2, weights=weights)
+    return covariance / math.sqrt(var_x * var_y)
+
+
+def twin_select(pool):
+    score = {i: own(pool)[i].astype(np.float64) for i in VOTERS}
+    unified = {
+        i: np.maximum(0, scipy.special.erf((s - s.mean()) / (s.std() * math.sqrt(2))))
+        for i, s in score.items()
+    }
+    target = np.mean(list(unified.values()), axis=0)
+    weights = 1 / scipy.stats.rankdata(-target)
+    left = set(unified)
+    ensemble = [max(left, key=lambda i: weighted_correlation(unified[i], target, weights))]
+    left -= set(ensemble)
+    while left:
+        now = np.mean([unified[i] for i in ensemble], axis=0)
+        one = max(left, key=lambda i: weighted_correlation(unified[i], now, weights))
+        left.remove(one)
+        then = np.mean([unified[i] for i in [*ensemble, one]], axis=0)
+        reached = weighted_correlation(now, target, weights)
+        if weighted_correlation(then, target, weights) > reached + 1e-12:
+            ensemble.append(one)
+    final = np.mean([unified[i] for i in ensemble], axis=0)
+    return {i: -weighted_correlation(unified[i], final, weights) for i in VOTERS}
+
+
+def scaled(score):
+    return (score - score.min()) / (score.max() - score.min())
+
+
+def finite_rows(pool):
+    return [i for i, s in enumerate(own(pool)) if np.isfinite(s).all()]
+
+
+def twin_variance(pool):
+    return {i: -np.var(scaled(own(pool)[i].astype(np.float64))) for i in finite_rows(pool)}
+
+
+def twin_entropy(pool):
+    out = {}
+    for i in finite_rows(pool):
+        counts = np.histogram(scaled(own(pool)[i]), bins=32, range=(0, 1))[0]
+        out[i] = scipy.stats.entropy(counts) / math.log(32)
+    return out
+
+
+def twin_auroc(pool):
+    out = {}
+    for i in finite_rows(pool):
+        held_out = pool.held_out_scores[i, pool.default_head[i]]
+        pairs = [(t > h) + (t == h) / 2 for t in own(pool)[i] for h in held_out]
+        out[i] = -np.mean(pairs)
+    return out
+
+
+def twin_tail(pool):
+    out = {}
+    for i in finite_rows(pool):
+        bound = np.quantile(pool.held_out_scores[i, pool.default_head[i]], 0.95)
+        out[i] = -np.mean(own(pool)[i] > bound)
+    return out
+
+
+def twin_both(pool):
+    """Mean rank over all members; those that are not finite come last, as equals."""
+    total = np.zeros(len(pool.members))
+    for twin in (twin_auroc, twin_tail):
+        loss = np.full(len(pool.members), 1e9)
+        for i, value in twin(pool).items():
+            loss[i] = value
+        total += scipy.stats.rankdata(loss)
+    return dict(enumerate(total / 2 / len(pool.members)))
+
+
+def twin_npd(pool):
+    out = {}
+    for i, head in enumerate(pool.default_head):
+        made = pool.generated_scores[i, head].astype(np.float64)
+        held_out = pool.held_out_scores[i, head].astype(np.float64)
+        out[i] = -((made.mean() - held_out.mean()) ** 2) / (2 * (made.var() + held_out.var()))
+    return out
+
+
+def twin_random(pool):
+    out = {}
+    for i, member in enumerate(pool.members):
+        text = hashlib.sha256(member.setting.key.encode()).hexdigest()
+        out[i] = int(text[:12], 16) / 16**12
+    return out
+
+
+def twin_default(pool):
+    """CutPaste: area .08 between .005 and .64 on a logarithmic scale; quarter turns have none."""
+    from ad_jax.augment import CATALOGUE
+
+    space = CATALOGUE["cutpaste"].space["area"]
+    assert space.scale == "log"
+    out = {6: 0.0, 7: 0.0}
+    for i, area in enumerate((0.02, 0.08, 0.3)):
+        way = abs(math.log(area) - math.log(space.default))
+        out[2 * i] = out[2 * i + 1] = way / (math.log(space.high) - math.log(space.low))
+    return out
+
+
+TWINS = {
+    "model_centrality": twin_centrality,
+    "udr": twin_udr,
+    "hits": twin_hits,
+    "select": twin_select,
+    "score_variance": twin_variance,
+    "score_entropy": twin_entropy,
+    "auroc_held_out": twin_auroc,
+    "tail_share": twin_tail,
+    "tail_and_auroc": twin_both,
+    "npd": twin_npd,
+    "random": twin_random,
+    "default_setting": twin_default,
+    "train_loss": lambda pool: {i: 0.1 * i + 0.05 for i in range(8)},
+    "mean_distance": lambda pool: dict(enumerate(pool.mean_distance)),
+    "sinkhorn": lambda pool: dict(enumerate(pool.sinkhorn)),
+    "mmd": lambda pool: dict(enumerate(pool.mmd)),
+    "calibrated_mean_distance": lambda pool: {
+        i: a - b for i, (a, b) in enumerate(zip(pool.mean_distance, pool.held_out_mean_distance))
+    },
+    "calibrated_sinkhorn": lambda pool: {
+        i: a - b for i, (a, b) in enumerate(zip(pool.sinkhorn, pool.held_out_sinkhorn))
+    },
+}
+
+
+@pytest.mark.parametrize("which", POOLS)
+@pytest.mark.parametrize("name", TWINS)
+def test_rules_equal_their_twins(name, which):
+    pool = POOLS[which]
+    expected = np.full(len(pool.members), np.inf)
+    for i, value in TWINS[name](pool).items():
+        expected[i] = value
+    np.testing.assert_allclose(rules.get(name).loss(pool), expected, rtol=2e-5, atol=2e-6)
+
+
+def test_every_rule_has_a_twin():
+    on_parts = {"dsv_code", "dsv_uncapped", "dsv_formula", "discordance", "separability"}
+    on_parts |= {"separability_uncapped", "base", "std"}  # in test_alignment
+    names = {name.removeprefix("calibrated_") for name in rules.RULES}
+    assert names == on_parts | {name.removeprefix("calibrated_") for name in TWINS}
+
+
+@pytest.mark.parametrize("name", rules.RULES)
+def test_rules_say_what_they_need_and_are(name):
+    rule = rules.get(name)
+    assert rule.needs in rules.NEEDS
+    assert rule.about.startswith(f"{name}: ")
+    assert rules.get(name).loss(POOLS["plain"]).shape == (9,)
+
+
+def test_a_whole_pool_serves_every_rule():
+    assert set(rules.available(POOLS["plain"])) == set(rules.RULES)
+    assert rules.left_out(POOLS["plain"]) == {}
+
+
+def some(pool, rows, **change):
+    """The pool of some members, scores alone."""
+    return Pool(
+        tuple(pool.members[i] for i in rows),
+        pool.scores[rows],
+        pool.held_out_scores[rows],
+        default_head=pool.default_head[rows],
+        **change,
+    )
+
+
+def lacking():
+    pool = POOLS["plain"]
+    unknown = tuple(member._replace(train_loss=math.nan) for member in pool.members)
+    return {
+        "parts": (dataclasses.replace(pool, parts=None), "dsv_code", "embeddings"),
+        "distances": (some(pool, range(9)), "calibrated_sinkhorn", "embeddings"),
+        "generated": (some(pool, range(9)), "npd", "generated"),
+        "held-out": (
+            dataclasses.replace(pool, held_out_scores=np.zeros((9, HEADS, 0))),
+            "tail_and_auroc",
+            "held-out",
+        ),
+        "seeds": (some(pool, [0, 2, 4, 8]), "udr", "one trained seed"),
+        "members": (some(pool, [0, 5, 6, 8]), "hits", "1 members learned anything; it takes 2"),
+        "training": (dataclasses.replace(pool, members=unknown), "train_loss", "training"),
+        "defaults": (some(pool, [8]), "default_setting", "catalogue"),
+    }
+
+
+@pytest.mark.parametrize("case", lacking())
+def test_what_a_pool_lacks_is_said(case):
+    pool, missing, word = lacking()[case]
+    assert word in rules.left_out(pool)[missing]
+    assert missing not in rules.available(pool)
+    with pytest.raises(ad_jax.InputError, match=word):
+        rules.served(missing, pool)
+
+
+@pytest.mark.parametrize("name", ["model_centrality", "hits", "select", "udr", "tail_and_auroc"])
+def test_a_pool_without_trained_members_has_no_finite_consensus(name):
+    loss = rules.get(name).loss(some(POOLS["plain"], [5, 6, 8]))
+    assert loss.shape == (3,) and (name == "tail_and_auroc" or np.isinf(loss).all())
+
+
+def test_constant_members_agree_with_nobody():
+    scores = np.random.default_rng(0).normal(size=(4, 30))
+    scores[2] = 1.0
+    members = Pool.from_scores(np.random.default_rng(1).normal(size=(4, 30))).members
+    pool = Pool(members, scores[:, None], np.zeros((4, 1, 0)), default_head=np.zeros(4, int))
+    assert rules.get("model_centrality").loss(pool)[2] == 0.0
+    assert rules.get("select").loss(pool)[2] == 0.0
+    assert np.isinf(rules.get("score_entropy").loss(pool)[2])
+    assert np.isinf(rules.get("score_variance").loss(pool)[2])
+
+
+@pytest.mark.parametrize("name", ["model_centrality", "hits", "select", "udr"])
+def test_only_trained_members_have_a_voice(name):
+    """Other scores of control, failed and untrained members change nothing; samples may move."""
+    pool = POOLS["plain"]
+    scores = pool.scores.copy()
+    silent = [i for i in range(9) if i not in VOTERS]
+    scores[silent] = np.random.default_rng(5).normal(size=scores[silent].shape)
+    loss = rules.get(name).loss(pool)
+    other = rules.get(name).loss(dataclasses.replace(pool, scores=scores))
+    assert np.isinf(other[silent]).all()
+    np.testing.assert_array_equal(other, loss)
+    moved = dataclasses.replace(
+        pool, scores=pool.scores[:, :, np.random.default_rng(1).permutation(40)]
+    )
+    np.testing.assert_allclose(rules.get(name).loss(moved), loss, rtol=1e-5)
+
+
+def test_select_leaves_out_what_leads_away():
+    """A shared truth, and one member that says the reverse: it is no part of the ensemble."""
+    generator = np.random.default_rng(0)
+    truth = generator.normal(size=300)
+    scores = truth + 0.3 * generator.normal(size=(6, 300))
+    scores[3] = -truth
+    pool = Pool.from_scores(scores)
+    for name in ("select", "model_centrality", "hits"):
+        loss = rules.get(name).loss(pool)
+        assert loss.argmax() == 3 and (np.delete(loss, 3) < loss[3]).all()
+
+
+# ---- rows of whole pools ----
+
+
+def test_rows_are_the_functions_row_by_row():
+    generator = np.random.default_rng(0)
+    for low in (generator.normal(size=(3, 20)), generator.integers(0, 4, (3, 20)).astype(float)):
+        high = low[:, :7] + 0.5
+        np.testing.assert_array_equal(
+            ranks.rank_rows(low), [scipy.stats.rankdata(row) for row in low]
+        )
+        for rows, one in (
+            (ranks.auroc_rows, ranks.auroc),
+            (ranks.tail_share_rows, ranks.tail_share),
+        ):
+            expected = [float(one(a, b)) for a, b in zip(low, high, strict=True)]
+            np.testing.assert_allclose(rows(low, high), expected, rtol=1e-6)
+
+
+# ---- distances between sets ----
+
+
+def sets(sizes, seed=0):
+    generator = np.random.default_rng(seed)
+    return [jnp.array(generator.normal(i, 1, (n, 4)), jnp.float32) for i, n in enumerate(sizes)]
+
+
+def test_weights_pick_the_rows_of_a_problem():
+    """Both distances with weights are those of the rows that have one."""
+    train, augmented, target = sets((9, 9, 12))
+    rows = np.array([1, 4, 5, 8, 10])
+    weights = jnp.zeros(12).at[rows].set(1 / 5)
+    found = transport.mean_distance(train, augmented, target, target_weights=weights)
+    np.testing.assert_allclose(
+        found, transport.mean_distance(train, augmented, target[rows]), rtol=1e-5
+    )
+    other = jnp.zeros((1, 12)).at[0, rows].set(1 / 5)
+    both = transport.distances(train, augmented, target, target[:6], other)
+    np.testing.assert_allclose(both.mean_distance[0], found, rtol=1e-5)
+    np.testing.assert_allclose(
+        both.sinkhorn[0], transport.sinkhorn(train, augmented, target[rows]), rtol=1e-4, atol=1e-5
+    )
+    np.testing.assert_allclose(
+        both.held_out_sinkhorn,
+        transport.sinkhorn(train, augmented, target[:6]),
+        rtol=1e-4,
+        atol=1e-5,
+    )
+    np.testing.assert_allclose(
+        both.held_out_mean_distance,
+        transport.mean_distance(train, augmented, target[:6]),
+        rtol=1e-5,
+    )
+
+
+def test_systematic_rows_follow_their_weights():
+    weights = np.array([0.0, 3.0, 0.0, 1.0, 1.0, 2.0, 3.0])
+    rows, masses = (np.asarray(x) for x in transport.systematic(jnp.array(weights), 20))
+    np.testing.assert_allclose(
+        np.bincount(rows, masses, minlength=7), weights / 10, atol=1e-6
+    )  # taken whole
+    assert len(set(rows[5:])) == 1  # spare places repeat a row
+    many = np.random.default_rng(0).uniform(0, 1, 500) * (np.arange(500) % 3 > 0)
+    rows, masses = (np.asarray(x) for x in transport.systematic(jnp.array(many), 64))
+    times = np.bincount(rows, minlength=500)
+    assert (np.abs(times - 64 * many / many.sum()) < 1).all() and (times[many == 0] == 0).all()
+    np.testing.assert_allclose(masses, 1 / 64)
+    assert (np.diff(rows) >= 0).all()
+
+
+def test_sampled_sinkhorn_is_near_the_whole(monkeypatch):
+    train, augmented, target, held_out = sets((300, 300, 300, 90))
+    whole = transport.sinkhorn(train, augmented, target)
+    monkeypatch.setattr(transport, "SAMPLED", 150)
+    found = transport.distances(train, augmented, target, held_out, jnp.full((1, 300), 1 / 300))
+    np.testing.assert_allclose(found.sinkhorn[0], whole, rtol=0.15)
