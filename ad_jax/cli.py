@@ -168,6 +168,9 @@ def select(arguments: argparse.Namespace) -> None:
                 f"start, {total.compilations} compilations"
             )
         return
+    if arguments.second and len(groups) > 1:
+        raise InputError(f"--second with {len(groups)} training sets; select them one by one")
+    second = _load(arguments.second)[0].target if arguments.second else None
     rows, results = [], []
     for number, (name, group) in enumerate(groups.items(), 1):
         problems = [one[0] for one in group]
@@ -196,25 +199,32 @@ def select(arguments: argparse.Namespace) -> None:
             _record(arguments),
             report,
             choices["search"],
+            second=second,
         )
         for (problem, truth, source, options, text), chosen in zip(group, selections, strict=True):
             run.write(folders[text], chosen, problem, truth.names, source, options, config, seeds)
-            rows.append([text, chosen.pick.label, chosen.losses[chosen.rule][chosen.pick.key]])
+            loss = chosen.losses[chosen.rule][chosen.pick.key]
+            rows.append([text, chosen.pick.label, loss, chosen.trust.verdict])
             results.append(
                 {
                     "source": text,
                     "folder": str(folders[text]),
                     "rule": chosen.rule,
                     "pick": chosen.pick._asdict(),
-                    "trust": chosen.trust.reasons,
+                    "trust": chosen.trust._asdict(),
+                    "signatures": [one._asdict() for one in chosen.signatures],
                 }
             )
+            _say(f"  {text}: trust in {chosen.pick.label} is {chosen.trust.verdict}")
             for reason in chosen.trust.reasons:
-                _say(f"  {text}: {reason}")
+                _say(f"    {reason}")
+            for one in chosen.signatures:
+                if one.found:
+                    _say(f"    {one.name}: {one.advice}")
     if arguments.json:
         print(json.dumps(results))
     else:
-        print(render(["source", "pick", rule], rows))
+        print(render(["source", "pick", rule, "trust"], rows))
         print(f"\nwritten to {out}; with labels: ad-jax audit {out}")
 
 
@@ -520,6 +530,7 @@ def _parser() -> argparse.ArgumentParser:
     one.add_argument("--areas", type=_numbers, help="patch areas of the grid, e.g. .02,.04,.08")
     one.add_argument("--random", type=int, help="so many random settings instead of the grid")
     one.add_argument("--search", help="all (default), or halving: drop settings early")
+    one.add_argument("--second", help="SOURCE whose target is a second set: would it pick alike?")
 
     one = add("tune", tune, "descend alignment through training, by gradient")
     one.add_argument("source")

@@ -122,11 +122,12 @@ def write(
             for rule, by_key in selection.losses.items()
         },
         "trust": {
-            "margin": _finite(selection.trust.margin),
-            "untrained": selection.trust.untrained,
-            "control": selection.trust.control,
-            "reasons": selection.trust.reasons,
+            name: _finite(value) if isinstance(value, float) else value
+            for name, value in selection.trust._asdict().items()
         },
+        "signatures": [
+            {**one._asdict(), "value": _finite(one.value)} for one in selection.signatures
+        ],
     }
     write_whole(folder / "pick.json", json.dumps(pick, indent=1).encode())
     selection.detector.save(folder / "detector")

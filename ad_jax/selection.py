@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import NamedTuple
 
 import numpy as np
 
@@ -15,27 +14,12 @@ from ad_jax.errors import InputError
 from ad_jax.pool import Pool, Setting
 from ad_jax.program import Config
 from ad_jax.search import SEARCHES, grid
+from ad_jax.signatures import Signature, signatures
 from ad_jax.store import Record
 from ad_jax.sweep import Progress, Sweep
+from ad_jax.trust import Trust, trust
 
 SEEDS = (0, 1, 2)
-
-
-class Trust(NamedTuple):
-    """How far the pool itself supports the pick.
-
-    Attributes:
-      margin: loss of the runner-up minus loss of the pick, in standard errors over seeds; NaN with
-        one seed.
-      untrained: settings with seeds that learned nothing.
-      control: the best control member by the same rule if it beats the pick, else "".
-      reasons: the same in plain words.
-    """
-
-    margin: float
-    untrained: tuple[str, ...]
-    control: str
-    reasons: tuple[str, ...]
 
 
 @dataclass(frozen=True)
@@ -50,6 +34,7 @@ class Selection:
       pick: the selected setting.
       detector: the pick's trained seeds.
       trust: how far to trust the pick.
+      signatures: ways in which the search may have failed, and what to do next.
       progress: cost of the sweep.
     """
 
@@ -60,32 +45,8 @@ class Selection:
     pick: Setting
     detector: Detector
     trust: Trust
+    signatures: tuple[Signature, ...]
     progress: Progress
-
-
-def _trust(
-    pool: Pool, rule: str, per_member: np.ndarray, losses: dict[str, float], pick: Setting
-) -> Trust:
-    reasons = []
-    others = [v for k, v in losses.items() if k != pick.key and np.isfinite(v)]
-    own = per_member[pool.rows(pick, trained=True)]
-    margin = float("nan")
-    if len(own) > 1 and others:
-        error = max(float(np.std(own, ddof=1)) / np.sqrt(len(own)), 1e-12)
-        margin = (min(others) - losses[pick.key]) / error
-        word = "within" if margin < 2 else "above"
-        reasons.append(f"runner-up {margin:.1f} standard errors behind: {word} seed noise")
-    learned_nothing = {m.setting.key for m in pool.members if m.status in ("untrained", "failed")}
-    untrained = tuple(s.label for s in pool.settings if s.key in learned_nothing)
-    if untrained:
-        reasons.append(f"seeds that learned nothing in: {', '.join(untrained)}")
-    control = ""
-    if rules.get(rule).needs in ("scores", "generated"):
-        best = min(pool.controls(), key=lambda s: float(np.mean(per_member[pool.rows(s)])))
-        if float(np.mean(per_member[pool.rows(best)])) < losses[pick.key]:
-            control = best.augmentation
-            reasons.append(f"the control member {control} looks better by the same rule")
-    return Trust(margin, untrained, control, tuple(reasons))
 
 
 def select_all(
@@ -98,6 +59,7 @@ def select_all(
     report: Callable[[Progress], None] | None = None,
     search: str = "all",
     pick: Setting | None = None,
+    second: np.ndarray | None = None,
 ) -> list[Selection]:
     """`select` for several problems that share their normals, and so their trainings.
 
@@ -109,8 +71,15 @@ def select_all(
         raise InputError(f"no search {search!r}; known: {', '.join(SEARCHES)}")
     if settings is None:
         settings = grid(problems[0].shape)
-    sweep = Sweep(problems, settings, seeds, config, record, report)
+    targets = list(problems)
+    if second is not None:  # the same trainings look at it, too
+        own = problems[0]
+        targets.append(
+            Problem(train=own.train, held_out=own.held_out, groups=own.groups, target=second)
+        )
+    sweep = Sweep(targets, settings, seeds, config, record, report)
     pools, members, progress = sweep.finish(SEARCHES[search](sweep, rule))
+    other = pools.pop() if second is not None else None
     out = []
     for problem, pool in zip(problems, pools, strict=True):
         served = {**rules.available(pool), rule: rules.served(rule, pool)}
@@ -132,8 +101,11 @@ def select_all(
             pool.own_scores()[1][rows],
             config,
         )
-        trust = _trust(pool, rule, member_losses[rule], by_key, best)
-        out.append(Selection(pool, rule, member_losses, losses, best, detector, trust, progress))
+        supported = trust(pool, rule, member_losses[rule], by_key, best)
+        seen = signatures(pool, rule, best, supported, other)
+        out.append(
+            Selection(pool, rule, member_losses, losses, best, detector, supported, seen, progress)
+        )
     return out
 
 
@@ -146,6 +118,7 @@ def select(
     record: Record | None = None,
     report: Callable[[Progress], None] | None = None,
     search: str = "all",
+    second: np.ndarray | None = None,
 ) -> Selection:
     """Trains a pool on the problem's normals and picks a setting by its unlabelled target.
 
@@ -158,8 +131,11 @@ def select(
       record: keeps finished chunks, so that a second call skips them.
       report: called with the progress after every chunk.
       search: "all", or "halving" to drop settings early by the rule's loss.
+      second: `[k, ...]` another unlabelled set: would it have picked alike? (`signatures`)
 
     Raises:
       InputError: settings, rule or problem that cannot run; nothing is written then.
     """
-    return select_all([problem], settings, seeds, rule, config, record, report, search)[0]
+    return select_all(
+        [problem], settings, seeds, rule, config, record, report, search, second=second
+    )[0]

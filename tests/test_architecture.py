@@ -24,6 +24,8 @@ ORDER = [  # a room may import rooms above it only
     "foreign",
     "pool",
     "rules",
+    "trust",
+    "signatures",
     "program",
     "controls",
     "sweep",

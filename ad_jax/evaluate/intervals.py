@@ -19,7 +19,8 @@ def over_training_sets(
       statistic: of a list of task numbers, repeated where a training set is drawn repeatedly.
 
     Returns:
-      its 2.5 and 97.5 % quantiles, NaN with fewer than three training sets.
+      its 2.5 and 97.5 % quantiles, NaN with fewer than three training sets or
+      a statistic that is nowhere finite.
     """
     names = sorted(set(groups))
     if len(names) < 3:
@@ -29,5 +30,7 @@ def over_training_sets(
     for _ in range(DRAWS):
         drawn = generator.choice(len(names), len(names))
         values.append(statistic([i for d in drawn for i, g in enumerate(groups) if g == names[d]]))
+    if not np.isfinite(values).any():
+        return float("nan"), float("nan")
     low, high = np.nanquantile(values, [0.025, 0.975])
     return float(low), float(high)

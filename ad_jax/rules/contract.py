@@ -86,7 +86,7 @@ NEEDS: dict[str, Callable[[Pool], str]] = {
     "scores": _no_held_out,
     "seeds": _one_seed,
     "parts": lambda pool: _no_embeddings(pool, "parts"),
-    "transport": lambda pool: _no_embeddings(pool, "mean_distance"),
+    "whole": lambda pool: _no_embeddings(pool, "mmd"),  # one number of the whole target
     "generated": _no_generated,
     "training": _no_training,
     "defaults": _no_defaults,

@@ -1,0 +1,135 @@
+"""Rules compared over tasks: regret, gain, and tests that count training sets, not tasks."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+from scipy.stats import wilcoxon
+
+from ad_jax.evaluate.audit import Scope, gain
+from ad_jax.evaluate.intervals import over_training_sets
+
+RANDOM = "expected random"
+LABELS = "label pick"
+
+
+class Line(NamedTuple):
+    """One rule over the tasks of one scope.
+
+    Attributes:
+      regret, worst: mean and largest oracle minus pick, AUROC.
+      gain, low, high: see `evaluate.gain`, and its 95 % bootstrap interval over training sets.
+      below_random, below_constant: share of tasks where the pick is worse than the expected random
+        one, than what the best constant (chosen in hindsight over these tasks) picks.
+      spearman, spearman_low, spearman_high: of loss and AUROC over settings, mean over tasks, and
+        the same interval.
+      rank: mean rank of the pick's AUROC among all rules, 1 = best, ties shared.
+      against: rival -> (mean difference in AUROC per training set, Wilcoxon's p, adjusted by Holm
+        over the rules).
+    """
+
+    regret: float
+    worst: float
+    gain: float
+    low: float
+    high: float
+    below_random: float
+    below_constant: float
+    spearman: float
+    spearman_low: float
+    spearman_high: float
+    rank: float
+    against: dict[str, tuple[float, float]]
+
+
+def smallest_p(training_sets: int) -> float:
+    """The smallest two-sided p that Wilcoxon's signed-rank test can give with so many pairs."""
+    return min(1.0, 2.0 ** (1 - training_sets))
+
+
+def holm(p: Sequence[float]) -> list[float]:
+    """Holm's step-down adjustment; NaN stays NaN and does not count."""
+    order = sorted((i for i in range(len(p)) if np.isfinite(p[i])), key=lambda i: p[i])
+    out, running = [float("nan")] * len(p), 0.0
+    for place, i in enumerate(order):
+        running = max(running, min(1.0, (len(order) - place) * p[i]))
+        out[i] = running
+    return out
+
+
+def best_constant(scopes: Sequence[Scope]) -> tuple[str, list[float]]:
+    """The constant that every task has and whose gain is highest in hindsight, and its AUROC."""
+    shared = set.intersection(*(set(s.constants) for s in scopes))
+    values = {name: [s.constants[name] for s in scopes] for name in scopes[0].constants}
+    name = max((n for n in values if n in shared), key=lambda n: gain(scopes, values[n]))
+    return name, values[name]
+
+
+def compare(
+    scopes: Sequence[Scope],
+    groups: Sequence[str],
+    rivals: Sequence[str] = (RANDOM, "dsv_code"),
+) -> tuple[str, dict[str, Line]]:
+    """Every rule over tasks.
+
+    Args:
+      scopes: one per task, all across families or all of one family.
+      groups: training-set fingerprint of every task; tasks that share one count as one in tests
+        and are resampled together.
+      rivals: rules that the others are tested against.
+
+    Returns:
+      The name of the best constant in hindsight, and rule -> line; the label pick, the expected
+      random pick and the best constant are among the rules.
+    """
+    constant, by_constant = best_constant(scopes)
+    values = {name: [s.picks[name] for s in scopes] for name in scopes[0].picks}
+    values |= {
+        LABELS: [s.label_pick for s in scopes],
+        RANDOM: [s.expected_random for s in scopes],
+        constant: by_constant,
+    }
+    table = np.array(list(values.values()))  # [rules, tasks]
+    oracle = np.array([s.oracle for s in scopes])
+    random = np.array(values[RANDOM])
+    names = sorted(set(groups))
+    member = np.array([[g == name for g in groups] for name in names])  # [sets, tasks]
+    per_set = (table @ member.T) / member.sum(1)  # [rules, sets]
+    better = (table[:, None] < table[None]).sum(1) + (
+        (table[:, None] == table[None]).sum(1) - 1
+    ) / 2
+    rho = {name: np.array([s.spearman.get(name, np.nan) for s in scopes], float) for name in values}
+
+    def mean_spearman(name: str, rows: list[int]) -> float:
+        own = rho[name][rows]
+        return float(np.nanmean(own)) if np.isfinite(own).any() else float("nan")
+
+    def own_gain(name: str, rows: list[int]) -> float:
+        return gain([scopes[i] for i in rows], [values[name][i] for i in rows])
+
+    few = len(names) < 3
+    tests: dict[str, dict[str, tuple[float, float]]] = {name: {} for name in values}
+    for rival in rivals:
+        other = per_set[list(values).index(rival)]
+        differences = per_set - other
+        p = [float("nan") if few or not d.any() else float(wilcoxon(d).pvalue) for d in differences]
+        for name, d, adjusted in zip(values, differences, holm(p), strict=True):
+            tests[name][rival] = (float(d.mean()), adjusted)
+    lines = {}
+    for i, name in enumerate(values):
+        lines[name] = Line(
+            float((oracle - table[i]).mean()),
+            float((oracle - table[i]).max()),
+            gain(scopes, values[name]),
+            *over_training_sets(groups, functools.partial(own_gain, name)),
+            float((table[i] < random).mean()),
+            float((table[i] < np.array(by_constant)).mean()),
+            mean_spearman(name, list(range(len(scopes)))),
+            *over_training_sets(groups, functools.partial(mean_spearman, name)),
+            float(better[i].mean() + 1.0),
+            tests[name],
+        )
+    return constant, lines

@@ -1,0 +1,266 @@
+"""How far to trust a pick, from the pool alone: noise, stability, agreement, and the null.
+
+Nothing here sees labels. The verdict is a summary of the numbers beside it; what it is worth was
+measured once, over the development tasks (experiments/results/rules.txt).
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+from scipy.stats import rankdata
+
+from ad_jax import rules
+from ad_jax.alignment import Parts
+from ad_jax.pool import Pool, Setting
+
+DRAWS = 100  # bootstrap draws, and pairs of halves
+PERMUTATIONS = 499
+NOISE = 2.0  # standard errors within which a runner-up is no worse
+RARE = 0.05  # a null that is more likely than this stands
+RESAMPLED = ("target", "scores", "parts")  # what rules need that follow from single samples
+UNRELATED = {  # one rule of every kind: what else could have picked
+    "scores": "tail_and_auroc",
+    "parts": "calibrated_separability_uncapped",
+    "target": "model_centrality",
+}
+
+
+class Trust(NamedTuple):
+    """How far the pool itself supports the pick.
+
+    Attributes:
+      verdict: "high", "medium" or "low".
+      margin: loss of the runner-up minus loss of the pick, in standard errors over seeds; NaN with
+        one seed or one setting.
+      stability: share of bootstrap draws of target and held-out normals in which a setting of
+        the pick's family wins; NaN where the rule is no function of single samples.
+      reliability: Spearman correlation, over settings, of the rule's losses on complementary
+        halves of target and held-out normals, mean over pairs; NaN likewise.
+      agreement: how high rules of other kinds rank the pick, 1 = first, 0 = last, mean over them.
+      null: p-value of "target and held-out normals are alike, whichever setting looks", small where
+        there is something to find.
+      untrained: settings with seeds that learned nothing.
+      control: the best control member by the same rule if it beats the pick, else "".
+      reasons: the same in plain words.
+    """
+
+    verdict: str
+    margin: float
+    stability: float
+    reliability: float
+    agreement: float
+    null: float
+    untrained: tuple[str, ...]
+    control: str
+    reasons: tuple[str, ...]
+
+
+class Rows(NamedTuple):
+    """Samples of the target `[k]` and of the held-out normals `[l]`; they may repeat."""
+
+    target: np.ndarray
+    held_out: np.ndarray
+
+
+def take(pool: Pool, rows: Rows) -> Pool:
+    """The pool on some of its samples.
+
+    What a rule knows as one number of the whole target (MMD, transport) stays as it was. Held-out
+    normals differ between seeds, so the same rows are other samples there.
+    """
+
+    def some(parts: Parts | None, which: np.ndarray) -> Parts | None:
+        if parts is None:
+            return None
+        fields = {k: v if v.ndim == 1 else v[:, which] for k, v in parts._asdict().items()}
+        return Parts(**fields)
+
+    return dataclasses.replace(
+        pool,
+        scores=pool.scores[:, :, rows.target],
+        held_out_scores=pool.held_out_scores[:, :, rows.held_out],
+        parts=some(pool.parts, rows.target),
+        held_out_parts=some(pool.held_out_parts, rows.held_out),
+    )
+
+
+def draw(pool: Pool, generator: np.random.Generator) -> Rows:
+    """A bootstrap draw of target and held-out normals."""
+    return Rows(*(generator.integers(0, n, n) for n in _sizes(pool)))
+
+
+def halves(pool: Pool, generator: np.random.Generator) -> tuple[Rows, Rows]:
+    """Complementary halves of target and held-out normals."""
+    orders = [generator.permutation(n) for n in _sizes(pool)]
+    return (
+        Rows(*(order[: len(order) // 2] for order in orders)),
+        Rows(*(order[len(order) // 2 :] for order in orders)),
+    )
+
+
+def _sizes(pool: Pool) -> tuple[int, int]:
+    return pool.scores.shape[2], pool.held_out_scores.shape[2]
+
+
+def resampled(pool: Pool, rule: str, draws: Sequence[Rows]) -> np.ndarray:
+    """Losses of every setting on each of the draws, `[draws, settings]`; infinite: no pick."""
+    return np.stack([list(rules.losses(take(pool, rows), rule).values()) for rows in draws])
+
+
+def null(pool: Pool, seed: int = 0, permutations: int = PERMUTATIONS) -> float:
+    """p-value of the null that target and held-out normals are exchangeable.
+
+    The statistic is the largest AUROC of the target against held-out normals over all settings, so
+    that having looked at many settings is paid for (Westfall and Young's maximum). Samples change
+    sides at random, the same way for every member of a seed. Seeds share the target and are not
+    independent: twice the mean of their p-values is valid whatever their dependence (Vovk and Wang,
+    Biometrika 2020). Held-out normals that differ from the target's for another reason (another
+    day, another camera) make it small, too.
+    """
+    generator = np.random.default_rng(seed)
+    target, held_out = pool.own_scores()
+    count, rest = target.shape[1], held_out.shape[1]
+    values = []
+    for number in sorted({m.seed for m in pool.members}):
+        rows = [
+            i
+            for i, m in enumerate(pool.members)
+            if m.seed == number and m.status == "ok" and m.setting.pretext != "control"
+        ]
+        if not rows:
+            continue
+        ranks = rankdata(np.concatenate([target[rows], held_out[rows]], axis=1), axis=1)
+        sides = np.zeros((permutations + 1, count + rest))
+        sides[0, :count] = 1.0  # as observed
+        for i in range(permutations):
+            sides[i + 1, generator.permutation(count + rest)[:count]] = 1.0
+        highest = (sides @ ranks.T).max(1)
+        values.append(float((highest >= highest[0] - 1e-9).mean()))
+    return min(1.0, 2.0 * float(np.mean(values))) if values else 1.0
+
+
+def _margin(pool: Pool, per_member: np.ndarray, losses: dict[str, float], pick: Setting) -> float:
+    others = [v for k, v in losses.items() if k != pick.key and np.isfinite(v)]
+    own = per_member[pool.rows(pick, trained=True)]
+    if len(own) < 2 or not others:
+        return float("nan")
+    error = max(float(np.std(own, ddof=1)) / np.sqrt(len(own)), 1e-12)
+    return float((min(others) - losses[pick.key]) / error)
+
+
+def _stability(pool: Pool, rule: str, pick: Setting, seed: int) -> tuple[float, float]:
+    """Share of draws won by the pick's family, and correlation between halves."""
+    if rules.get(rule).needs not in RESAMPLED or len(pool.settings) < 2:
+        return float("nan"), float("nan")
+    generator = np.random.default_rng(seed)
+    drawn = resampled(pool, rule, [draw(pool, generator) for _ in range(DRAWS)])
+    families = np.array([s.family for s in pool.settings])
+    stability = float((families[drawn.argmin(1)] == pick.family).mean())
+    pairs = [halves(pool, generator) for _ in range(DRAWS // 2)]
+    losses = resampled(pool, rule, [half for pair in pairs for half in pair])
+    usable = np.isfinite(losses).all(0)
+    if usable.sum() < 3:
+        return stability, float("nan")
+    ranked = rankdata(losses[:, usable], axis=1)
+    ranked = ranked - ranked.mean(1, keepdims=True)
+    products = (ranked[::2] * ranked[1::2]).sum(1)
+    spread = np.sqrt((ranked[::2] ** 2).sum(1) * (ranked[1::2] ** 2).sum(1))
+    varied = spread > 0
+    if not varied.any():
+        return stability, float("nan")
+    return stability, float((products[varied] / spread[varied]).mean())
+
+
+def _agreement(pool: Pool, rule: str, pick: Setting) -> tuple[float, list[str]]:
+    """Mean place of the pick by rules of other kinds, and which put it in the lower half."""
+    known = rules.available(pool)
+    places, against = [], []
+    for needs, name in UNRELATED.items():
+        if needs == rules.get(rule).needs or name not in known:
+            continue
+        losses = rules.losses(pool, name)
+        finite = [v for v in losses.values() if np.isfinite(v)]
+        if len(finite) < 2 or not np.isfinite(losses[pick.key]):
+            continue
+        below = sum(v < losses[pick.key] for v in finite)
+        ties = sum(v == losses[pick.key] for v in finite) - 1
+        place = 1.0 - (below + ties / 2) / (len(finite) - 1)
+        places.append(place)
+        if place < 0.5:
+            against.append(name)
+    return (float(np.mean(places)) if places else float("nan")), against
+
+
+def trust(
+    pool: Pool,
+    rule: str,
+    per_member: np.ndarray,
+    losses: dict[str, float],
+    pick: Setting,
+    seed: int = 0,
+) -> Trust:
+    """How far the pool supports a pick.
+
+    Args:
+      pool, rule: what was picked from, and by what.
+      per_member: the rule's loss `[members]`.
+      losses: the rule's loss by setting key.
+      pick: the setting.
+      seed: of draws, halves and permutations.
+    """
+    against: list[str] = []  # what makes it low
+    doubts: list[str] = []  # what keeps it from high
+    reasons: list[str] = []
+    margin = _margin(pool, per_member, losses, pick)
+    if np.isfinite(margin):
+        word = "within" if margin < NOISE else "above"
+        line = f"runner-up {margin:.1f} standard errors behind: {word} seed noise"
+        (doubts if margin < NOISE else reasons).append(line)
+    stability, reliability = _stability(pool, rule, pick, seed)
+    if np.isfinite(stability):
+        line = f"its family wins on {100 * stability:.0f} % of bootstrap draws"
+        (against if stability < 0.5 else doubts if stability < 0.8 else reasons).append(line)
+    if np.isfinite(reliability):
+        line = f"halves of the samples order the settings alike to {reliability:.2f}"
+        (doubts if reliability < 0.7 else reasons).append(line)
+    agreement, others = _agreement(pool, rule, pick)
+    if others:
+        doubts.append(f"{', '.join(others)} put it in the lower half")
+    chance = null(pool, seed)
+    if chance > RARE:
+        against.append(
+            f"target and held-out normals may be alike (p = {chance:.2f}): perhaps no anomalies, "
+            "or none that any setting sees"
+        )
+    learned_nothing = {m.setting.key for m in pool.members if m.status in ("untrained", "failed")}
+    untrained = tuple(s.label for s in pool.settings if s.key in learned_nothing)
+    if untrained:
+        reasons.append(f"seeds that learned nothing in: {', '.join(untrained)}")
+    control = _control(pool, rule, per_member, losses[pick.key])
+    if control:
+        against.append(f"the control member {control} looks better by the same rule")
+    verdict = "low" if against else "medium" if len(doubts) > 1 else "high"
+    return Trust(
+        verdict,
+        margin,
+        stability,
+        reliability,
+        agreement,
+        chance,
+        untrained,
+        control,
+        tuple(against + doubts + reasons),
+    )
+
+
+def _control(pool: Pool, rule: str, per_member: np.ndarray, own: float) -> str:
+    """The best control by the same rule if it beats the pick; rules on scores alone can tell."""
+    if rules.get(rule).needs not in ("scores", "target") or not pool.controls():
+        return ""
+    means = {c.augmentation: float(np.mean(per_member[pool.rows(c)])) for c in pool.controls()}
+    best = min(means, key=means.__getitem__)
+    return best if means[best] < own else ""

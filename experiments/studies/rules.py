@@ -1,0 +1,161 @@
+"""Every label-free rule on the development tasks: which deserves trust?
+
+    for part in brick gravel bottle cookie tile fashion digits; do
+      ad-jax select --config experiments/configs/development.py:$part --out runs/development/$part
+    done
+    python experiments/studies/rules.py runs/development/*
+
+Reads runs, opens their labels, logs it, and prints, for semantic tasks (`--semantic PATTERN`), for
+the others, and for planted ones, across families and within them:
+
+1. every rule: regret, gain, share below random and below the best constant, Spearman, rank, and
+   Wilcoxon's test over training sets against random and DSV, adjusted by Holm;
+2. rule design, cross-checked: the rule of the highest gain on one half of the training sets (every
+   second one by name, within each kind), reported on the other half, both ways round;
+3. trust: regret of the default rule's pick by verdict.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import re
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+
+from ad_jax.errors import in_one_line
+from ad_jax.evaluate import Audit, Scope, audit_run, gain
+from ad_jax.evaluate.comparison import LABELS, RANDOM, Line, compare, smallest_p
+from ad_jax.report.table import render
+
+SEMANTIC = "fashion|digits|orientation"
+PLANTED = "planted"
+REFERENCE = "dsv_code"
+
+
+class Task(NamedTuple):
+    """One audited run."""
+
+    name: str
+    kind: str  # "semantic", "defects" or "planted"
+    group: str  # training-set fingerprint
+    audit: Audit
+    verdict: str
+    rule: str
+
+
+def read(paths: list[Path], semantic: str) -> list[Task]:
+    """Audits every run below the paths."""
+    out = []
+    for path in sorted({p.parent for root in paths for p in root.glob("**/manifest.json")}):
+        result, one = audit_run(path, "rules study")
+        source = str(one.manifest["source"])
+        options = "".join(f",{k}={v}" for k, v in one.manifest["options"].items())
+        name = source.rstrip("/").split("/")[-1] + options
+        kind = "semantic" if re.search(semantic, name) else "defects"
+        kind = "planted" if source.startswith(PLANTED) else kind
+        trust = json.loads((path / "pick.json").read_text())["trust"]
+        group = one.manifest["train_fingerprint"]
+        out.append(Task(name, kind, group, result, trust.get("verdict", "none"), one.rule))
+    if not out:
+        raise SystemExit(f"no run below {', '.join(map(str, paths))}; see the head of this file")
+    return out
+
+
+def scopes_of(tasks: list[Task], within: bool) -> tuple[list[Scope], list[str]]:
+    """Scopes and training sets: one across families per task, or one per family of a task."""
+    pairs = [
+        (scope, task.group)
+        for task in tasks
+        for scope in (task.audit.within.values() if within else [task.audit.across])
+    ]
+    return [p[0] for p in pairs], [p[1] for p in pairs]
+
+
+def table(lines: dict[str, Line]) -> str:
+    rows = []
+    for name, line in sorted(lines.items(), key=lambda item: -item[1].gain):
+        rows.append(
+            [
+                name,
+                f"{line.gain:.2f} [{line.low:.2f}, {line.high:.2f}]",
+                line.regret,
+                line.worst,
+                line.below_random,
+                line.below_constant,
+                f"{line.spearman:.2f} [{line.spearman_low:.2f}, {line.spearman_high:.2f}]",
+                round(line.rank, 1),
+                *(f"{d:+.3f}, p {p:.3f}" for d, p in line.against.values()),
+            ]
+        )
+    header = ["rule", "gain", "mean regret", "worst", "below random", "below constant", "Spearman"]
+    return render([*header, "rank", f"- {RANDOM}", f"- {REFERENCE}"], rows)
+
+
+def design(tasks: list[Task], within: bool) -> list[list[object]]:
+    """The best rule on one half of the training sets, on the other half; both ways round."""
+    rows: list[list[object]] = []
+    groups: list[str] = []
+    for kind in dict.fromkeys(t.kind for t in tasks):  # every second one of each kind
+        groups += dict.fromkeys(t.group for t in tasks if t.kind == kind)
+    halves = [set(groups[::2]), set(groups[1::2])]
+    for own, other in (halves, halves[::-1]):
+        designed, _ = scopes_of([t for t in tasks if t.group in own], within)
+        names = [n for n in designed[0].picks if all(n in s.picks for s in designed)]
+        best = max(names, key=lambda n: gain(designed, [s.picks[n] for s in designed]))
+        for kind in ("all", *dict.fromkeys(t.kind for t in tasks)):
+            held = [t for t in tasks if t.group in other and kind in ("all", t.kind)]
+            scopes, _ = scopes_of(held, within)
+            if not scopes:
+                continue
+            gains = [
+                gain(scopes, [s.picks[n] for s in scopes]) for n in (best, held[0].rule, REFERENCE)
+            ]
+            labels = gain(scopes, [s.label_pick for s in scopes])
+            rows.append(["within" if within else "across", best, kind, len(held), *gains, labels])
+    return rows
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("runs", nargs="+", type=Path)
+    parser.add_argument("--semantic", default=SEMANTIC, help="pattern of semantic tasks")
+    options = parser.parse_args()
+    tasks = read(options.runs, options.semantic)
+    for kind in dict.fromkeys(t.kind for t in tasks):
+        some = [t for t in tasks if t.kind == kind]
+        for within in (False, True):
+            scopes, groups = scopes_of(some, within)
+            if not scopes:
+                continue
+            constant, lines = compare(scopes, groups, (RANDOM, REFERENCE))
+            sets = len(set(groups))
+            print(
+                f"\n{kind}, {'within families' if within else 'across families'}: {len(scopes)} "
+                f"comparisons on {len(some)} tasks of {sets} training sets (smallest p before Holm "
+                f"{smallest_p(sets):.3f}); best constant in hindsight: {constant}"
+            )
+            print(table(lines))
+    real = [t for t in tasks if t.kind != "planted"]
+    rows = [row for within in (False, True) for row in design(real, within)] if real else []
+    if rows:
+        header = ["scope", "chosen on the other half", "kind", "tasks", "its gain", "default's"]
+        print("\nRules chosen on one half of the training sets, reported on the other")
+        print(render([*header, REFERENCE, LABELS], rows))
+    rows = []
+    for verdict in ("high", "medium", "low", "none"):
+        some = [t for t in real if t.verdict == verdict]
+        if some:
+            regret = [t.audit.across.oracle - t.audit.across.picks[t.rule] for t in some]
+            share = gain(
+                [t.audit.across for t in some], [t.audit.across.picks[t.rule] for t in some]
+            )
+            rows.append([verdict, len(some), float(np.mean(regret)), max(regret), share])
+    print("\nTrust: regret of the default rule's pick by verdict")
+    print(render(["verdict", "tasks", "mean regret", "worst", "gain"], rows))
+
+
+if __name__ == "__main__":
+    in_one_line(main)
