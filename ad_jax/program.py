@@ -243,6 +243,7 @@ def make_member(
         seen, heads = look.judge(state.params, jnp.concatenate([held_out, made, target]))
         z_held_out, z_target = seen[:kept], seen[2 * kept :]
         density = scores.fit_density(z_train)
+        scored = head_scores(density, z_train, seen, heads)
         near = transport.distances(z_train, z_augmented, z_target, z_held_out, weights)
         return state, Measured(
             params=ravel_pytree(state.params)[0],
@@ -251,8 +252,9 @@ def make_member(
             train_loss=info.loss,
             chance_loss=pretext.chance(as_unit(train)),
             discrimination=ranks.auroc(normal, shifted),
-            scores=head_scores(density, z_train, z_target, heads[2 * kept :]),
-            held_out_scores=head_scores(density, z_train, z_held_out, heads[:kept]),
+            scores=scored[:, 2 * kept :],
+            held_out_scores=scored[:, :kept],
+            generated_scores=scored[:, kept : 2 * kept],
             parts=alignment.parts(z_train, z_augmented, z_target),
             held_out_parts=alignment.parts(z_train, z_augmented, z_held_out),
             mmd=jax.vmap(lambda w: alignment.mmd(z_train, z_augmented, z_target, weights=w))(
@@ -260,9 +262,6 @@ def make_member(
             ),
             held_out_mmd=alignment.mmd(z_train, z_augmented, z_held_out),
             **near._asdict(),
-            generated_scores=head_scores(
-                density, z_train, seen[kept : 2 * kept], heads[kept : 2 * kept]
-            ),
         )
 
     return Member(trainer.init, run)

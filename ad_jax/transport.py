@@ -222,17 +222,19 @@ def distances(
         ones in the order of the samples they were made from.
       weights: `[problems, n]` of the target samples, each summing to 1.
     """
-    mean = jax.lax.map(
-        lambda own: mean_distance(z_train, z_augmented, z_target, target_weights=own), weights
-    )
-    strides = systematic(shares(len(z_train)), min(SAMPLED, len(z_train)))[0]
+    count, more = len(z_target), len(z_held_out)
+    rows_of = jnp.concatenate([z_target, z_held_out])
+    # held-out normals are one more problem: everything is compiled once
+    masses = jnp.pad(weights, ((0, 1), (0, more))).at[-1, count:].set(1.0 / more)
+    strides = jnp.round(jnp.linspace(0, len(z_train) - 1, min(SAMPLED, len(z_train)))).astype(int)
     normal, made = z_train[strides], z_augmented[strides]
-    rows, masses = jax.vmap(lambda own: systematic(own, SAMPLED))(weights)
-    rows_held_out, masses_held_out = systematic(shares(len(z_held_out)), SAMPLED)
-    # one program for all problems and, as one more, the held-out normals
-    sets = jnp.concatenate([z_target[rows], z_held_out[rows_held_out][None]])
-    every = jax.lax.map(
-        lambda own: sinkhorn(normal, made, own[0], target_weights=own[1]),
-        (sets, jnp.concatenate([masses, masses_held_out[None]])),
-    )
-    return Distances(mean, mean_distance(z_train, z_augmented, z_held_out), every[:-1], every[-1])
+
+    def one(own: jax.Array) -> tuple[jax.Array, jax.Array]:
+        some, mass = systematic(own, SAMPLED)
+        return (
+            mean_distance(z_train, z_augmented, rows_of, target_weights=own),
+            sinkhorn(normal, made, rows_of[some], target_weights=mass),
+        )
+
+    mean, divergence = jax.lax.map(one, masses)
+    return Distances(mean[:-1], mean[-1], divergence[:-1], divergence[-1])
