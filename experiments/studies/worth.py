@@ -5,7 +5,7 @@
     python experiments/studies/worth.py --out runs/smoke --smoke         # a minute
 
 Tasks: bottle, cookie and magnetic tile (all kinds together), and anomalies planted by CutDiff on
-digits, plain and faint. Spaces of 2 and 4 hyperparameters (CutDiff) and 8 (CutDiff and soft
+Fashion-MNIST class 8 (16 px, 400 target samples), plain and faint. Spaces of 2 and 4 hyperparameters (CutDiff) and 8 (CutDiff and soft
 CutPaste with their weights), and one of 1 (the area of soft CutPaste) whose tuned value is also
 used in the hard kernel. Three seeds. For each, all trained for the same number of steps:
 
@@ -41,7 +41,13 @@ from ad_jax.sweep import Sweep
 from ad_jax.tuning.descent import default_of
 from ad_jax.tuning.space import theta_at, to_hyper
 
-PLANTED: dict[str, Any] = {"base": "digits", "normal": 3, "share": 0.2}
+PLANTED: dict[str, Any] = {
+    "base": "fashion_mnist.npz",
+    "normal": 8,
+    "limit": 1200,
+    "size": 16,
+    "share": 0.2,
+}
 TASKS: dict[str, tuple[str, dict[str, Any]]] = {
     "bottle": ("mvtec_bottle", {"size": 32}),
     "cookie": ("cookie", {"size": 32}),
@@ -55,6 +61,7 @@ TASKS: dict[str, tuple[str, dict[str, Any]]] = {
         {**PLANTED, "hyper": "area:0.02;aspect:2;strength:0.2;angle:45"},
     ),
 }
+SMOKE = ("planted:cutdiff", {"base": "digits", "normal": 3, "share": 0.2})
 MIXED = ["area", "aspect", "strength", "angle"]
 SPACES: dict[str, tuple[str, list[str]]] = {
     "1": ("soft_cutpaste", ["area"]),
@@ -254,7 +261,7 @@ def main() -> None:
         config, seeds, tasks, spaces = program.Config(9, 8), (0,), ["planted"], ["1"]
     rows = []
     for task in tasks:
-        source, given = TASKS[task]
+        source, given = SMOKE if options.smoke else TASKS[task]
         problem, truth = load(source, **given)
         for name in spaces:
             augmentation, tuned = SPACES[name]
