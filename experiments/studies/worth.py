@@ -5,9 +5,10 @@
     python experiments/studies/worth.py --out runs/smoke --smoke         # a minute
 
 Tasks: bottle, cookie and magnetic tile (all kinds together), and anomalies planted by CutDiff on
-Fashion-MNIST class 8 (16 px, 400 target samples), plain and faint. Spaces of 2 and 4 hyperparameters (CutDiff) and 8 (CutDiff and soft
-CutPaste with their weights), and one of 1 (the area of soft CutPaste) whose tuned value is also
-used in the hard kernel. Three seeds. For each, all trained for the same number of steps:
+Fashion-MNIST class 8 (16 px, 400 target samples), plain and faint. Spaces of 2 and 4 hyperparameters
+(CutDiff) and 8 (CutDiff and soft CutPaste with their weights), and one of 1 (the area of soft
+CutPaste) whose tuned value is also used in the hard kernel. Three seeds. For each, all trained for
+the same number of steps:
 
 - the untuned default;
 - random search over the same ranges, and successive halving over four times as many settings, both
