@@ -90,3 +90,18 @@ def test_stress_study(monkeypatch, tmp_path, capsys):
     command(monkeypatch, "studies/stress.py", "--out", tmp_path, "--smoke")
     said = capsys.readouterr().out
     assert "10 %, 5 % of the normals are not" in said and "outer loss fell" in said
+
+
+def test_rules_study(monkeypatch, tmp_path, capsys):
+    config = f"{EXPERIMENTS / 'configs' / 'shelf.py'}:smoke"
+    assert cli.main(["select", "--config", config, "--width", "8", "--out", str(tmp_path)]) == 0
+    capsys.readouterr()
+    command(monkeypatch, "studies/rules.py", tmp_path)
+    said = capsys.readouterr().out
+    assert "semantic, across families" in said and "label pick" in said and "verdict" in said
+
+
+def test_failures_study(monkeypatch, tmp_path, capsys):
+    command(monkeypatch, "studies/failures.py", "--out", tmp_path, "--smoke")
+    said = capsys.readouterr().out
+    assert "degrades on the second set" in said and "on healthy pools" in said

@@ -14,6 +14,7 @@ from ad_jax.evaluate.intervals import over_training_sets
 
 RANDOM = "expected random"
 LABELS = "label pick"
+DIGITS = 9  # AUROC that agree so far are tied: means in another order differ beyond
 
 
 class Line(NamedTuple):
@@ -85,16 +86,17 @@ def compare(
       The name of the best constant in hindsight, and rule -> line; the label pick, the expected
       random pick and the best constant are among the rules.
     """
-    constant, by_constant = best_constant(scopes)
+    constant, always = best_constant(scopes)
     values = {name: [s.picks[name] for s in scopes] for name in scopes[0].picks}
     values |= {
         LABELS: [s.label_pick for s in scopes],
         RANDOM: [s.expected_random for s in scopes],
-        constant: by_constant,
+        constant: always,
     }
+    values = {name: [round(v, DIGITS) for v in column] for name, column in values.items()}
     table = np.array(list(values.values()))  # [rules, tasks]
-    oracle = np.array([s.oracle for s in scopes])
-    random = np.array(values[RANDOM])
+    oracle = np.round([s.oracle for s in scopes], DIGITS)
+    random, by_constant = np.array(values[RANDOM]), np.array(values[constant])
     names = sorted(set(groups))
     member = np.array([[g == name for g in groups] for name in names])  # [sets, tasks]
     per_set = (table @ member.T) / member.sum(1)  # [rules, sets]
@@ -126,7 +128,7 @@ def compare(
             gain(scopes, values[name]),
             *over_training_sets(groups, functools.partial(own_gain, name)),
             float((table[i] < random).mean()),
-            float((table[i] < np.array(by_constant)).mean()),
+            float((table[i] < by_constant).mean()),
             mean_spearman(name, list(range(len(scopes)))),
             *over_training_sets(groups, functools.partial(mean_spearman, name)),
             float(better[i].mean() + 1.0),

@@ -103,6 +103,8 @@ def design(tasks: list[Task], within: bool) -> list[list[object]]:
     halves = [set(groups[::2]), set(groups[1::2])]
     for own, other in (halves, halves[::-1]):
         designed, _ = scopes_of([t for t in tasks if t.group in own], within)
+        if not designed:
+            continue
         names = [n for n in designed[0].picks if all(n in s.picks for s in designed)]
         best = max(names, key=lambda n: gain(designed, [s.picks[n] for s in designed]))
         for kind in ("all", *dict.fromkeys(t.kind for t in tasks)):

@@ -215,6 +215,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--only", nargs="*", help="bases", choices=list(BASES))
+    parser.add_argument("--report", action="store_true", help="only print what is there")
     parser.add_argument("--smoke", action="store_true")
     options = parser.parse_args()
     keep_compilations()
@@ -237,6 +238,8 @@ def main() -> None:
             sets = divide(problem, truth, case)
             for seed in seeds:
                 path = options.out / f"{base}-{case_number:02d}-{seed}.json"
+                if options.report and not path.is_file():
+                    continue
                 if not path.is_file():
                     began = time.perf_counter()
                     made = run(case, sets, seed, plan, config, Record(options.out / "record"))

@@ -2,11 +2,12 @@
 
     python experiments/studies/worth.py --out runs/worth                 # everything; resumable
     python experiments/studies/worth.py --out runs/worth --only cookie   # one task
+    python experiments/studies/worth.py --out runs/worth --report        # what is there so far
     python experiments/studies/worth.py --out runs/smoke --smoke         # a minute
 
 Tasks: bottle, cookie and magnetic tile (all kinds together), and anomalies planted by CutDiff on
-Fashion-MNIST class 8 (16 px, 400 target samples), plain and faint. Spaces of 2 and 4 hyperparameters
-(CutDiff) and 8 (CutDiff and soft CutPaste with their weights), and one of 1 (the area of soft
+Fashion-MNIST class 8 (16 px, 400 target samples), plain and faint. Spaces of 2 and 4 (CutDiff) and
+8 hyperparameters (CutDiff and soft CutPaste with their weights), and one of 1 (the area of soft
 CutPaste) whose tuned value is also used in the hard kernel. Three seeds. For each, all trained for
 the same number of steps:
 
@@ -252,11 +253,13 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--only", nargs="*", help="tasks", choices=list(TASKS))
+    parser.add_argument("--spaces", nargs="*", help="of them", choices=list(SPACES))
+    parser.add_argument("--report", action="store_true", help="only print what is there")
     parser.add_argument("--smoke", action="store_true")
     options = parser.parse_args()
     keep_compilations()
     plan, config, seeds = PLAN, program.Config(STEPS), SEEDS
-    tasks, spaces = options.only or list(TASKS), list(SPACES)
+    tasks, spaces = options.only or list(TASKS), options.spaces or list(SPACES)
     if options.smoke:
         plan = plan._replace(outer_steps=2, horizon=2, warm_up=4, batch=8)
         config, seeds, tasks, spaces = program.Config(9, 8), (0,), ["planted"], ["1"]
@@ -269,6 +272,8 @@ def main() -> None:
             space = tuning.make_space(augmentation, problem.shape, tuned)
             for seed in seeds:
                 path = options.out / f"{task}-{name}-{seed}.json"
+                if options.report and not path.is_file():
+                    continue
                 if not path.is_file():
                     began = time.perf_counter()
                     made = replicate(

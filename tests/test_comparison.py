@@ -1,0 +1,109 @@
+"""Rules over tasks: regret, shares, Holm and Wilcoxon, against slow twins."""
+
+import numpy as np
+import pytest
+from scipy.stats import wilcoxon
+
+from ad_jax.evaluate.audit import Scope
+from ad_jax.evaluate.comparison import LABELS, RANDOM, compare, holm, smallest_p
+
+
+def scope(values, pick, other):
+    values = [float(v) for v in values]
+    return Scope(
+        [str(i) for i in range(len(values))],
+        values,
+        float(np.mean(values)),
+        max(values),
+        min(values),
+        values[0],
+        {"ours": values[pick], "dsv_code": values[other]},
+        {f"always {i}": v for i, v in enumerate(values)},
+        {"ours": -0.5, "dsv_code": 0.25},
+    )
+
+
+@pytest.fixture
+def scopes():
+    generator = np.random.default_rng(0)
+    out = []
+    for _ in range(9):
+        values = generator.uniform(0.5, 1.0, 4)
+        out.append(scope(values, int(values.argmax()), 1))
+    return out, [f"set {i // 2}" for i in range(9)]
+
+
+def test_lines_equal_their_definitions(scopes):
+    some, groups = scopes
+    constant, lines = compare(some, groups)
+    ours, dsv = lines["ours"], lines["dsv_code"]
+    assert ours.regret == 0.0 and ours.gain == pytest.approx(1.0) and ours.below_random == 0.0
+    regrets = [s.oracle - s.picks["dsv_code"] for s in some]
+    assert dsv.regret == pytest.approx(np.mean(regrets)) and dsv.worst == pytest.approx(
+        max(regrets)
+    )
+    below = np.mean([s.picks["dsv_code"] < s.expected_random for s in some])
+    assert dsv.below_random == pytest.approx(below)
+    gains = {
+        name: sum(s.constants[name] - s.expected_random for s in some) for name in some[0].constants
+    }
+    assert constant == max(gains, key=gains.get)
+    assert {LABELS, RANDOM, constant} <= set(lines)
+    assert ours.spearman == pytest.approx(-0.5)
+    assert ours.spearman_low == pytest.approx(-0.5) == ours.spearman_high
+
+
+def test_ranks_share_ties(scopes):
+    some, groups = scopes
+    _, lines = compare(some, groups)
+    names = list(lines)
+    table = []
+    for s in some:
+        by = {**s.picks, LABELS: s.label_pick, RANDOM: s.expected_random, **s.constants}
+        table.append([round(by[n], 9) for n in names])
+    for i, name in enumerate(names):
+        places = [
+            1 + sum(v > row[i] for v in row) + (sum(v == row[i] for v in row) - 1) / 2
+            for row in table
+        ]
+        assert lines[name].rank == pytest.approx(np.mean(places))
+
+
+def test_tests_count_training_sets(scopes):
+    some, groups = scopes
+    _, lines = compare(some, groups)
+    names = sorted(set(groups))
+    p = []
+    for name in lines:
+        by = [
+            {**s.picks, LABELS: s.label_pick, RANDOM: s.expected_random, **s.constants}[name]
+            - s.expected_random
+            for s in some
+        ]
+        means = [np.mean([v for v, g in zip(by, groups) if g == n]) for n in names]
+        p.append(wilcoxon(means).pvalue if np.abs(means).max() > 1e-8 else np.nan)
+    for (name, line), adjusted in zip(lines.items(), holm(p)):
+        np.testing.assert_allclose(line.against[RANDOM][1], adjusted, err_msg=name)
+
+
+def test_holm_equals_its_definition():
+    p = [0.01, 0.04, float("nan"), 0.03, 0.5]
+    known = [0.01, 0.04, 0.03, 0.5]
+    for value, adjusted in zip(p, holm(p)):
+        if np.isnan(value):
+            assert np.isnan(adjusted)
+            continue
+        ordered = sorted(known)
+        steps = [(len(known) - k) * q for k, q in enumerate(ordered) if q <= value]
+        assert adjusted == pytest.approx(min(1.0, max(steps)))
+
+
+def test_the_smallest_p_is_wilcoxons():
+    for count in (3, 5, 8):
+        assert smallest_p(count) == pytest.approx(wilcoxon(np.arange(1.0, count + 1)).pvalue)
+
+
+def test_few_training_sets_have_no_interval(scopes):
+    some, _ = scopes
+    _, lines = compare(some[:2], ["a", "b"])
+    assert np.isnan(lines["ours"].low) and np.isnan(lines["ours"].against[RANDOM][1])
