@@ -1,15 +1,15 @@
 """When does tuning by gradient hold? What ST-SSAD's reviewers asked for.
 
     python experiments/studies/stress.py --out runs/stress                   # all; resumable
-    python experiments/studies/stress.py --out runs/stress --only fashion    # one base
     python experiments/studies/stress.py --out runs/smoke --smoke            # a minute
 
-Anomalies planted among the normals of Fashion-MNIST class 8 (16 px) and magnetic tile (32 px) by
-CutDiff far from its defaults, so that it is known what there is to find. The study divides them: a
-target to tune on with 0, 1, 5, 10 or 25 % anomalies, a fresh set to report on with 30 %, normals to
-train on with 0, 5 or 10 % anomalies among them. Further: two kinds of anomalies at once, tuned by
-each family and by their mixture; and 2, 4 and 8 hyperparameters, to see how much of what the outer
-loss fell on its own target it also falls on fresh data of the same share (overfitting).
+Anomalies planted among the normals of magnetic tile (32 px) by CutDiff far from its defaults, so
+that it is known what there is to find. (On Fashion-MNIST class 8, tried first, not even the
+generator's own setting detects them.) The study divides them: a target to tune on with 0, 1, 5, 10
+or 25 % anomalies, a fresh set to report on with 30 %, normals to train on with 0, 5 or 10 %
+anomalies among them. Further: two kinds of anomalies at once, tuned by each family and by their
+mixture; and 2, 4 and 8 hyperparameters, to see how much of what the outer loss fell on its own
+target it also falls on fresh data of the same share (overfitting).
 
 Every line: AUROC on the fresh set and on the set tuned on, of the untuned default, of the tuned end
 of lowest outer loss, and of what the default rule picks of the default and both ends; three seeds.
@@ -38,7 +38,6 @@ from ad_jax.tuning.descent import default_of
 from ad_jax.tuning.space import unconstrain
 
 BASES: dict[str, dict[str, Any]] = {
-    "fashion": {"base": "fashion_mnist.npz", "normal": 8, "limit": 1200, "size": 16},
     "tile": {"base": "magnetic_tile", "size": 32, "group": r"tile\d+"},
 }
 GENERATORS = {

@@ -5,11 +5,13 @@
     python experiments/studies/worth.py --out runs/worth --report        # what is there so far
     python experiments/studies/worth.py --out runs/smoke --smoke         # a minute
 
-Tasks: bottle, cookie and magnetic tile (all kinds together), and anomalies planted by CutDiff on
-Fashion-MNIST class 8 (16 px, 400 target samples), plain and faint. Spaces of 2 and 4 (CutDiff) and
-8 hyperparameters (CutDiff and soft CutPaste with their weights), and one of 1 (the area of soft
-CutPaste) whose tuned value is also used in the hard kernel. Three seeds. For each, all trained for
-the same number of steps:
+Tasks: bottle, cookie and magnetic tile (all kinds together), and anomalies planted by CutDiff among
+the normals of magnetic tile, plain and faint. (Planted ones were tried on digits first, with 7
+anomalies too few, and on Fashion-MNIST class 8, where not even the generator's own setting detects
+them: on the tile it does, by .99 and .96 against .94 and .74 of the default.) Spaces of 2 and 4
+(CutDiff) and 8 hyperparameters (CutDiff and soft CutPaste with their weights), and one of 1 (the
+area of soft CutPaste) whose tuned value is also used in the hard kernel. Three seeds. For each, all
+trained for the same number of steps:
 
 - the untuned default;
 - random search over the same ranges, and successive halving over four times as many settings, both
@@ -43,24 +45,19 @@ from ad_jax.sweep import Sweep
 from ad_jax.tuning.descent import default_of
 from ad_jax.tuning.space import theta_at, to_hyper
 
-PLANTED: dict[str, Any] = {
-    "base": "fashion_mnist.npz",
-    "normal": 8,
-    "limit": 1200,
-    "size": 16,
-    "share": 0.2,
-}
+TILE: dict[str, Any] = {"size": 32, "group": r"tile\d+"}
+PLANTED = {**TILE, "base": "magnetic_tile", "share": 0.2}
 TASKS: dict[str, tuple[str, dict[str, Any]]] = {
     "bottle": ("mvtec_bottle", {"size": 32}),
     "cookie": ("cookie", {"size": 32}),
-    "tile": ("magnetic_tile", {"size": 32, "group": r"tile\d+"}),
+    "tile": ("magnetic_tile", TILE),
     "planted": (
         "planted:cutdiff",
-        {**PLANTED, "hyper": "area:0.1;aspect:2;strength:0.6;angle:45"},
+        {**PLANTED, "hyper": "area:0.03;aspect:2;strength:0.6;angle:45"},
     ),
     "planted, faint": (
         "planted:cutdiff",
-        {**PLANTED, "hyper": "area:0.02;aspect:2;strength:0.2;angle:45"},
+        {**PLANTED, "hyper": "area:0.03;aspect:2;strength:0.25;angle:45"},
     ),
 }
 SMOKE = ("planted:cutdiff", {"base": "digits", "normal": 3, "share": 0.2})
