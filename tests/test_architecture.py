@@ -28,6 +28,7 @@ ORDER = [  # a room may import rooms above it only
     "signatures",
     "program",
     "controls",
+    "rows",
     "sweep",
     "search",
     "detector",
