@@ -29,6 +29,7 @@ ORDER = [  # a room may import rooms above it only
     "program",
     "controls",
     "rows",
+    "chunks",
     "sweep",
     "search",
     "detector",

@@ -60,7 +60,8 @@ def encode(rows: Mapping[str, Fields], about: Mapping[str, Any]) -> bytes:
         layout = tuple((name, np.asarray(a).dtype.str, np.shape(a)) for name, a in row.items())
         tables.setdefault(layout, []).append(key)
     arrays = {
-        f"{number}.{name}": np.stack([np.asarray(rows[key][name]) for key in keys])
+        # safetensors writes memory as it lies, and a stack of views keeps their order
+        f"{number}.{name}": np.ascontiguousarray(np.stack([rows[key][name] for key in keys]))
         for number, (layout, keys) in enumerate(tables.items())
         for name, *_ in layout
     }
