@@ -1,4 +1,4 @@
-"""What runs together: members in chunks, targets in a union, folds and hyperparameters as arrays."""
+"""What runs together: members in chunks, targets in a union, folds and settings as arrays."""
 
 from __future__ import annotations
 

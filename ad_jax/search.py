@@ -153,6 +153,11 @@ def _plan(
     return counts, marks, sum(n * (b - a) for n, a, b in zip(counts, marks, marks[1:]))
 
 
+def stage_sizes(search: str, settings: int) -> list[int]:
+    """Settings that each stage of a search trains; one stage for "all"."""
+    return [settings] if search == "all" else _plan(settings, 1, REDUCTION, STAGES)[0]
+
+
 def budget(search: str, settings: int, steps: int) -> int:
     """Training steps per seed of a search."""
     return settings * steps if search == "all" else _plan(settings, steps, REDUCTION, STAGES)[2]

@@ -37,8 +37,10 @@ ORDER = [  # a room may import rooms above it only
     "tuning",
     "estimate",
     "run",
+    "plan",
     "report",
     "evaluate",
+    "commands",
     "cli",
 ]
 
