@@ -25,10 +25,10 @@ class Chunk(NamedTuple):
 
 
 class Shard(NamedTuple):
-    """Worker `number` of `count`, counted from 1: it does every `count`-th chunk."""
+    """Worker `number` of `workers`, counted from 1: it does every `workers`-th chunk."""
 
     number: int
-    count: int
+    workers: int
 
 
 def chunks(members: Sequence[tuple[Setting, int]]) -> list[Chunk]:

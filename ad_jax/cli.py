@@ -1,5 +1,6 @@
-"""The `ad-jax` command: preview, select, tune, audit, rules, status, merge. Results on stdout, progress on stderr.
+"""The `ad-jax` command: preview, select, tune, audit, rules, status, merge.
 
+Results on stdout, progress on stderr.
 Exit status: 0 ok, 1 failed (a disk, or members that raised: the rest is kept and the same command
 goes on), 2 wrong use (one line says what and how to mend it).
 """
@@ -123,13 +124,14 @@ def _load(text: str, skip_bad: bool = False) -> tuple[Any, Any, str, dict[str, A
 
 
 def select(arguments: argparse.Namespace) -> None:
-    from ad_jax import commands, estimate, plan, rules, run, search, selection, sweep
+    from ad_jax import commands, estimate, plan, rules, run, selection, sweep
     from ad_jax.report.table import render
 
     choices = _choices(arguments)
     rule = choices["rule"] or rules.DEFAULT
     rules.get(rule)
     config, seeds = _training(choices)
+    selection.check(rule, seeds, choices["search"])
     shard = commands.check_shard(arguments, choices["search"])
     loaded = [(*_load(text, arguments.skip_bad), text) for text in choices["sources"]]
     out = Path(arguments.out)
@@ -173,17 +175,16 @@ def select(arguments: argparse.Namespace) -> None:
     if arguments.second and len(groups) > 1:
         raise InputError(f"--second with {len(groups)} training sets; select them one by one")
     second = _load(arguments.second)[0].target if arguments.second else None
-    if choices["search"] in search.SEARCHES:  # others are refused below
-        parts = [
-            plan.Part(
-                {one[-1]: one[0] for one in group},
-                selection.targets([one[0] for one in group], second),
-                settings_of[name],
-                seeds,
-            )
-            for name, group in groups.items()
-        ]
-        plan.write(out, parts, config, choices["search"], arguments.record)
+    parts = [
+        plan.Part(
+            {one[-1]: one[0] for one in group},
+            selection.targets([one[0] for one in group], second),
+            settings_of[name],
+            seeds,
+        )
+        for name, group in groups.items()
+    ]
+    plan.write(out, parts, config, choices["search"], arguments.record)
     rows, results, left = [], [], 0
     failures: list[str] = []
     for number, (name, group) in enumerate(groups.items(), 1):

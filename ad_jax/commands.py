@@ -8,7 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from ad_jax import plan, store
+from ad_jax import store
 from ad_jax.errors import InputError
 
 
@@ -23,6 +23,8 @@ def add(adder: Callable[..., argparse.ArgumentParser]) -> None:
 
 
 def status(arguments: argparse.Namespace) -> None:
+    from ad_jax import plan
+
     told = plan.status(Path(arguments.run))
     if arguments.json:
         print(json.dumps(told._asdict()))
@@ -40,6 +42,8 @@ def status(arguments: argparse.Namespace) -> None:
 
 def _record(text: str) -> str:
     """The record of a run, or the record itself."""
+    from ad_jax import plan
+
     folder = Path(text)
     if "://" in text:
         return text
@@ -61,6 +65,8 @@ def merge(arguments: argparse.Namespace) -> None:
 
 def check_shard(arguments: argparse.Namespace, search: str) -> Any:
     """The shard of a select, None without; refused where it cannot be."""
+    from ad_jax import plan
+
     found = plan.shard(arguments.shard)
     if found and search != "all":
         raise InputError(

@@ -67,7 +67,7 @@ def shard(text: str | None) -> Shard | None:
     """`i/n`, i from 1 to n.
 
     >>> shard("2/4")
-    Shard(number=2, count=4)
+    Shard(number=2, workers=4)
 
     Raises:
       InputError: anything else.
@@ -77,7 +77,7 @@ def shard(text: str | None) -> Shard | None:
     number, slash, count = text.partition("/")
     try:
         found = Shard(int(number), int(count))
-        if slash and 1 <= found.number <= found.count:
+        if slash and 1 <= found.number <= found.workers:
             return found
     except ValueError:
         pass

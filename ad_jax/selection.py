@@ -50,6 +50,14 @@ class Selection:
     progress: Progress
 
 
+def check(rule: str, seeds: Sequence[int], search: str) -> None:
+    """Refuses a rule or a search that is unknown or cannot be, before anything is written."""
+    if rules.get(rule).needs == "seeds" and len(seeds) < 2:
+        raise InputError(f"rule {rule} compares the seeds of a setting; give at least 2 seeds")
+    if search not in SEARCHES:
+        raise InputError(f"no search {search!r}; known: {', '.join(SEARCHES)}")
+
+
 def targets(problems: Sequence[Problem], second: np.ndarray | None = None) -> list[Problem]:
     """All that is measured: the problems, and last the second unlabelled set if there is one."""
     if second is None:
@@ -96,10 +104,7 @@ def select_all(
 
     `pick` takes a setting whatever the rule says: a selection of what was chosen otherwise.
     """
-    if rules.get(rule).needs == "seeds" and len(seeds) < 2:
-        raise InputError(f"rule {rule} compares the seeds of a setting; give at least 2 seeds")
-    if search not in SEARCHES:
-        raise InputError(f"no search {search!r}; known: {', '.join(SEARCHES)}")
+    check(rule, seeds, search)
     if settings is None:
         settings = grid(problems[0].shape)
     sweep = Sweep(targets(problems, second), settings, seeds, config, record, report)

@@ -184,7 +184,7 @@ class Sweep:
           MembersFailed: some of its own raised.
         """
         assert self.record is not None
-        plan = chunks(members)[shard.number - 1 :: shard.count]
+        plan = chunks(members)[shard.number - 1 :: shard.workers]
         self.planned = sum(len(chunk.seeds) for chunk in plan) * stop
         self.progress = self.progress._replace(total=sum(len(chunk.seeds) for chunk in plan))
         for _ in self._work(plan, 0, stop, {}, False, load=False):
@@ -375,7 +375,7 @@ class Sweep:
             if start == stop:  # nothing was trained: what training made stays as it is
                 out.append(rows[i]._replace(seen=seen))
                 continue
-            made |= {"seconds": np.float64(seconds), "stop": np.int64(stop)}
+            made |= {"seconds": np.array(seconds), "stop": np.array(stop)}
             kept = {f"state.{j}": leaf[i] for j, leaf in enumerate(leaves)}
             out.append(Row(made, seen, kept))
         return out
@@ -428,7 +428,8 @@ class Sweep:
             return np.concatenate([own, extra])
 
         def parts(name: str) -> Parts:
-            return Parts(*(gather(f"{name}.{part}") for part in Parts._fields))
+            arrays = (gather(f"{name}.{part}") for part in Parts._fields)
+            return Parts(*arrays)  # type: ignore[arg-type]
 
         return Pool(
             tuple(members) + tuple(controls[0]),
