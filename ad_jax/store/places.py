@@ -18,6 +18,7 @@ import numpy as np
 from ad_jax.errors import InputError
 
 PART = ".part"  # ends the name of a file that is being written
+BUCKETS = {"gs": "gcsfs", "s3": "s3fs", "az": "adlfs"}  # kind -> what reaches it
 _STALE = 3600.0  # seconds after which such a file belongs to a killed worker
 
 
@@ -29,17 +30,17 @@ def place(text: str | os.PathLike[str]) -> Any:
     """
     if "://" not in str(text):
         return Path(text)
+    if str(text).partition("://")[0] not in BUCKETS:
+        known = ", ".join(f"{name}://" for name in BUCKETS)
+        raise InputError(f"{text} is no kind of bucket known here; known: {known}")
     from etils import epath
 
     try:
         path = epath.Path(str(text))
         path.exists()  # what reaches this kind of bucket is imported now
     except (ImportError, ValueError) as error:
-        raise InputError(
-            f"{text} cannot be reached ({error}); gs:// needs gcsfs, s3:// s3fs, az:// adlfs"
-        ) from None
-    if isinstance(path, Path) and not str(path).startswith(str(text)[:5]):
-        raise InputError(f"{text} is no kind of bucket known here; known: gs://, s3://, az://")
+        needed = BUCKETS[str(text).partition("://")[0]]
+        raise InputError(f"{text} cannot be reached ({error}); pip install {needed}") from None
     return path
 
 
@@ -111,14 +112,12 @@ def append(path: Any, lines: list[str]) -> None:
     if not is_local(path):
         path.write_text("".join(lines))
         return
-    path.parent.mkdir(parents=True, exist_ok=True)
-    handle = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o644)
     try:
-        os.write(handle, lines[-1].encode())
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with open(path, "ab", buffering=0) as file:
+            file.write(lines[-1].encode())
     except OSError as error:
         raise OSError(error.errno, error.strerror or str(error), str(path)) from None
-    finally:
-        os.close(handle)
 
 
 def names(folder: Any, suffix: str) -> list[str]:

@@ -189,6 +189,7 @@ class Record:
 
     def put(self, rows: Mapping[str, Fields], durable: bool = True) -> None:
         """Writes one chunk; rows that are there already are dropped."""
+        self.refresh()
         rows = {key: row for key, row in rows.items() if key not in self._place}
         if rows:
             content = encode(rows, {**about(), "worker": self.worker, "time": _now()})
