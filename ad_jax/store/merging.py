@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
@@ -10,7 +9,7 @@ import numpy as np
 
 from ad_jax.errors import InputError
 from ad_jax.store import places
-from ad_jax.store.files import decode, read_head
+from ad_jax.store.files import decode
 from ad_jax.store.record import Record
 
 CHANCE_FIELDS = ("seconds",)  # differ between two trainings of one member, and mean nothing
@@ -64,9 +63,10 @@ def merge(sources: Sequence[Any], into: Any) -> Merged:
                 continue
             if len(new) == len(chunk.keys):
                 name = chunk.path.name.partition(".")[0].partition("-")[0]
-                target.put_whole(name, chunk.content, durable=False)  # the sources still stand
+                # without waiting for the disk: the sources still stand
+                target.put_whole(name, chunk.head, chunk.content, durable=False)
             else:
-                found = decode(chunk.content, read_head(io.BytesIO(chunk.content), chunk.path))
+                found = decode(chunk.content, chunk.head)
                 target.put({key: found[key] for key in new}, durable=False)
             chunks, rows = chunks + 1, rows + len(new)
         _copy_notes(record, target)

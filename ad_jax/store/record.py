@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import os
 import platform
@@ -21,8 +22,17 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from ad_jax.store import places
-from ad_jax.store.files import SUFFIX, Damaged, Fields, Head, check, decode, digest, encode
-from ad_jax.store.files import read_head as _read_head
+from ad_jax.store.files import (
+    SUFFIX,
+    Damaged,
+    Fields,
+    Head,
+    check,
+    decode,
+    digest,
+    encode,
+    read_head,
+)
 
 _KEPT_OPEN = 8  # files whose rows stay in memory
 _LISTED = 20.0  # seconds between two listings of a bucket
@@ -34,8 +44,12 @@ class Chunk(NamedTuple):
     """One file: `content` has passed its checksum."""
 
     path: Any
-    keys: list[str]
+    head: Head
     content: bytes
+
+    @property
+    def keys(self) -> list[str]:
+        return [key for keys in self.head.tables for key in keys]
 
 
 class Record:
@@ -56,7 +70,7 @@ class Record:
         self.folder = places.place(folder)
         self.worker = f"{platform.node()}-{os.getpid()}-{uuid.uuid4().hex[:6]}"
         self.damaged: dict[str, str] = {}  # file -> what is wrong
-        self._files: dict[str, Head | None] = {}  # all that were looked at
+        self._files: set[str] = set()  # all that were looked at
         self._place: dict[str, str] = {}  # row key -> file
         self._also: dict[str, list[str]] = {}  # the few keys that further files hold, too
         self._open: OrderedDict[str, dict[str, dict[str, np.ndarray]]] = OrderedDict()
@@ -89,7 +103,7 @@ class Record:
         path = self.folder / name
         try:
             with path.open("rb") as handle:
-                head = _read_head(handle, path)
+                head = read_head(handle, path)
                 if handle.seek(0, 2) != head.size:
                     raise Damaged(f"{handle.tell()} bytes instead of {head.size}")
         except FileNotFoundError:
@@ -100,7 +114,7 @@ class Record:
         return head
 
     def _index(self, name: str, head: Head | None) -> None:
-        self._files[name] = head and head._replace(tables=[], about={})  # keys stand in `_place`
+        self._files.add(name)
         for keys in head.tables if head else ():
             for key in keys:
                 if self._place.setdefault(key, name) != name:
@@ -142,10 +156,8 @@ class Record:
         Raises:
           Damaged: it is not what was written.
         """
-        import io
-
         content = path.read_bytes()
-        head = _read_head(io.BytesIO(content), path)
+        head = read_head(io.BytesIO(content), path)
         check(content, head)
         return head, content
 
@@ -178,7 +190,7 @@ class Record:
                 self._name_damage(name, str(error))
                 self._drop(name)
                 continue
-            yield Chunk(self.folder / name, [k for keys in head.tables for k in keys], content)
+            yield Chunk(self.folder / name, head, content)
 
     # ---- writing ----
 
@@ -187,15 +199,23 @@ class Record:
         places.sweep_up(self.folder)
         self.log({"started": True, **about()})
 
-    def put(self, rows: Mapping[str, Fields], durable: bool = True) -> None:
-        """Writes one chunk; rows that are there already are dropped."""
-        self.refresh()
+    def put(self, rows: Mapping[str, Fields], durable: bool = True, look: bool = True) -> None:
+        """Writes one chunk; rows that are there already are dropped.
+
+        Args:
+          rows: by key.
+          durable: whether to wait for the disk.
+          look: whether to look first what other workers have written.
+        """
+        if look:
+            self.refresh()
         rows = {key: row for key, row in rows.items() if key not in self._place}
         if rows:
             content = encode(rows, {**about(), "worker": self.worker, "time": _now()})
-            self.put_whole(digest(list(rows)), content, durable)
+            head = read_head(io.BytesIO(content), self.folder)
+            self.put_whole(digest(list(rows)), head, content, durable)
 
-    def put_whole(self, name: str, content: bytes, durable: bool = True) -> bool:
+    def put_whole(self, name: str, head: Head, content: bytes, durable: bool = True) -> bool:
         """Writes the bytes of a chunk's file; False if another worker had written its rows.
 
         The name of a damaged file stays taken: its rows go to the next one.
@@ -204,7 +224,7 @@ class Record:
             file = f"{name}{f'-{number}' if number else ''}{SUFFIX}"
             written = places.create(self.folder / file, content, durable)
             if file not in self._files:
-                self._index(file, self._head(file))
+                self._index(file, head if written else self._head(file))
             if written or file not in self.damaged:
                 return written
         raise AssertionError("unreachable")
