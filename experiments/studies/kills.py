@@ -75,9 +75,9 @@ def _command(root: Path, seeds: int) -> list[str]:
     path = root / "made-up.npz"
     np.savez(
         path,
-        X_train=generator.integers(0, 128, (16, 16, 16, 1), np.uint8),
-        X_test=generator.integers(0, 160, (8, 16, 16, 1), np.uint8),
-        y_test=np.arange(8) % 2,
+        train=generator.integers(0, 128, (16, 16, 16, 1), np.uint8),
+        target=generator.integers(0, 160, (8, 16, 16, 1), np.uint8),
+        labels=np.arange(8) % 2,
     )
     small = ["--steps", "3", "--width", "8", "--seeds", str(seeds)]
     return ["select", str(path), *small, "--families", "binary/cutpaste", "--areas", ".05,.2"]
