@@ -87,7 +87,7 @@ def shard(text: str | None) -> Shard | None:
 def write(
     folder: Path, parts: Sequence[Part], config: Config, searched: str, record: str | None
 ) -> None:
-    """Writes `plan.json`; a longer plan replaces a shorter one.
+    """Writes `plan.json`; the last one stands.
 
     Raises:
       InputError: the folder holds a plan for other data or another training.

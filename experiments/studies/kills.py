@@ -8,9 +8,9 @@ Three scenes: one `ad-jax select`; shards 1/3 … 3/3 on one record; three plain
 record. Every chunk's write is slowed down, so that many kills (SIGKILL) hit a half-written file.
 After each kill every finished chunk must read, rows must only have been added, and none may stand
 twice; at the end a plain select must give the same files, bit for bit (members.csv but for the
-seconds). The data are made up and training is short: only the bookkeeping is studied. The undisturbed run
-trains; without `--train` all others take a member's rows from it when they would train it, after a
-short sleep, and everything else is the real command.
+seconds). The data are made up and training is short: only the bookkeeping is studied. The
+undisturbed run trains; without `--train` all others take a member's rows from it when they would
+train it, after a short sleep, and everything else is the real command.
 """
 
 from __future__ import annotations
