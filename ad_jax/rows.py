@@ -7,7 +7,9 @@ same trainings serve targets that were not there when they ran.
 
 from __future__ import annotations
 
+import resource
 from collections.abc import Mapping, Sequence
+from traceback import format_exception
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -112,6 +114,34 @@ class Ledger:
         self.record.put(out)
         self.record.mend(made)
         return made
+
+    def log(self, keys: Sequence[str], seconds: float, compiling: float, steps: int) -> None:
+        """One line of a finished chunk: its members' keys, seconds without compiling, steps."""
+        if self.record is None:
+            return
+        self.record.log(
+            {
+                "members": len(keys),
+                "seconds": round(seconds, 3),
+                "compile_seconds": round(compiling, 3),
+                "steps": steps,
+                "steps_per_second": round(steps / seconds, 3),
+                "peak_memory_mb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024,
+                "keys": list(keys),
+            }
+        )
+
+    def fail(self, members: Members, stop: int, error: Exception) -> list[str]:
+        """Keeps what a chunk raised with each of its members; a line for each."""
+        assert self.record is not None
+        what = f"{type(error).__name__}: {error}"
+        told = {"stop": stop, "error": what, "traceback": "".join(format_exception(error))}
+        for setting, seed in members:
+            key = self.names((setting, seed), stop).made
+            self.record.fail(key, {"setting": setting._asdict(), "seed": seed, **told})
+        first = what.splitlines()[0]
+        self.record.log({"failed": len(members), "error": first})
+        return [f"{setting.label}, seed {seed}: {first}" for setting, seed in members]
 
 
 def split(

@@ -8,9 +8,7 @@ that lack a target only are measured again without a step of training. Training 
 from __future__ import annotations
 
 import functools
-import resource
 import time
-import traceback
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
@@ -236,8 +234,7 @@ class Sweep:
                     except Exception as error:
                         if self.record is None:
                             raise
-                        failed += self._keep_failure(own, stop, error)
-                        continue
+                        failed += self._ledger.fail(some, stop, error)
             self._tell()
             yield out
         if failed:
@@ -265,39 +262,11 @@ class Sweep:
         compiling = self.progress.compile_seconds - compiling
         seconds = time.perf_counter() - before - compiling
         steps = len(rows) * (stop - begin)
-        if self.record:
-            self.record.log(
-                {
-                    "members": len(rows),
-                    "seconds": round(seconds, 3),
-                    "compile_seconds": round(compiling, 3),
-                    "steps": steps,
-                    "steps_per_second": round(steps / seconds, 3),
-                    "peak_memory_mb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024,
-                    "keys": keys,
-                }
-            )
+        self._ledger.log(keys, seconds, compiling, steps)
         self._ran += steps
         again = len(rows) if begin == stop else 0  # trainings that the record had
         self._count(done=len(rows), skipped=again, steps=len(rows) * (stop - start))
         return rows
-
-    def _keep_failure(self, chunk: Chunk, stop: int, error: Exception) -> list[str]:
-        assert self.record is not None
-        what = f"{type(error).__name__}: {str(error).strip().splitlines()[:1]}"
-        for setting, seed in zip(*chunk, strict=True):
-            self.record.fail(
-                self._ledger.names((setting, seed), stop).made,
-                {
-                    "setting": setting._asdict(),
-                    "seed": seed,
-                    "stop": stop,
-                    "error": f"{type(error).__name__}: {error}",
-                    "traceback": "".join(traceback.format_exception(error)),
-                },
-            )
-        self.record.log({"failed": len(chunk.seeds), "error": what})
-        return [f"{s.label}, seed {n}: {what}" for s, n in zip(*chunk, strict=True)]
 
     def _count(self, done: int, skipped: int, steps: int) -> None:
         now = self.progress

@@ -81,6 +81,9 @@ class Record:
     def __len__(self) -> int:
         return len(self._place)
 
+    def __bool__(self) -> bool:
+        return True  # an empty record is a record, too
+
     # ---- reading ----
 
     def refresh(self) -> None:
