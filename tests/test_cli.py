@@ -9,7 +9,7 @@ import pytest
 from PIL import Image
 
 from ad_jax import cli, rules, sweep
-from ad_jax.store import Record
+from ad_jax.store import Record, files, places
 
 SMALL = ["--steps", "8", "--width", "8", "--seeds", "1", "--areas", ".05,.2"]
 
@@ -343,6 +343,37 @@ def test_members_that_raised_are_status_one(run, source, tmp_path, capsys, monke
     assert json.loads(capsys.readouterr().out)["failed"] == 4
     shared = ["--record", str(run / "record")]  # where the same members are done
     assert cli.main(["select", f"{source},size=16", "--out", out, *SMALL, *shared]) == 0
+
+
+def _said(capsys):
+    (line,) = [x for x in capsys.readouterr().err.splitlines() if x.startswith("ad-jax:")]
+    return line
+
+
+def test_disks_and_versions_are_one_line(run, source, tmp_path, capsys, monkeypatch):
+    """A full or read-only disk is status 1, a file of a newer version status 2; nothing is lost."""
+    copy = tmp_path / "record"
+    shutil.copytree(run / "record", copy)
+    before = {p: p.read_bytes() for p in copy.glob("*.safetensors")}
+    arguments = ["select", f"{source},size=16", "--out", str(tmp_path / "out"), *SMALL]
+    arguments += ["--record", str(copy)]
+    for number, text in ((30, "Read-only file system"), (28, "No space left on device")):
+
+        def refuse(*arguments, number=number, text=text, **more):
+            raise OSError(number, text)
+
+        with monkeypatch.context() as patch:
+            patch.setattr(places, "open", refuse, raising=False)
+            assert cli.main(arguments) == 1
+        said = _said(capsys)
+        assert text in said and str(tmp_path) in said
+    with monkeypatch.context() as patch:
+        patch.setattr(files, "FORMAT", 9)
+        Record(copy).put({"f" * 24: {"x": np.zeros(3)}})
+    assert cli.main(arguments) == 2
+    said = _said(capsys)
+    assert "newer ad_jax (format 9" in said and str(copy) in said
+    assert {p: p.read_bytes() for p in before} == before
 
 
 def test_a_shard_picks_nothing_and_a_select_gathers(run, source, tmp_path, capsys, relaxed):

@@ -43,7 +43,7 @@ def merge(sources: Sequence[Any], into: Any) -> Merged:
     records = [Record(source) for source in sources]
     target = Record(into)
     for record in records:
-        if record.folder == target.folder:
+        if _same(record.folder, target.folder):
             raise InputError(f"{record.folder} is merged into itself; choose another --into")
         if not len(record):
             raise InputError(f"{record.folder} holds no finished chunk; give a run or its record")
@@ -71,6 +71,11 @@ def merge(sources: Sequence[Any], into: Any) -> Merged:
             chunks, rows = chunks + 1, rows + len(new)
         _copy_notes(record, target)
     return Merged(chunks, rows, known, sum(len(record.damaged) for record in records))
+
+
+def _same(one: Any, other: Any) -> bool:
+    local = places.is_local(one) and places.is_local(other)
+    return one.resolve() == other.resolve() if local else one == other
 
 
 def _compare(key: str, first: Record, second: Record, same: set[tuple[Any, Any]]) -> None:
