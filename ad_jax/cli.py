@@ -1,6 +1,8 @@
-"""The `ad-jax` command: preview, select, tune, audit, rules. Results on stdout, progress on stderr.
+"""The `ad-jax` command: preview, select, tune, audit, rules, status, merge.
 
-Exit status: 0 ok, 1 failed, 2 wrong use (one line says what and how to mend it).
+Results on stdout, progress on stderr.
+Exit status: 0 ok, 1 failed (a disk, or members that raised: the rest is kept and the same command
+goes on), 2 wrong use (one line says what and how to mend it).
 """
 
 from __future__ import annotations
@@ -19,7 +21,7 @@ from typing import Any
 import numpy as np
 
 from ad_jax import store
-from ad_jax.errors import InputError
+from ad_jax.errors import InputError, MembersFailed
 
 DEFAULT_SOURCES = ("textures:brick-defect", "textures:brick-orientation")
 FIELDS: dict[
@@ -87,7 +89,7 @@ def _training(choices: dict[str, Any]) -> tuple[Any, tuple[int, ...]]:
 def _record(arguments: argparse.Namespace) -> Any:
     from ad_jax.store import Record
 
-    return Record(Path(arguments.record or Path(arguments.out) / "record"))
+    return Record(arguments.record or Path(arguments.out) / "record")
 
 
 def _settings(choices: dict[str, Any], shape: tuple[int, ...]) -> list[Any]:
@@ -122,13 +124,15 @@ def _load(text: str, skip_bad: bool = False) -> tuple[Any, Any, str, dict[str, A
 
 
 def select(arguments: argparse.Namespace) -> None:
-    from ad_jax import estimate, rules, run, selection, sweep
+    from ad_jax import commands, estimate, plan, rules, run, selection, sweep
     from ad_jax.report.table import render
 
     choices = _choices(arguments)
     rule = choices["rule"] or rules.DEFAULT
     rules.get(rule)
     config, seeds = _training(choices)
+    selection.check(rule, seeds, choices["search"])
+    shard = commands.check_shard(arguments, choices["search"])
     loaded = [(*_load(text, arguments.skip_bad), text) for text in choices["sources"]]
     out = Path(arguments.out)
     slugs = [_slug(text) for *_, text in loaded]
@@ -171,7 +175,18 @@ def select(arguments: argparse.Namespace) -> None:
     if arguments.second and len(groups) > 1:
         raise InputError(f"--second with {len(groups)} training sets; select them one by one")
     second = _load(arguments.second)[0].target if arguments.second else None
-    rows, results = [], []
+    parts = [
+        plan.Part(
+            {one[-1]: one[0] for one in group},
+            selection.targets([one[0] for one in group], second),
+            settings_of[name],
+            seeds,
+        )
+        for name, group in groups.items()
+    ]
+    plan.write(out, parts, config, choices["search"], arguments.record)
+    rows, results, left = [], [], 0
+    failures: list[str] = []
     for number, (name, group) in enumerate(groups.items(), 1):
         problems = [one[0] for one in group]
         _say(f"training set {number}/{len(groups)}: {', '.join(one[-1] for one in group)}")
@@ -190,17 +205,20 @@ def select(arguments: argparse.Namespace) -> None:
                 f"{progress.compilations} programs, about {progress.left:.0f} s left"
             )
 
-        selections = selection.select_all(
-            problems,
-            settings_of[name],
-            seeds,
-            rule,
-            config,
-            _record(arguments),
-            report,
-            choices["search"],
-            second=second,
-        )
+        common = (seeds, config, _record(arguments), report)
+        try:
+            if shard:
+                left += selection.work(problems, settings_of[name], shard, *common, second)
+                continue
+            selections = selection.select_all(
+                problems,
+                settings_of[name],
+                *(seeds, rule, *common[1:], choices["search"]),
+                second=second,
+            )
+        except MembersFailed as error:  # other training sets go on
+            failures.append(str(error))
+            continue
         for (problem, truth, source, options, text), chosen in zip(group, selections, strict=True):
             run.write(folders[text], chosen, problem, truth.names, source, options, config, seeds)
             loss = chosen.losses[chosen.rule][chosen.pick.key]
@@ -221,7 +239,11 @@ def select(arguments: argparse.Namespace) -> None:
             for one in chosen.signatures:
                 if one.found:
                     _say(f"    {one.name}: {one.advice}")
-    if arguments.json:
+    if failures:
+        raise MembersFailed("; ".join(failures))
+    if shard:
+        commands.say_shard(arguments.shard, left, arguments.json)
+    elif arguments.json:
         print(json.dumps(results))
     else:
         print(render(["source", "pick", rule, "trust"], rows))
@@ -496,6 +518,8 @@ def _names(text: str) -> list[str]:
 
 
 def _parser() -> argparse.ArgumentParser:
+    from ad_jax import commands as commands_
+
     parser = argparse.ArgumentParser(
         prog="ad-jax", description="Choose an augmentation for anomaly detection without labels."
     )
@@ -510,7 +534,7 @@ def _parser() -> argparse.ArgumentParser:
     def add_training(command: argparse.ArgumentParser, folder: str) -> None:
         """Options of everything that trains."""
         command.add_argument("--out", default=folder, help=f"folder of the run ({folder})")
-        command.add_argument("--record", help="folder of finished work, to share it between runs")
+        command.add_argument("--record", help="folder or bucket of finished work, to share")
         command.add_argument("--seed", type=int, dest="root", help="root of all random keys (0)")
         command.add_argument("--dry-run", action="store_true", help="say what it would cost")
         command.add_argument("--skip-bad", action="store_true", help="leave out unreadable images")
@@ -530,6 +554,7 @@ def _parser() -> argparse.ArgumentParser:
     one.add_argument("--areas", type=_numbers, help="patch areas of the grid, e.g. .02,.04,.08")
     one.add_argument("--random", type=int, help="so many random settings instead of the grid")
     one.add_argument("--search", help="all (default), or halving: drop settings early")
+    one.add_argument("--shard", help="I/N: do every N-th chunk from the I-th, I = 1 … N; no pick")
     one.add_argument("--second", help="SOURCE whose target is a second set: would it pick alike?")
 
     one = add("tune", tune, "descend alignment through training, by gradient")
@@ -569,6 +594,8 @@ def _parser() -> argparse.ArgumentParser:
     one.add_argument("--held-out", help="scores of held-out normals, in a file of either kind")
     one.add_argument("--labels", help="CSV with a column label, or 0/1 per line: audit the picks")
     one.add_argument("--out", help="folder for rules.csv and losses.csv")
+
+    commands_.add(add)
     return parser
 
 
@@ -580,6 +607,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     except InputError as error:
         _say(f"ad-jax: {error}")
         return 2
+    except MembersFailed as error:
+        _say(f"ad-jax: {error}")
+        return 1
     except OSError as error:
         _say(f"ad-jax: {error.filename or ''}: {error.strerror or error}")
         return 1

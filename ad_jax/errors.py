@@ -11,6 +11,13 @@ class InputError(ValueError):
     """
 
 
+class MembersFailed(RuntimeError):
+    """Some members of a sweep raised; the others are done and in the record.
+
+    The command prints it without a traceback and exits with status 1.
+    """
+
+
 def in_one_line(main: Callable[[], None]) -> None:
     """Runs a script's main; wrong use ends in the error's one line and status 1."""
     try:

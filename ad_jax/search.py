@@ -16,7 +16,8 @@ from ad_jax import rules
 from ad_jax.errors import InputError
 from ad_jax.pool import Pool, Setting
 from ad_jax.pretext import PRETEXTS
-from ad_jax.sweep import Row, Sweep
+from ad_jax.rows import Row
+from ad_jax.sweep import Sweep
 
 AREAS = (0.005, 0.01, 0.02, 0.04, 0.08, 0.16, 0.32, 0.64)  # patch areas of a grid
 STRENGTHS = 4  # of any other family in a grid
@@ -150,6 +151,11 @@ def _plan(
         counts.append(math.ceil(counts[-1] / reduction))
     marks = [0, *stops(steps, reduction, stages)]
     return counts, marks, sum(n * (b - a) for n, a, b in zip(counts, marks, marks[1:]))
+
+
+def stage_sizes(search: str, settings: int) -> list[int]:
+    """Settings that each stage of a search trains; one stage for "all"."""
+    return [settings] if search == "all" else _plan(settings, 1, REDUCTION, STAGES)[0]
 
 
 def budget(search: str, settings: int, steps: int) -> int:

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from ad_jax import rules
+from ad_jax.chunks import Shard
 from ad_jax.data import Problem
 from ad_jax.detector import Detector
 from ad_jax.errors import InputError
@@ -49,6 +50,44 @@ class Selection:
     progress: Progress
 
 
+def check(rule: str, seeds: Sequence[int], search: str) -> None:
+    """Refuses a rule or a search that is unknown or cannot be, before anything is written."""
+    if rules.get(rule).needs == "seeds" and len(seeds) < 2:
+        raise InputError(f"rule {rule} compares the seeds of a setting; give at least 2 seeds")
+    if search not in SEARCHES:
+        raise InputError(f"no search {search!r}; known: {', '.join(SEARCHES)}")
+
+
+def targets(problems: Sequence[Problem], second: np.ndarray | None = None) -> list[Problem]:
+    """All that is measured: the problems, and last the second unlabelled set if there is one."""
+    if second is None:
+        return list(problems)
+    own = problems[0]  # the same trainings look at it, too
+    return [
+        *problems,
+        Problem(train=own.train, held_out=own.held_out, groups=own.groups, target=second),
+    ]
+
+
+def work(
+    problems: Sequence[Problem],
+    settings: Sequence[Setting],
+    shard: Shard,
+    seeds: Sequence[int],
+    config: Config,
+    record: Record,
+    report: Callable[[Progress], None] | None = None,
+    second: np.ndarray | None = None,
+) -> int:
+    """One worker's share of a selection that searches all settings; nothing is picked.
+
+    Returns:
+      members that are left, for other workers.
+    """
+    sweep = Sweep(targets(problems, second), settings, seeds, config, record, report)
+    return sweep.work([(s, seed) for s in settings for seed in seeds], config.steps, shard)
+
+
 def select_all(
     problems: Sequence[Problem],
     settings: Sequence[Setting] | None = None,
@@ -65,19 +104,10 @@ def select_all(
 
     `pick` takes a setting whatever the rule says: a selection of what was chosen otherwise.
     """
-    if rules.get(rule).needs == "seeds" and len(seeds) < 2:
-        raise InputError(f"rule {rule} compares the seeds of a setting; give at least 2 seeds")
-    if search not in SEARCHES:
-        raise InputError(f"no search {search!r}; known: {', '.join(SEARCHES)}")
+    check(rule, seeds, search)
     if settings is None:
         settings = grid(problems[0].shape)
-    targets = list(problems)
-    if second is not None:  # the same trainings look at it, too
-        own = problems[0]
-        targets.append(
-            Problem(train=own.train, held_out=own.held_out, groups=own.groups, target=second)
-        )
-    sweep = Sweep(targets, settings, seeds, config, record, report)
+    sweep = Sweep(targets(problems, second), settings, seeds, config, record, report)
     pools, members, progress = sweep.finish(SEARCHES[search](sweep, rule))
     other = pools.pop() if second is not None else None
     out = []

@@ -1,7 +1,8 @@
 """Train and measure many members: chunks of one family, a few compiled programs, one record.
 
-All problems that share a training set share its trainings; finished members are skipped. Training
-may stop and go on (`Sweep.advance`), so searches that drop settings early use the same programs.
+All problems that share a training set share its trainings; finished members are skipped, and those
+that lack a target only are measured again without a step of training. Training may stop and go on
+(`Sweep.advance`), so searches that drop settings early use the same programs.
 """
 
 from __future__ import annotations
@@ -14,18 +15,20 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.flatten_util import ravel_pytree
 
-from ad_jax import augment as augmentations
 from ad_jax import pretext as pretexts
 from ad_jax.alignment import Parts
+from ad_jax.chunks import Chunk, Shard, check_settings, chunks, pack_chunk, stacked_folds, union
 from ad_jax.controls import control_members
 from ad_jax.data import Problem
-from ad_jax.errors import InputError
+from ad_jax.errors import InputError, MembersFailed
 from ad_jax.pool import HEADS, Member, Pool, Setting
-from ad_jax.program import CHUNK, Config, Measured, Trained, make_program, network
+from ad_jax.program import CHUNK, Config, Trained, make_program
 from ad_jax.program import Member as Program
-from ad_jax.store import Record, digest
-from ad_jax.train import Hyper, Keys, seed_keys
+from ad_jax.rows import Ledger, Members, Row, split
+from ad_jax.store import Record
+from ad_jax.train import Keys, State, seed_keys
 
 CHANCE_LOSS = 0.97  # of the loss at chance: above it a member is called untrained
 CHANCE_AUROC = 0.55  # of held-out normals against their augmentations: below it, too
@@ -36,7 +39,7 @@ class Progress(NamedTuple):
 
     Attributes:
       done, total: members trained as far as planned; a search counts a member once per stage.
-      skipped: of these, found in the record.
+      skipped: of these, trainings found in the record.
       member_steps: training steps spent, those found in the record included.
       seconds, compile_seconds: since the start.
       compilations: programs compiled.
@@ -53,98 +56,12 @@ class Progress(NamedTuple):
     left: float
 
 
-class Chunk(NamedTuple):
-    """Members of one family that run together."""
-
-    settings: tuple[Setting, ...]
-    seeds: tuple[int, ...]
-
-
-def chunks(members: Sequence[tuple[Setting, int]]) -> list[Chunk]:
-    """Members in their order, cut into chunks of one family each."""
-    out = []
-    for family in dict.fromkeys(setting.family for setting, _ in members):
-        own = [member for member in members if member[0].family == family]
-        for start in range(0, len(own), CHUNK):
-            some = own[start : start + CHUNK]
-            out.append(Chunk(tuple(m[0] for m in some), tuple(m[1] for m in some)))
-    return out
-
-
-class Union(NamedTuple):
-    """The targets of several problems with one training set, every sample once.
-
-    In the order of their content's hash, as in every problem alone.
-    """
-
-    target: np.ndarray  # [n, h, w, c]
-    rows: tuple[np.ndarray, ...]  # per problem, its samples' rows in `target`
-
-
-def union(problems: Sequence[Problem]) -> Union:
-    """Joins the targets.
-
-    Raises:
-      InputError: problems whose normals differ.
-    """
-    if len({p.train_fingerprint for p in problems}) != 1:
-        raise InputError("problems of one sweep must share their normals; sweep each by itself")
-    samples: dict[str, np.ndarray] = {}
-    for problem in problems:
-        samples |= dict(zip(problem.sample_hashes, problem.target, strict=True))
-    place = {name: row for row, name in enumerate(sorted(samples))}
-    rows = tuple(np.array([place[name] for name in p.sample_hashes]) for p in problems)
-    return Union(np.stack([samples[name] for name in place]), rows)
-
-
-def check_settings(settings: Sequence[Setting], shape: tuple[int, ...], config: Config) -> None:
-    """Refuses settings that cannot run on samples of `shape`, before anything is trained."""
-    if not settings:
-        raise InputError("no settings to try; give at least one augmentation")
-    for setting in settings:
-        entry = augmentations.get(setting.augmentation)
-        network(config, shape, pretexts.make(setting.pretext, setting.augmentation))
-        entry.check(setting.augmentation, setting.hyper, shape)
-        if not 0.0 < setting.learning_rate <= 1.0:
-            raise InputError(f"learning_rate={setting.learning_rate} is out of range; take 1e-5..1")
-
-
-def pack_chunk(chunk: Chunk, families: tuple[str, ...]) -> Hyper:
-    """Hyperparameters of a chunk `[CHUNK, ...]`, padded with its first member's."""
-    padded = list(chunk.settings) + [chunk.settings[0]] * (CHUNK - len(chunk.settings))
-    entry = augmentations.get(chunk.settings[0].augmentation)
-    length = augmentations.packed_length(families)
-    return Hyper(
-        jnp.int32(families.index(chunk.settings[0].augmentation)),
-        jnp.stack([entry.pack(s.hyper, length) for s in padded]),
-        *(
-            jnp.array([getattr(s, name) for s in padded], jnp.float32)
-            for name in ("learning_rate", "weight_decay", "jitter")
-        ),
-    )
-
-
-def stacked_folds(problem: Problem, seeds: Sequence[int]) -> tuple[np.ndarray, np.ndarray, dict]:
-    """Every distinct fold once: train `[f, n, ...]`, held-out `[f, m, ...]`, and seed -> fold."""
-    period = 1 if problem.held_out is not None else 4
-    which = sorted({seed % period for seed in seeds})
-    splits = [problem.split(fold) for fold in which]
-    return (
-        np.stack([split.train for split in splits]),
-        np.stack([split.held_out for split in splits]),
-        {seed: which.index(seed % period) for seed in seeds},
-    )
-
-
 def status_of(loss: float, chance: float, discrimination: float, finite: bool) -> str:
     """Whether a member learned anything at all; see design, "Trained at all?"."""
     if not finite:
         return "failed"
     at_chance = loss > CHANCE_LOSS * chance or discrimination < CHANCE_AUROC
     return "untrained" if at_chance else "ok"
-
-
-Row = dict[str, np.ndarray]  # what is known of one member: fields of `Measured`, `seconds`, `stop`
 
 
 class Outcome(NamedTuple):
@@ -200,6 +117,9 @@ class Sweep:
         self._compiled: dict[tuple[str, tuple[str, ...]], tuple[Any, Any]] = {}
         self._started = time.perf_counter()
         self._ran = 0  # member-steps really run
+        self._ledger = Ledger(record, config, problems)
+        if record:
+            record.begin()
         self.progress = Progress(0, 0, 0, 0, 0.0, 0.0, 0, float("nan"))
         self.planned = len(self.settings) * len(self.seeds) * config.steps  # member-steps
 
@@ -210,21 +130,9 @@ class Sweep:
         same = (s.augmentation for s in self.settings if s.pretext == setting.pretext)
         return setting.pretext, tuple(dict.fromkeys(same))
 
-    def _key(self, setting: Setting, seed: int, stop: int, stateful: bool) -> str:
-        return digest(
-            {
-                "config": self.config._replace(steps=stop)._asdict(),
-                "train": self.problems[0].train_fingerprint,
-                "targets": [p.fingerprint for p in self.problems],
-                "setting": setting.key,
-                "seed": seed,
-                "state": stateful,
-            }
-        )
-
     def advance(
         self,
-        members: Sequence[tuple[Setting, int]],
+        members: Members,
         stop: int,
         earlier: Mapping[tuple[str, int], Row] | None = None,
         keep_state: bool = False,
@@ -239,37 +147,126 @@ class Sweep:
 
         Returns:
           rows by `(setting key, seed)`.
+
+        Raises:
+          MembersFailed: some raised; with a record the others were done first.
         """
-        start = int(next(iter(earlier.values()))["stop"]) if earlier else 0
+        start = int(next(iter(earlier.values())).made["stop"]) if earlier else 0
         done: dict[tuple[str, int], Row] = {}
-        missing = []
+        lacking: dict[str, list[tuple[Setting, int]]] = {"training": [], "measuring": []}
         for setting, seed in members:
-            key = self._key(setting, seed, stop, keep_state)
-            found = self.record.get(key) if self.record else None
-            if found is None:
-                missing.append((setting, seed))
+            row = self._ledger.get((setting, seed), stop, keep_state)
+            if row is not None and row.seen:
+                done[setting.key, seed] = row
             else:
-                done[setting.key, seed] = found
+                lacking["measuring" if row else "training"].append((setting, seed))
         self._count(done=len(done), skipped=len(done), steps=len(done) * (stop - start))
-        plan = chunks(missing)
+        plan = chunks(lacking["training"]) + chunks(lacking["measuring"])
         self.progress = self.progress._replace(total=self.progress.total + len(members))
         if done and not plan:
             self._tell()
-        for chunk in plan:
-            rows = self._run(chunk, start, stop, earlier or {}, keep_state)
-            for setting, seed, row in zip(*chunk, rows, strict=True):
-                done[setting.key, seed] = row
-            if self.record:
-                self.record.put(
-                    {
-                        self._key(setting, seed, stop, keep_state): row
-                        for setting, seed, row in zip(*chunk, rows, strict=True)
-                    }
-                )
-            self._ran += len(rows) * (stop - start)
-            self._count(done=len(rows), skipped=0, steps=len(rows) * (stop - start))
-            self._tell()
+        if self.record and plan:  # workers that begin together begin at different chunks
+            first = hash(self.record.worker) % len(plan)
+            plan = plan[first:] + plan[:first]
+        for rows in self._work(plan, start, stop, earlier or {}, keep_state):
+            done |= rows
         return {(setting.key, seed): done[setting.key, seed] for setting, seed in members}
+
+    def work(self, members: Members, stop: int, shard: Shard) -> int:
+        """Does a shard's part of the chunks, for the record alone.
+
+        Returns:
+          how many of all `members` are left, for other workers.
+
+        Raises:
+          MembersFailed: some of its own raised.
+        """
+        assert self.record is not None
+        plan = chunks(members)[shard.number - 1 :: shard.workers]
+        self.planned = sum(len(chunk.seeds) for chunk in plan) * stop
+        self.progress = self.progress._replace(total=sum(len(chunk.seeds) for chunk in plan))
+        for _ in self._work(plan, 0, stop, {}, False, load=False):
+            pass
+        self.record.refresh()
+        return sum(bool(self._ledger.lacks(member, stop, False)) for member in members)
+
+    def _work(
+        self,
+        plan: Sequence[Chunk],
+        start: int,
+        stop: int,
+        earlier: Mapping[tuple[str, int], Row],
+        keep_state: bool,
+        load: bool = True,
+    ) -> Iterator[dict[tuple[str, int], Row]]:
+        """Chunk by chunk the rows; those that others finished meanwhile from the record.
+
+        Without `load`, rows of the record stay there.
+        """
+        failed: list[str] = []
+        for chunk in plan:
+            out: dict[tuple[str, int], Row] = {}
+            todo: dict[str, list[tuple[Setting, int]]] = {"training": [], "measuring": []}
+            if self.record:
+                self.record.refresh()
+            for member in zip(*chunk, strict=True):
+                lack = self._ledger.lacks(member, stop, keep_state)
+                row = None
+                if lack == "measuring" or load and not lack:
+                    row = self._ledger.get(member, stop, keep_state)
+                    lack = "training" if row is None else "" if row.seen else "measuring"
+                if row is not None:
+                    out[member[0].key, member[1]] = row
+                if lack:
+                    todo[lack].append(member)
+            known = len(chunk.seeds) - len(todo["training"]) - len(todo["measuring"])
+            self._count(done=known, skipped=known, steps=known * (stop - start))
+            for lack, some in todo.items():
+                if some:
+                    settings, seeds = zip(*some, strict=True)
+                    before = out if lack == "measuring" else earlier
+                    begin = stop if lack == "measuring" else start
+                    own = Chunk(settings, seeds)
+                    try:
+                        out |= self._timed(own, begin, start, stop, before, keep_state)
+                    except OSError:
+                        raise  # the record's, not a member's
+                    except Exception as error:
+                        if self.record is None:
+                            raise
+                        failed += self._ledger.fail(some, stop, error)
+            self._tell()
+            yield out
+        if failed:
+            raise MembersFailed(
+                f"{len(failed)} of {sum(len(c.seeds) for c in plan)} members failed, all others "
+                f"are done; the first: {failed[0]}. The same command again does just those; what "
+                f"they raised stands in {self.record.folder if self.record else ''}/failed"
+            )
+
+    def _timed(
+        self,
+        chunk: Chunk,
+        begin: int,
+        start: int,
+        stop: int,
+        earlier: Mapping[tuple[str, int], Row],
+        keep_state: bool,
+    ) -> dict[tuple[str, int], Row]:
+        """Runs a chunk from step `begin`, writes and logs it."""
+        before, compiling = time.perf_counter(), self.progress.compile_seconds
+        members = list(zip(*chunk, strict=True))
+        found = self._run(chunk, begin, stop, earlier, keep_state)
+        rows = {(s.key, seed): row for (s, seed), row in zip(members, found, strict=True)}
+        keys = self._ledger.put(rows, members, stop)
+        compiling = self.progress.compile_seconds - compiling
+        seconds = time.perf_counter() - before - compiling
+        steps = len(rows) * (stop - begin)
+        self._ledger.log(keys, seconds, compiling, steps)
+        self._ran += steps
+        again = len(rows) if begin == stop else 0  # trainings that the record had
+        self._count(done=len(rows), skipped=again, steps=len(rows) * (stop - start))
+        return rows
 
     def _count(self, done: int, skipped: int, steps: int) -> None:
         now = self.progress
@@ -336,19 +333,21 @@ class Sweep:
         init, run = self._program(first, arguments)
         before = time.perf_counter()
         state = init(keys, hyper)
-        leaves, shape = jax.tree.flatten(state)
         if start:
             rows = [earlier[s.key, seed] for s, seed in zip(*chunk, strict=True)]
-            rows += [rows[0]] * (CHUNK - count)
-            leaves = [jnp.stack([row[f"state.{i}"] for row in rows]) for i in range(len(leaves))]
-        state, measured = jax.block_until_ready(run(*arguments(jax.tree.unflatten(shape, leaves))))
-        flat = _flat(measured)
-        if keep_state:
-            leaves = jax.tree.leaves(state)
-            flat |= {f"state.{i}": np.asarray(leaf) for i, leaf in enumerate(leaves)}
-        flat["seconds"] = np.full(CHUNK, (time.perf_counter() - before) / count)
-        flat["stop"] = np.full(CHUNK, stop)
-        return [{name: array[i] for name, array in flat.items()} for i in range(count)]
+            state = _restored(state, rows + [rows[0]] * (CHUNK - count), start == stop)
+        state, measured = jax.block_until_ready(run(*arguments(state)))
+        seconds = (time.perf_counter() - before) / count
+        leaves = [np.asarray(leaf) for leaf in jax.tree.leaves(state)] if keep_state else []
+        out = []
+        for i, (made, seen) in enumerate(split(measured, count, self.joined.rows)):
+            if start == stop:  # nothing was trained: what training made stays as it is
+                out.append(rows[i]._replace(seen=seen))
+                continue
+            made |= {"seconds": np.array(seconds), "stop": np.array(stop)}
+            kept = {f"state.{j}": leaf[i] for j, leaf in enumerate(leaves)}
+            out.append(Row(made, seen, kept))
+        return out
 
     def finish(self, rows: Mapping[tuple[str, int], Row]) -> Outcome:
         """Pools of everything measured, control members included.
@@ -357,7 +356,8 @@ class Sweep:
         them.
         """
         trained = {
-            name: Trained(*(row[field] for field in Trained._fields)) for name, row in rows.items()
+            name: Trained(*(row.made[field] for field in Trained._fields))
+            for name, row in rows.items()
         }
         return Outcome(list(self.pools(rows, self.config.steps)), trained, self.progress)
 
@@ -367,10 +367,17 @@ class Sweep:
 
     def pools(self, rows: Mapping[tuple[str, int], Row], stop: int) -> Iterator[Pool]:
         """One pool per problem of members trained for `stop` steps, and others as "stopped"."""
+        for problem, places in enumerate(self.joined.rows):
+            yield self._pool(rows, stop, problem, places)
+
+    def _pool(
+        self, rows: Mapping[tuple[str, int], Row], stop: int, problem: int, places: np.ndarray
+    ) -> Pool:
         controls = self._controls
         settings = {s.key: s for s in self.settings}
         members, heads = [], []
-        for (key, seed), row in rows.items():
+        flat = [{**row.made, **row.seen[problem]} for row in rows.values()]
+        for (key, seed), row in zip(rows, flat, strict=True):
             setting = settings[key]
             loss, auc = float(row["train_loss"]), float(row["discrimination"])
             finite = all(np.isfinite(array).all() for array in row.values())
@@ -383,45 +390,39 @@ class Sweep:
 
         def gather(name: str, control: np.ndarray | None = None) -> np.ndarray:
             """Trained members' values, then the control members' (NaN where they have none)."""
-            own = np.stack([row[name] for row in rows.values()])
+            own = np.stack([row[name] for row in flat])
             extra = np.full((len(controls[0]), *own.shape[1:]), np.nan, own.dtype)
             if control is not None:
                 extra[:, : control.shape[1]] = control
             return np.concatenate([own, extra])
 
-        scores, held_out = gather("scores", controls[1]), gather("held_out_scores", controls[2])
-        for i, rows_here in enumerate(self.joined.rows):
+        def parts(name: str) -> Parts:
+            arrays = (gather(f"{name}.{part}") for part in Parts._fields)
+            return Parts(*arrays)  # type: ignore[arg-type]
 
-            def parts(name: str, pick: np.ndarray | None) -> Parts:
-                fields = {}
-                for part in Parts._fields:
-                    array = gather(f"{name}.{part}")
-                    fields[part] = array if pick is None or array.ndim == 1 else array[:, pick]
-                return Parts(**fields)  # type: ignore[arg-type]
-
-            yield Pool(
-                tuple(members) + tuple(controls[0]),
-                scores[:, :, rows_here],
-                held_out,
-                parts("parts", rows_here),
-                parts("held_out_parts", None),
-                gather("mmd")[:, i],
-                gather("held_out_mmd"),
-                gather("mean_distance")[:, i],
-                gather("held_out_mean_distance"),
-                gather("sinkhorn")[:, i],
-                gather("held_out_sinkhorn"),
-                gather("generated_scores", controls[3]),
-                np.array(heads + [0] * len(controls[0])),
-            )
+        return Pool(
+            tuple(members) + tuple(controls[0]),
+            gather("scores", controls[1][:, :, places]),
+            gather("held_out_scores", controls[2]),
+            parts("parts"),
+            parts("held_out_parts"),
+            gather("mmd"),
+            gather("held_out_mmd"),
+            gather("mean_distance"),
+            gather("held_out_mean_distance"),
+            gather("sinkhorn"),
+            gather("held_out_sinkhorn"),
+            gather("generated_scores", controls[3]),
+            np.array(heads + [0] * len(controls[0])),
+        )
 
 
-def _flat(measured: Measured) -> Row:
-    flat: Row = {}
-    for name, value in measured._asdict().items():
-        if isinstance(value, Parts):
-            for part, array in value._asdict().items():
-                flat[f"{name}.{part}"] = np.asarray(array)
-        else:
-            flat[name] = np.asarray(value)
-    return flat
+def _restored(state: State, rows: Sequence[Row], networks_only: bool) -> State:
+    """Training states `[CHUNK, ...]` of rows; with `networks_only` good for measuring alone."""
+    if not networks_only:
+        leaves, shape = jax.tree.flatten(state)
+        kept = [jnp.stack([row.state[f"state.{i}"] for row in rows]) for i in range(len(leaves))]
+        return jax.tree.unflatten(shape, kept)
+    _, unravel = ravel_pytree(jax.tree.map(lambda leaf: leaf[0], state.params))
+    flat = jnp.stack([row.made["params"] for row in rows])
+    return state._replace(params=jax.vmap(unravel)(flat))

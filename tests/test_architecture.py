@@ -28,6 +28,8 @@ ORDER = [  # a room may import rooms above it only
     "signatures",
     "program",
     "controls",
+    "rows",
+    "chunks",
     "sweep",
     "search",
     "detector",
@@ -35,8 +37,10 @@ ORDER = [  # a room may import rooms above it only
     "tuning",
     "estimate",
     "run",
+    "plan",
     "report",
     "evaluate",
+    "commands",
     "cli",
 ]
 

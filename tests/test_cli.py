@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from ad_jax import cli, rules
+from ad_jax import cli, rules, sweep
+from ad_jax.store import Record, files, places
 
 SMALL = ["--steps", "8", "--width", "8", "--seeds", "1", "--areas", ".05,.2"]
 
@@ -174,6 +175,15 @@ BAD = {
     "no final steps": (["tune", "digits", "--steps", "0"], "steps=0"),
     "no final seeds": (["tune", "digits", "--seeds", "0"], "seeds=0"),
     "start of words": (["tune", "digits", "--start", "area=big"], "no number"),
+    "shard of none": (["select", "digits", "--shard", "0/4"], "1/4"),
+    "shard too many": (["select", "digits", "--shard", "5/4"], "5/4"),
+    "shard of words": (["select", "digits", "--shard", "a/b"], "a/b"),
+    "half a shard": (["select", "digits", "--shard", "2"], "I/N"),
+    "shard of halving": (
+        ["select", "digits", "--shard", "1/2", "--search", "halving"],
+        "--search halving",
+    ),
+    "no bucket": (["select", "digits", "--record", "ftp://a/b"], "gs://"),
     "no run": (["audit", "nowhere"], "nowhere"),
     "no config": (["select", "--config", "nowhere.py"], "nowhere.py"),
 }
@@ -263,6 +273,119 @@ def test_runs_can_share_a_record(run, source, tmp_path, capsys, relaxed):
     arguments = ["select", f"{source},size=16", "--out", out, "--record", str(run / "record")]
     assert cli.main([*arguments, *SMALL]) == 0
     assert "4 from the record" in capsys.readouterr().err
+
+
+def test_status_of_a_finished_run(run, capsys):
+    assert cli.main(["status", str(run), "--json"]) == 0
+    told = json.loads(capsys.readouterr().out)
+    assert told["done"] == told["total"] == 4 and told["left"] == told["failed"] == 0
+    assert told["rate"] > 0 and told["minutes_left"] == 0
+    assert cli.main(["status", str(run)]) == 0
+    assert "4 of 4 members done" in capsys.readouterr().out
+    assert cli.main(["status", str(run / "record")]) == 2
+    assert "plan.json" in capsys.readouterr().err
+
+
+def test_status_while_a_run_goes_on(run, tmp_path, capsys):
+    """Half of the chunks are there, one member raised, a worker wrote just now."""
+    shutil.copytree(run, tmp_path / "run")
+    sorted((tmp_path / "run" / "record").glob("*.safetensors"))[0].unlink()
+    plan = json.loads((tmp_path / "run" / "plan.json").read_text())
+    record = Record(tmp_path / "run" / "record")
+    missing = [keys[0] for keys in plan["members"] if not record.has(keys[0])]
+    record.fail(missing[0], {"error": "no"})
+    done = [keys[0] for keys in plan["members"] if record.has(keys[0])]
+    record.log({"members": 2, "seconds": 4.0, "keys": done})
+    assert cli.main(["status", str(tmp_path / "run"), "--json"]) == 0
+    told = json.loads(capsys.readouterr().out)
+    assert (told["done"], told["failed"], told["left"]) == (len(done), 1, len(missing) - 1)
+    assert told["workers"] >= 1 and told["rate"] > 0
+    assert told["minutes_left"] is not None
+
+
+def test_runs_are_merged(run, tmp_path, capsys):
+    into = str(tmp_path / "joined")
+    assert cli.main(["merge", str(run), str(run / "record"), "--into", into, "--json"]) == 0
+    told = json.loads(capsys.readouterr().out)
+    assert told["rows"] == told["known"] == 8 and told["damaged"] == 0
+    assert cli.main(["merge", str(run), "--into", str(run / "record")]) == 2
+    assert cli.main(["merge", str(tmp_path / "no"), "--into", into]) == 2
+    assert "no finished chunk" in capsys.readouterr().err
+
+
+def test_another_plan_in_the_folder_is_refused_before_a_manifest_is_there(run, tmp_path, capsys):
+    folder = tmp_path / "begun"
+    folder.mkdir()
+    shutil.copy(run / "plan.json", folder)
+    text = next(iter(json.loads((run / "plan.json").read_text())["problems"]))
+    arguments = ["select", text, "--out", str(folder), "--width", "8", "--seeds", "1"]
+    assert cli.main([*arguments, "--steps", "9"]) == 2
+    said = capsys.readouterr().err
+    assert "'steps': 8" in said and "steps': 9" in said and "choose another --out" in said
+    other = text.replace("size=16", "size=18")
+    assert cli.main(["select", other, *arguments[2:], "--steps", "8"]) == 2
+    assert "other data" in capsys.readouterr().err
+    (folder / "plan.json").write_text('{"format": 9}')
+    assert cli.main([*arguments, "--steps", "8"]) == 2
+    assert "newer ad_jax (format 9" in capsys.readouterr().err
+
+
+def test_members_that_raised_are_status_one(run, source, tmp_path, capsys, monkeypatch):
+    def broken(self, *arguments):
+        raise RuntimeError("device lost")
+
+    monkeypatch.setattr(sweep.Sweep, "_run", broken)
+    out = str(tmp_path / "out")
+    assert cli.main(["select", f"{source},size=16", "--out", out, *SMALL]) == 1
+    said = [line for line in capsys.readouterr().err.splitlines() if line.startswith("ad-jax:")]
+    assert len(said) == 1 and "4 of 4 members failed" in said[0] and "same command" in said[0]
+    assert cli.main(["status", out, "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["failed"] == 4
+    shared = ["--record", str(run / "record")]  # where the same members are done
+    assert cli.main(["select", f"{source},size=16", "--out", out, *SMALL, *shared]) == 0
+
+
+def _said(capsys):
+    (line,) = [x for x in capsys.readouterr().err.splitlines() if x.startswith("ad-jax:")]
+    return line
+
+
+def test_disks_and_versions_are_one_line(run, source, tmp_path, capsys, monkeypatch):
+    """A full or read-only disk is status 1, a file of a newer version status 2; nothing is lost."""
+    copy = tmp_path / "record"
+    shutil.copytree(run / "record", copy)
+    before = {p: p.read_bytes() for p in copy.glob("*.safetensors")}
+    arguments = ["select", f"{source},size=16", "--out", str(tmp_path / "out"), *SMALL]
+    arguments += ["--record", str(copy)]
+    for number, text in ((30, "Read-only file system"), (28, "No space left on device")):
+
+        def refuse(*arguments, number=number, text=text, **more):
+            raise OSError(number, text)
+
+        with monkeypatch.context() as patch:
+            patch.setattr(places, "open", refuse, raising=False)
+            assert cli.main(arguments) == 1
+        said = _said(capsys)
+        assert text in said and str(tmp_path) in said
+    with monkeypatch.context() as patch:
+        patch.setattr(files, "FORMAT", 9)
+        Record(copy).put({"f" * 24: {"x": np.zeros(3)}})
+    assert cli.main(arguments) == 2
+    said = _said(capsys)
+    assert "newer ad_jax (format 9" in said and str(copy) in said
+    assert {p: p.read_bytes() for p in before} == before
+
+
+def test_a_shard_picks_nothing_and_a_select_gathers(run, source, tmp_path, capsys, relaxed):
+    out = tmp_path / "out"
+    arguments = ["select", f"{source},size=16", "--out", str(out), *SMALL]
+    arguments += ["--record", str(run / "record")]
+    assert cli.main([*arguments, "--shard", "2/2", "--json"]) == 0
+    assert json.loads(capsys.readouterr().out) == {"shard": "2/2", "left": 0}
+    assert {p.name for p in out.iterdir()} == {"plan.json"}
+    assert cli.main(arguments) == 0
+    assert "4 from the record" in capsys.readouterr().err
+    assert (out / "pick.json").read_bytes() == (run / "pick.json").read_bytes()
 
 
 def label_free(folder):

@@ -58,6 +58,12 @@ def test_rules_benchmark(monkeypatch, capsys):
     assert "model_centrality" in said and "scikit-learn" in said and "peak memory" in said
 
 
+def test_record_benchmark(monkeypatch, capsys):
+    command(monkeypatch, "benchmarks/record.py", "--members", "40")
+    said = capsys.readouterr().out
+    assert "40 members, 10 chunks" in said and "ad-jax merge" in said
+
+
 def test_pyod_study(monkeypatch, capsys):
     pytest.importorskip("pyod")
     command(monkeypatch, "studies/pyod_pool.py", "--smoke")

@@ -1,6 +1,8 @@
 """Sweep, pool, rules, selection and detector on a problem small enough for seconds."""
 
 import dataclasses
+import json
+import shutil
 
 import jax
 import numpy as np
@@ -8,9 +10,11 @@ import pytest
 
 import ad_jax
 from ad_jax import alignment, pretext, program, rules, search, selection, sweep
+from ad_jax.chunks import Shard
 from ad_jax.detector import Detector
-from ad_jax.errors import InputError
+from ad_jax.errors import InputError, MembersFailed
 from ad_jax.pool import Member, Pool, Setting, per_setting
+from ad_jax.rows import Row
 from ad_jax.store import Record
 
 CONFIG = program.Config(steps=4, width=8)
@@ -70,15 +74,22 @@ def test_other_settings_find_the_members_they_share(problem, record, swept):
     assert one.progress.skipped == one.progress.total == 4
 
 
-def test_a_damaged_chunk_is_done_again(record, swept):
-    path = sorted(record.folder.glob("*.npz"))[0]
+def test_a_damaged_chunk_is_done_again(problem, record, swept, tmp_path):
+    copy = tmp_path / "copy"
+    shutil.copytree(record.folder, copy)
+    path = sorted(copy.glob("*.safetensors"))[0]
     content = path.read_bytes()
-    keys = [str(key) for key in np.load(path)["keys"]]
-    path.write_bytes(content[: len(content) // 2])
-    assert all(Record(record.folder).get(key) is None for key in keys)
-    path.write_bytes(content)
-    assert all(Record(record.folder).get(key) is not None for key in keys)
-    assert not list(record.folder.glob(".*")), "a neighbour file was left"
+    for damaged in (content[: len(content) // 2], content[:-1] + bytes([content[-1] ^ 1])):
+        path.write_bytes(damaged)
+        with pytest.warns(UserWarning, match=path.name) as said:
+            (pool,), _, progress = run([problem], SETTINGS, SEEDS, Record(copy))
+        assert len(said) == 1
+        assert progress.skipped < progress.total
+        np.testing.assert_array_equal(pool.scores, swept[0][0].scores)
+        assert path.read_bytes() == damaged
+        for redone in copy.glob(f"{path.stem}-*"):
+            redone.unlink()
+    assert not list(copy.glob(".*")), "a neighbour file was left"
 
 
 def test_members_do_not_depend_on_their_chunk(problem, swept):
@@ -99,8 +110,12 @@ def test_training_goes_on_where_it_stopped(problem):
     whole = one.advance(members, 4)
     for key, row in whole.items():
         for name in ("params", "scores", "train_loss"):
-            np.testing.assert_array_equal(resumed[key][name], row[name])
+            np.testing.assert_array_equal(_fields(resumed[key])[name], _fields(row)[name])
     assert one.progress.compilations == 1
+
+
+def _fields(row):
+    return {**row.made, **row.seen[0]}
 
 
 def test_halving_drops_settings_and_counts_its_steps(problem, monkeypatch, record):
@@ -135,6 +150,96 @@ def test_two_targets_share_their_trainings(problem, swept):
     for name in ("mmd", "mean_distance", "sinkhorn"):  # rows without weight do not count
         together = getattr(pools[1], name)[0]
         np.testing.assert_allclose(together, getattr(alone, name)[0], rtol=1e-4)
+
+
+def test_new_targets_are_measured_without_training(problem, tmp_path):
+    """Bit for bit what measuring right after training gives, in the same compiled program."""
+    generator = np.random.default_rng(5)
+    images = generator.integers(0, 160, problem.target.shape, np.uint8)
+    other = ad_jax.Problem(train=problem.train, target=images)
+    few, record = SETTINGS[1:3], Record(tmp_path)
+    first = sweep.Sweep([problem], few, (0,), CONFIG, record)
+    (before,) = first.finish(search.train_all(first)).pools
+    lines = []
+    outcomes = []
+    for kept in (Record(tmp_path), None):
+        one = sweep.Sweep([other], few, (0,), CONFIG, kept)
+        one._compiled, one._controls = first._compiled, first._controls  # one shape, one program
+        outcomes.append(one.finish(search.train_all(one)))
+        lines.append((one._ran, one.progress.skipped))
+    assert lines == [(0, 2), (2 * CONFIG.steps, 0)]
+    (again,), (fresh,) = (outcome.pools for outcome in outcomes)
+    for name in ("scores", "held_out_scores", "mmd", "mean_distance", "sinkhorn"):
+        np.testing.assert_array_equal(getattr(again, name), getattr(fresh, name))
+    for one, another in zip(again.parts, fresh.parts, strict=True):
+        np.testing.assert_array_equal(one, another)
+    for one, another in zip(again.members, fresh.members, strict=True):
+        assert str(one._replace(seconds=0.0)) == str(another._replace(seconds=0.0))  # NaN is NaN
+    assert not np.array_equal(again.scores, before.scores)
+    for key, network in outcomes[0].trained.items():
+        for a, b in zip(network, outcomes[1].trained[key], strict=True):
+            np.testing.assert_array_equal(a, b)
+    both = sweep.Sweep([other, problem], few, (0,), CONFIG, Record(tmp_path))
+    found = both.advance([(s, 0) for s in few], CONFIG.steps)  # nothing is left to do
+    assert both.progress.compilations == 0
+    key = few[0].key, 0
+    np.testing.assert_array_equal(found[key].seen[0]["scores"], again.scores[0])
+    np.testing.assert_array_equal(found[key].seen[1]["scores"], before.scores[0])
+
+
+def test_one_failing_chunk_does_not_stop_the_others(problem, tmp_path, monkeypatch):
+    members = [(SETTINGS[1], seed) for seed in range(10)]
+    run_chunk, broken = sweep.Sweep._run, {4}
+
+    def faulty(self, chunk, *arguments):
+        if broken & set(chunk.seeds):
+            raise ValueError("device lost\nand more")
+        count = len(chunk.seeds)
+        made = {"stop": np.array(4), "seconds": np.array(1.0)}
+        return [Row(made, ({"scores": np.zeros(3)},), {}) for _ in range(count)]
+
+    monkeypatch.setattr(sweep.Sweep, "_run", faulty)
+    assert run_chunk is not faulty
+
+    def start(record):
+        return sweep.Sweep([problem], SETTINGS[1:2], range(10), CONFIG, record)
+
+    with pytest.raises(MembersFailed, match="4 of 10 members failed, all others are done.*again"):
+        start(Record(tmp_path)).advance(members, 4)
+    record = Record(tmp_path)
+    assert len(record.failed()) == 4 and len(record) == 2 * 6
+    told = json.loads(next((tmp_path / "failed").glob("*.json")).read_text())
+    assert told["error"].startswith("ValueError: device lost") and "Traceback" in told["traceback"]
+    assert told["setting"]["augmentation"] == "cutpaste" and told["seed"] in (4, 5, 6, 7)
+    with pytest.raises(ValueError, match="device lost"):
+        start(None).advance(members, 4)
+    broken.clear()
+    again = start(record)
+    assert len(again.advance(members, 4)) == 10 and again.progress.skipped == 6
+    assert not record.failed() and not list((tmp_path / "failed").iterdir())
+
+
+def test_shards_divide_the_chunks_and_a_gathering_finds_all(problem, tmp_path, monkeypatch):
+    members = [(SETTINGS[1], seed) for seed in range(22)]
+    ran = []
+
+    def light(self, chunk, *arguments):
+        ran.extend(chunk.seeds)
+        made = {"stop": np.array(4), "seconds": np.array(1.0)}
+        return [Row(made, ({"scores": np.full(3, s)},), {}) for s in chunk.seeds]
+
+    monkeypatch.setattr(sweep.Sweep, "_run", light)
+
+    def start():
+        return sweep.Sweep([problem], SETTINGS[1:2], range(22), CONFIG, Record(tmp_path))
+
+    assert start().work(members, 4, Shard(3, 3)) == 16  # chunks 3 and 6 of 6
+    assert ran == [8, 9, 10, 11, 20, 21]
+    assert start().work(members, 4, Shard(1, 3)) == 8
+    start().advance(members, 4)
+    assert sorted(ran) == list(range(22))
+    late = start()
+    assert late.work(members, 4, Shard(2, 3)) == 0 and late.progress.skipped == 8
 
 
 def test_other_normals_cannot_share(problem):

@@ -1,0 +1,35 @@
+"""Crash-proof record of finished chunks: one immutable, checksummed file each, shared by workers.
+
+`places` knows folders and buckets, `files` what stands in a chunk's file, `record` finds rows by
+key, `merging` joins records.
+"""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from ad_jax.store.files import RESULT_VERSION, digest
+from ad_jax.store.merging import Merged, merge
+from ad_jax.store.places import write_arrays, write_whole
+from ad_jax.store.record import Record
+
+__all__ = [
+    "RESULT_VERSION",
+    "Merged",
+    "Record",
+    "digest",
+    "keep_compilations",
+    "merge",
+    "write_arrays",
+    "write_whole",
+]
+
+
+def keep_compilations() -> None:
+    """Compiled programs outlive the process, in the user's cache folder; commands call this."""
+    import jax  # a record is read without it
+
+    if "JAX_COMPILATION_CACHE_DIR" not in os.environ:
+        cache = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
+        jax.config.update("jax_compilation_cache_dir", str(Path(cache) / "ad_jax"))

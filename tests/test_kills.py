@@ -1,0 +1,28 @@
+"""Workers killed at random moments leave a record that reads, and the same run in the end."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent
+
+
+@pytest.mark.slow
+def test_kills_leave_no_trace():
+    """One worker, shards, and plain selects on one record; see the study for what is compared.
+
+    In a process of its own: workers are forked before JAX starts.
+    """
+    done = subprocess.run(
+        [sys.executable, "experiments/studies/kills.py", "--kills", "2", "--smoke"],
+        cwd=ROOT,
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    scenes = [line for line in done.stdout.splitlines() if line.startswith(("one", "3 s"))]
+    assert len(scenes) == 6, done.stdout
