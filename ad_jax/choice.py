@@ -107,9 +107,7 @@ def choose(
         seen = signatures(pool, rule, best, supported, other)
         own_members = _members(pool, best, members)
         out.append(
-            Choice(
-                pool, rule, member_losses, losses, best, own_members, supported, seen, progress
-            )
+            Choice(pool, rule, member_losses, losses, best, own_members, supported, seen, progress)
         )
     return out
 

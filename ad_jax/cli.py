@@ -1,4 +1,6 @@
-"""The `ad-jax` command: preview, select, tune, audit, rules. Results on stdout, progress on stderr.
+"""The `ad-jax` command: preview, select, tune, audit, rules, score, info.
+
+Results on stdout, progress on stderr.
 
 Exit status: 0 ok, 1 failed, 2 wrong use (one line says what and how to mend it).
 """
@@ -18,7 +20,7 @@ from typing import Any
 
 import numpy as np
 
-from ad_jax import store
+from ad_jax import scoring, store
 from ad_jax.errors import InputError
 
 DEFAULT_SOURCES = ("textures:brick-defect", "textures:brick-orientation")
@@ -569,6 +571,8 @@ def _parser() -> argparse.ArgumentParser:
     one.add_argument("--held-out", help="scores of held-out normals, in a file of either kind")
     one.add_argument("--labels", help="CSV with a column label, or 0/1 per line: audit the picks")
     one.add_argument("--out", help="folder for rules.csv and losses.csv")
+
+    scoring.add_commands(add)
     return parser
 
 
@@ -576,14 +580,13 @@ def main(argv: Sequence[str] | None = None) -> int:
     arguments = _parser().parse_args(argv)
     try:
         store.keep_compilations()
-        arguments.function(arguments)
+        return arguments.function(arguments) or 0
     except InputError as error:
         _say(f"ad-jax: {error}")
         return 2
     except OSError as error:
         _say(f"ad-jax: {error.filename or ''}: {error.strerror or error}")
         return 1
-    return 0
 
 
 if __name__ == "__main__":

@@ -64,9 +64,7 @@ def select_all(
 
     `pick` takes a setting whatever the rule says: a selection of what was chosen otherwise.
     """
-    choices = choose(
-        problems, settings, seeds, rule, config, record, report, search, pick, second
-    )
+    choices = choose(problems, settings, seeds, rule, config, record, report, search, pick, second)
     return [
         Selection(
             one.pool,

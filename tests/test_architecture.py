@@ -30,6 +30,7 @@ ORDER = [  # a room may import rooms above it only
     "controls",
     "sweep",
     "search",
+    "choice",
     "detector",
     "selection",
     "tuning",
@@ -37,6 +38,7 @@ ORDER = [  # a room may import rooms above it only
     "run",
     "report",
     "evaluate",
+    "scoring",
     "cli",
 ]
 

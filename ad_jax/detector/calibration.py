@@ -1,9 +1,9 @@
 """Thresholds without anomalies: p-values by rank among held-out normals, and what they promise.
 
-**The p-value.** A detector's score is the mean over its seeds of the surprise among each seed's own
-held-out normals. Its p-value is the split-conformal one (Vovk, Gammerman & Shafer 2005):
-`(1 + calibration scores at least as high) / (N + 1)` among the scores of N held-out normals, each by
-those seeds that did not train on it. So it falls with the score, `p <= alpha` is the same as a
+**The p-value.** A detector's score is the mean over its seeds of the surprise among each seed's
+own held-out normals. Its p-value is the split-conformal one (Vovk, Gammerman & Shafer 2005):
+`(1 + calibration scores at least as high) / (N + 1)` among the scores of N held-out normals, each
+by those seeds that did not train on it. So it falls with the score, `p <= alpha` is the same as a
 score above `threshold(alpha)`, and levels below `1 / (N + 1)` cannot be attained.
 
 **What is proven.** A normal sample that is exchangeable with the held-out ones (a fresh sample, and
@@ -11,9 +11,9 @@ held-out normals that were not used to choose the setting) has
 
 - one seed: `P(p <= alpha) <= alpha`, for every N;
 - several seeds, `proven`: twice the mean of the seeds' own p-values has `P <= alpha` however the
-  seeds depend on each other (Rüschendorf 1982; Vovk & Wang 2020); the mean itself only `<= 2 alpha`.
-  It needs `2 / (m + 1) <= alpha` for m held-out normals a seed, and one seed that is blind to an
-  anomaly hides it;
+  seeds depend on each other (Rüschendorf 1982; Vovk & Wang 2020); the mean itself only
+  `P <= 2 alpha`. It needs `2 / (m + 1) <= alpha` for m held-out normals a seed, and one seed that
+  is blind to an anomaly hides it;
 - several seeds, as they are: nothing is proven. Held-out scores come from fewer seeds than a new
   sample's score, so they spread more, and the realised rate is at or below alpha: in simulations
   over tails and dependences of seeds (tests/test_calibration.py) .00 to .06 at alpha = .05, highest
@@ -110,8 +110,8 @@ def unattainable(alpha: float, needed: int, count: int, proven: bool = False) ->
     least = math.ceil(1e4 / (count + 1) * (2 if proven else 1)) / 1e4
     a_seed = " a seed" if proven else ""
     return (
-        f"alpha={alpha:g} is unattainable: it needs n = {needed} held-out normals{a_seed} and there "
-        f"are {count}; take alpha={least:g} or more, or give more normals"
+        f"alpha={alpha:g} is unattainable: it needs n = {needed} held-out normals{a_seed} and "
+        f"there are {count}; take alpha={least:g} or more, or give more normals"
     )
 
 

@@ -32,6 +32,10 @@ def _above(held_out: np.ndarray, scores: np.ndarray) -> float:
     return 1.0 - float((p > LEVEL).mean()) / expected
 
 
+def _again(generator: np.random.Generator, count: int) -> np.ndarray:
+    return np.asarray(generator.integers(0, count, count))
+
+
 def anomaly_share(
     held_out: np.ndarray, raw: np.ndarray, folds: tuple[int, ...], seed: int = 0
 ) -> Share:
@@ -66,7 +70,7 @@ def anomaly_share(
     value = estimate(np.arange(size), everything)
     drawn = []
     for _ in range(DRAWS):
-        kept = {fold: generator.integers(0, count, count) for fold in everything}
-        drawn.append(estimate(generator.integers(0, size, size), kept))
+        kept = {fold: _again(generator, count) for fold in everything}
+        drawn.append(estimate(_again(generator, size), kept))
     low, high = np.quantile(drawn, [0.025, 0.975])
     return Share(*(float(np.clip(x, 0.0, 1.0)) for x in (value, low, high)))
