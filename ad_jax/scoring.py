@@ -104,11 +104,29 @@ class Row(NamedTuple):
     p: float
 
 
-def _rows(detector: Any, batch: Any, proven: bool) -> Iterator[Row]:
-    raw = detector.networks.raw(batch.samples)
+def _raw(detector: Any, batch: Any) -> tuple[list[str], np.ndarray, list[tuple[str, str]]]:
+    """Names and seeds' scores of what can be scored, and (name, reason) of what cannot."""
+    try:
+        return batch.names, detector.networks.raw(batch.samples), []
+    except InputError:
+        if batch.samples.shape[1:] != detector.shape:
+            raise
+    names, found, bad = [], [], []  # one by one: a bad sample must not take others with it
+    for name, sample in zip(batch.names, batch.samples, strict=True):
+        try:
+            found.append(detector.networks.raw(sample[None]))
+            names.append(name)
+        except InputError as error:
+            bad.append((name, str(error).replace("sample 0 ", "")))
+    return names, np.concatenate(found, axis=1) if found else np.zeros((0, 0)), bad
+
+
+def _rows(detector: Any, names: list[str], raw: np.ndarray, proven: bool) -> Iterator[Row]:
+    if not names:
+        return
     scores = detector.combine(raw)
     p = detector.calibration_.proven(raw) if proven else detector.p_values_of(scores)
-    for name, one, own in zip(batch.names, scores.tolist(), p.tolist(), strict=True):
+    for name, one, own in zip(names, scores.tolist(), p.tolist(), strict=True):
         yield Row(name, one, own)
 
 
@@ -142,10 +160,14 @@ def score(arguments: argparse.Namespace) -> int:
     with _opened(arguments.out) as out, tempfile.TemporaryFile("w+", encoding="utf-8") as waiting:
         write = _writer(out, arguments.json)
         for batch in stream(_sources(arguments.source), detector.shape, fit):
-            for name, reason in batch.bad:
+            names, raw, unusable = batch.names, np.zeros((0, 0)), list(batch.bad)
+            if names:
+                names, raw, more = _raw(detector, batch)
+                unusable += more
+            for name, reason in unusable:
                 _say(f"ad-jax: {name}: {reason}")
-            bad += len(batch.bad)
-            for row in _rows(detector, batch, proven) if batch.names else ():
+            bad += len(unusable)
+            for row in _rows(detector, names, raw, proven):
                 counts[row.p] += 1
                 if share is None:
                     write(row, row.p <= cut)

@@ -9,11 +9,10 @@ from typing import Any
 
 import numpy as np
 
-from ad_jax import pretext as pretexts
-from ad_jax import rules, search
+from ad_jax import rules
 from ad_jax.choice import Members, choose, train_one
 from ad_jax.data import Problem
-from ad_jax.data.samples import as_samples, content_hashes
+from ad_jax.data.samples import as_samples
 from ad_jax.detector import saving
 from ad_jax.detector.calibration import (
     SLACK,
@@ -23,9 +22,10 @@ from ad_jax.detector.calibration import (
     false_discovery_cut,
     unattainable,
 )
+from ad_jax.detector.fitting import default_setting, numbered, scores_of_normals, state_of
 from ad_jax.detector.networks import Networks
 from ad_jax.detector.share import Share, anomaly_share
-from ad_jax.detector.state import Loading, NotFitted, State, fold_of, held_out_count
+from ad_jax.detector.state import Loading, NotFitted, State, held_out_count
 from ad_jax.errors import InputError
 from ad_jax.pool import Setting
 from ad_jax.program import Config, Trained
@@ -44,16 +44,6 @@ _FITTED = (
     "_networks",
     "_by_fold",
 )
-
-
-def default_setting() -> Setting:
-    """What is trained when nobody says what: CutPaste of area .02, normal against augmented.
-
-    Among the constants tried on the 12 defect tasks of the development data it was the best across
-    families (README, Results), in hindsight. For anomalies that are objects of another kind rather
-    than defects, turns were better: give a target, and let it choose.
-    """
-    return search.setting("binary", "cutpaste", area=0.02)
 
 
 class Detector:
@@ -186,7 +176,7 @@ class Detector:
                 "fit takes no labels: labels in training would make its scores an upper bound and "
                 "no estimate; leave y out, give normals as X and unlabelled samples as target="
             )
-        alpha, seeds = check_level("alpha", self.alpha), self._seeds()
+        alpha, seeds = check_level("alpha", self.alpha), numbered(self.seeds)
         samples = as_samples("X", X)
         problem = Problem(
             train=samples,
@@ -217,45 +207,15 @@ class Detector:
                 self.search,
             )
             members, trust = one.members, one.trust
-        self._take(_state(problem, members, config))
+        self._take(state_of(problem, members, config))
         self.trust_ = trust
-        self.decision_scores_ = self._scores_of_normals(problem, samples)
+        self.decision_scores_ = scores_of_normals(self._networks, self._by_fold, problem, samples)
         self.anomaly_share_ = None if target is None else self.anomaly_share(target)
         return self
 
     def fit_predict(self, X: Any, y: None = None, target: Any = None) -> np.ndarray:
         """`fit`, then `labels_` of the normals."""
         return self.fit(X, y, target).labels_
-
-    def _seeds(self) -> tuple[int, ...]:
-        if isinstance(self.seeds, (int, np.integer)):
-            seeds = tuple(range(int(self.seeds)))
-        else:
-            seeds = tuple(int(seed) for seed in self.seeds)
-        if not seeds or min(seeds) < 0 or len(set(seeds)) != len(seeds):
-            raise InputError(f"seeds={self.seeds!r}: give a number from 1 on, or different seeds")
-        return seeds
-
-    def _scores_of_normals(self, problem: Problem, samples: np.ndarray) -> np.ndarray:
-        """Scores of the samples given to `fit`, each by seeds that did not train on it."""
-        state = self.state_
-        scores = np.full(len(problem.train), np.nan, np.float32)
-        if problem.held_out is None:
-            for fold, own in self._by_fold.items():
-                scores[problem.split_rows(fold)[1]] = own
-        left = np.flatnonzero(np.isnan(scores))
-        if len(left):
-            surprise = self._networks.surprise(self._networks.raw(problem.train[left]))
-            fold_of_row = (
-                np.full(len(left), -1) if problem.held_out is not None else (problem.folds[left])
-            )
-            unseen = np.array(state.folds)[:, None] == fold_of_row[None]  # [seeds, n]
-            unseen[:, ~unseen.any(axis=0)] = True  # all of them trained on it
-            scores[left] = (surprise * unseen).sum(axis=0) / unseen.sum(axis=0)
-        place: dict[str, list[int]] = {}
-        for row, name in enumerate(content_hashes(problem.train)):
-            place.setdefault(name, []).append(row)
-        return scores[[place[name].pop() for name in content_hashes(samples)]]
 
     # A detector from what was trained elsewhere
 
@@ -275,7 +235,7 @@ class Detector:
         """
         numbers = tuple(range(len(trained)) if seeds is None else seeds)
         members = Members(setting, numbers, tuple(trained), np.asarray(held_out))
-        return cls._with(_state(problem, members, config))
+        return cls._with(state_of(problem, members, config))
 
     @classmethod
     def _with(cls, state: State, alpha: float = 0.05) -> Detector:
@@ -448,21 +408,3 @@ class Detector:
             raise InputError(f"{path} is damaged ({error!r}); save the detector again") from None
         detector.loading = saved.loading
         return detector
-
-
-def _state(problem: Problem, members: Members, config: Config) -> State:
-    setting = members.setting
-    arrays = {
-        name: np.stack([getattr(one, name) for one in members.trained]) for name in Trained._fields
-    }
-    arrays["held_out"] = np.asarray(members.held_out)
-    return State(
-        setting,
-        pretexts.make(setting.pretext, setting.augmentation).score,
-        tuple(problem.shape),
-        str(problem.train.dtype),
-        config,
-        tuple(members.seeds),
-        tuple(fold_of(problem, seed) for seed in members.seeds),
-        arrays,
-    )
