@@ -89,3 +89,12 @@ def test_stress_study(monkeypatch, tmp_path, capsys):
     command(monkeypatch, "studies/stress.py", "--out", tmp_path, "--smoke")
     said = capsys.readouterr().out
     assert "10 %, 5 % of the normals are not" in said and "outer loss fell" in said
+
+
+def test_false_positives_study(monkeypatch, tmp_path, capsys):
+    command(monkeypatch, "studies/false_positives.py", "--out", tmp_path, "--smoke")
+    said = capsys.readouterr().out
+    assert "digits: score" in said and "asked 0.05" in said
+    assert len(list(tmp_path.glob("digits-*.json"))) == 2
+    command(monkeypatch, "studies/false_positives.py", "--out", tmp_path, "--smoke")
+    assert capsys.readouterr().out == said  # from what was kept
