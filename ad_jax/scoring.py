@@ -173,6 +173,8 @@ def score(arguments: argparse.Namespace) -> int:
                     write(row, row.p <= cut)
                 else:
                     waiting.write(json.dumps(row) + "\n")
+        if not counts and not bad:
+            raise InputError(f"{', '.join(arguments.source)}: no images there; nothing to score")
         if share is not None and counts:
             cut = false_discovery_cut(counts, share)
             waiting.seek(0)
@@ -180,8 +182,6 @@ def score(arguments: argparse.Namespace) -> int:
                 row = Row(*json.loads(line))
                 write(row, row.p <= cut)
     total = sum(counts.values())
-    if not total and not bad:
-        raise InputError(f"{', '.join(arguments.source)}: no images there; nothing to score")
     flagged = sum(n for p, n in counts.items() if p <= cut)
     asked = f"alpha={alpha:g}" if share is None else f"false_discovery={share:g}"
     _say(f"  {flagged} of {total} flagged at {asked}; {bad} not readable")

@@ -45,7 +45,17 @@ def _members(shape, seeds, count):
     return problem, setting, trained, np.stack(held_out)
 
 
-def make(shape=(16, 16, 1), seeds=3, count=40):
-    """A detector of `seeds` seeds on `count` random normals; a fourth of them a fold."""
-    problem, setting, trained, held_out = _members(tuple(shape), seeds, count)
+@cache
+def _made(shape, seeds, count):
+    problem, setting, trained, held_out = _members(shape, seeds, count)
     return Detector.of(problem, setting, trained, held_out, CONFIG)
+
+
+def make(shape=(16, 16, 1), seeds=3, count=40):
+    """A detector of `seeds` seeds on `count` random normals; a fourth of them a fold.
+
+    Parameters may be set; the networks are shared, for nothing to be compiled twice.
+    """
+    again = object.__new__(Detector)
+    again.__dict__.update(_made(tuple(shape), seeds, count).__dict__)
+    return again

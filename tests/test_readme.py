@@ -16,7 +16,7 @@ def test_first_example_runs(capsys):
 def test_commands_parse():
     parser = cli._parser()
     for line in re.findall(
-        r"(?:^|/)ad-jax ((?:select|preview|tune|audit|rules) [^#\n]*)", README, re.M
+        r"(?:^|/)ad-jax ((?:select|preview|tune|audit|rules|score|info) [^#\n]*)", README, re.M
     ):
         parser.parse_args(line.split("&&")[0].split())
 

@@ -124,7 +124,7 @@ def test_false_discoveries_are_those_of_the_batch(folder, pictures, tmp_path, ca
     arguments = ["score", str(folder), str(pictures), "--false-discovery", "0.3"]
     assert cli.main([*arguments, "--out", str(out)]) == 0
     assert capsys.readouterr().out == "" and [p.name for p in out.parent.iterdir()] == [out.name]
-    rows = list(csv.DictReader(out.open()))
+    rows = list(csv.DictReader(io.StringIO(out.read_text())))
     assert len(rows) == 8
     found = np.concatenate([b.samples for b in stream([str(pictures)], (16, 16, 1), "pad")])
     expected = Detector.load(folder).flags(found, false_discovery=0.3)

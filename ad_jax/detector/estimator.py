@@ -34,7 +34,15 @@ from ad_jax.sweep import Progress
 from ad_jax.trust import Trust
 
 STAND_IN = 64  # normals that take the target's place where there is none; it is never trained on
-_FITTED = (
+_FITTED = (  # what only a fitted detector has; properties too, whose errors end in `__getattr__`
+    "shape",
+    "score",
+    "dtype",
+    "config",
+    "arrays",
+    "networks",
+    "threshold_",
+    "labels_",
     "state_",
     "setting_",
     "calibration_",
@@ -144,6 +152,14 @@ class Detector:
             target_tags=TargetTags(required=False),
             input_tags=InputTags(two_d_array=False, three_d_array=True),
         )
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {name: value for name, value in self.__dict__.items() if name != "_networks"}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__dict__.update(state)
+        if "state_" in state:
+            self._networks = Networks(self.state_)
 
     # Training
 
@@ -261,7 +277,7 @@ class Detector:
         self.decision_scores_ = np.concatenate(list(self._by_fold.values()))
 
     def __getattr__(self, name: str) -> Any:
-        if name in _FITTED:  # reached only by what `_take` has not set yet
+        if name in _FITTED and "state_" not in self.__dict__:
             raise NotFitted("the detector is not fitted: call fit(X), or Detector.load(folder)")
         raise AttributeError(f"'Detector' object has no attribute {name!r}")
 
