@@ -130,6 +130,18 @@ def _rows(detector: Any, names: list[str], raw: np.ndarray, proven: bool) -> Ite
         yield Row(name, one, own)
 
 
+def _fit_of(detector: Any, folder: Path) -> str:
+    """How pictures were fitted: by the detector, or by the run that an older one lies in."""
+    if detector.loading:
+        return detector.loading.fit
+    try:
+        options = json.loads((folder.parent / "manifest.json").read_text())["options"]
+        return str(options.get("fit", "stretch"))
+    except (OSError, ValueError, LookupError, AttributeError):
+        _say("  the detector does not say how pictures were fitted; stretch is assumed (--fit)")
+        return "stretch"
+
+
 def score(arguments: argparse.Namespace) -> int:
     """Streams rows; with a share of false discoveries they wait on disk for the last one.
 
@@ -150,10 +162,7 @@ def score(arguments: argparse.Namespace) -> int:
         share = check_false_discovery(detector.calibration_, arguments.false_discovery, proven)
     else:
         detector.calibration_.check(alpha, proven)
-    fit = arguments.fit or (detector.loading.fit if detector.loading else None)
-    if fit is None:
-        fit = "stretch"
-        _say("  the detector does not say how pictures were fitted; stretch is assumed (--fit)")
+    fit = arguments.fit or _fit_of(detector, folder)
     counts: Counter[float] = Counter()
     bad = 0
     cut = alpha + SLACK

@@ -131,9 +131,20 @@ def test_false_discoveries_are_those_of_the_batch(folder, pictures, tmp_path, ca
     assert [int(row["flag"]) for row in rows] == expected.tolist()
 
 
-def test_a_run_holds_its_detector(folder, pictures, capsys):
-    assert cli.main(["score", str(folder.parent), str(pictures / "part1.png")]) == 0
-    assert len(table(capsys)) == 1
+def test_a_run_holds_its_detector(folder, pictures, tmp_path, capsys):
+    one = ["score", str(folder.parent), str(pictures / "part1.png")]
+    assert cli.main(one) == 0
+    known = table(capsys)
+    assert len(known) == 1
+    older = Detector.load(folder)  # as if saved before detectors knew how pictures were fitted
+    older.loading = None
+    older.save(tmp_path / "detector")
+    assert cli.main(["score", str(tmp_path), one[-1]]) == 0
+    assert "stretch is assumed" in capsys.readouterr().err
+    (tmp_path / "manifest.json").write_text('{"options": {"fit": "pad"}}')
+    assert cli.main(["score", str(tmp_path), one[-1]]) == 0
+    told = capsys.readouterr()
+    assert "assumed" not in told.err and known[0]["score"] in told.out
 
 
 def test_info_and_a_new_threshold(folder, tmp_path, capsys):

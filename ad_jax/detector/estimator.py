@@ -87,6 +87,7 @@ class Detector:
       loading: how image files become samples (`ad-jax score`), None if not known.
     """
 
+    state_: State
     trust_: Trust | None
     anomaly_share_: Share | None
     decision_scores_: np.ndarray
@@ -397,7 +398,8 @@ class Detector:
     def anomaly_share(self, X: Any, seed: int = 0) -> Share:
         """Share of anomalies among unlabelled samples, with a 95 % bootstrap interval.
 
-        Too low where anomalies look like normals; see `ad_jax.detector.share`.
+        Too low where anomalies look like normals; without any, the interval reaches 0 (unless the
+        same samples chose the setting, which flatters them). See `ad_jax.detector.share`.
         """
         raw = self._networks.raw(X)
         return anomaly_share(self.state_.arrays["held_out"], raw, self.state_.folds, seed)
