@@ -19,6 +19,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from ad_jax.data import Problem
+from ad_jax.detector import Loading
 from ad_jax.errors import InputError
 from ad_jax.pool import Member, Pool, Setting, describe
 from ad_jax.program import Config
@@ -130,6 +131,7 @@ def write(
         ],
     }
     write_whole(folder / "pick.json", json.dumps(pick, indent=1).encode())
+    selection.detector.loading = Loading(str(options.get("fit", "stretch")))
     selection.detector.save(folder / "detector")
     duplicates = problem.duplicates()
     manifest = {

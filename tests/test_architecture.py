@@ -32,6 +32,7 @@ ORDER = [  # a room may import rooms above it only
     "chunks",
     "sweep",
     "search",
+    "choice",
     "detector",
     "selection",
     "tuning",
@@ -40,7 +41,6 @@ ORDER = [  # a room may import rooms above it only
     "plan",
     "report",
     "evaluate",
-    "commands",
     "cli",
 ]
 

@@ -9,6 +9,7 @@ import pytest
 from PIL import Image
 
 from ad_jax import cli, rules, sweep
+from ad_jax.cli import common, select
 from ad_jax.store import Record, files, places
 
 SMALL = ["--steps", "8", "--width", "8", "--seeds", "1", "--areas", ".05,.2"]
@@ -138,10 +139,10 @@ def config_file(tmp_path, body):
     "part", ["brick", "gravel", "bottle", "cookie", "tile", "fashion", "digits"]
 )
 def test_development_configs_read(part):
-    arguments = cli._parser().parse_args(
+    arguments = cli.parser().parse_args(
         ["select", "--config", f"experiments/configs/development.py:{part}"]
     )
-    choices = cli._choices(arguments)
+    choices = common.choices_of(arguments)
     assert choices["sources"] and choices["areas"] is None  # all eight
 
 
@@ -263,9 +264,9 @@ def test_changed_source_is_refused_by_audit(run, source, tmp_path, capsys):
 
 
 def test_folder_names_keep_paths_in_options_apart():
-    names = [cli._slug(f"planted:blur,base=/data/{part},size=32") for part in ("a", "b")]
+    names = [select.slug(f"planted:blur,base=/data/{part},size=32") for part in ("a", "b")]
     assert names == ["planted-blur-base=a-size=32", "planted-blur-base=b-size=32"]
-    assert cli._slug("/data/parts/bottle/,size=32") == "bottle-size=32"
+    assert select.slug("/data/parts/bottle/,size=32") == "bottle-size=32"
 
 
 def test_runs_can_share_a_record(run, source, tmp_path, capsys, relaxed):

@@ -111,3 +111,12 @@ def test_failures_study(monkeypatch, tmp_path, capsys):
     command(monkeypatch, "studies/failures.py", "--out", tmp_path, "--smoke")
     said = capsys.readouterr().out
     assert "degrades on the second set" in said and "on healthy pools" in said
+
+
+def test_false_positives_study(monkeypatch, tmp_path, capsys):
+    command(monkeypatch, "studies/false_positives.py", "--out", tmp_path, "--smoke")
+    said = capsys.readouterr().out
+    assert "digits: score" in said and "asked 0.05" in said
+    assert len(list(tmp_path.glob("digits-*.json"))) == 2
+    command(monkeypatch, "studies/false_positives.py", "--out", tmp_path, "--smoke")
+    assert capsys.readouterr().out == said  # from what was kept

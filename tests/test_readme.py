@@ -14,9 +14,11 @@ def test_first_example_runs(capsys):
 
 
 def test_commands_parse():
-    parser = cli._parser()
+    parser = cli.parser()
     for line in re.findall(
-        r"(?:^|/)ad-jax ((?:select|preview|tune|audit|rules|status|merge) [^#\n]*)", README, re.M
+        r"(?:^|/)ad-jax ((?:select|preview|tune|audit|rules|status|merge|score|info) [^#\n]*)",
+        README,
+        re.M,
     ):
         parser.parse_args(line.split("&&")[0].split())
 

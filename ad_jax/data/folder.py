@@ -249,14 +249,7 @@ def _read_all(
         except MemoryError:
             raise
         except Exception as error:  # noqa: BLE001  (decoders raise anything on damaged files)
-            if not file.exists():
-                return "broken link"
-            if file.stat().st_size == 0:
-                return "empty file"
-            text = str(error)
-            if isinstance(error, Image.UnidentifiedImageError):
-                text = f"no {', '.join(_FORMATS)} image"
-            return " ".join(text.split()) or type(error).__name__
+            return _why_bad(file, error)
 
     wanted = [file for some in files.values() for file in some]
     with concurrent.futures.ThreadPoolExecutor(min(16, os.cpu_count() or 1)) as threads:
@@ -270,6 +263,33 @@ def _read_all(
             raise InputError(f"{found}; mend or remove them, or give skip_bad=True")
         warnings.warn(f"{found}; skipped", stacklevel=4)
     return {f: r for f, r in results.items() if isinstance(r, np.ndarray)}
+
+
+def _fitted_picture(file: pathlib.Path, size: int, fit: str, to_grey: bool) -> np.ndarray | str:
+    """One file as `[size, size, 1 or 3]` uint8, or why it does not read."""
+    from PIL import Image
+
+    Image.init()
+    try:
+        return _in_colour(_read_picture(file, size, fit), to_grey)
+    except MemoryError:
+        raise
+    except Exception as error:  # noqa: BLE001  (decoders raise anything on damaged files)
+        return "no such file" if not os.path.lexists(file) else _why_bad(file, error)
+
+
+def _why_bad(file: pathlib.Path, error: Exception) -> str:
+    """Why a file did not read, in a few words."""
+    from PIL import Image
+
+    if not file.exists():
+        return "broken link"
+    if file.stat().st_size == 0:
+        return "empty file"
+    text = str(error)
+    if isinstance(error, Image.UnidentifiedImageError):
+        text = f"no {', '.join(_FORMATS)} image"
+    return " ".join(text.split()) or type(error).__name__
 
 
 def _read_picture(file: pathlib.Path, size: int, fit: str) -> np.ndarray:

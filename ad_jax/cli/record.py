@@ -1,18 +1,18 @@
-"""Commands about records: `ad-jax status`, `ad-jax merge`, and one shard of `ad-jax select`."""
+"""`ad-jax status` and `ad-jax merge`: records of runs."""
 
 from __future__ import annotations
 
 import argparse
 import json
-from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 from ad_jax import store
-from ad_jax.errors import InputError
+from ad_jax.cli.common import (
+    Adder,
+)
 
 
-def add(adder: Callable[..., argparse.ArgumentParser]) -> None:
+def add(adder: Adder) -> None:
     """Adds the commands with `adder(name, function, about)`."""
     one = adder("status", status, "how far is a run? also while it goes on")
     one.add_argument("run", help="the --out of an `ad-jax select`")
@@ -40,7 +40,7 @@ def status(arguments: argparse.Namespace) -> None:
         print("the same `ad-jax select` again does what is left and what failed")
 
 
-def _record(text: str) -> str:
+def _record_of(text: str) -> str:
     """The record of a run, or the record itself."""
     from ad_jax import plan
 
@@ -53,7 +53,7 @@ def _record(text: str) -> str:
 
 
 def merge(arguments: argparse.Namespace) -> None:
-    done = store.merge([_record(text) for text in arguments.run], arguments.into)
+    done = store.merge([_record_of(text) for text in arguments.run], arguments.into)
     if arguments.json:
         print(json.dumps(done._asdict()))
         return
@@ -61,25 +61,3 @@ def merge(arguments: argparse.Namespace) -> None:
         f"{done.chunks} chunks with {done.rows} rows copied to {arguments.into}, {done.known} rows "
         f"were there already, {done.damaged} damaged files left out"
     )
-
-
-def check_shard(arguments: argparse.Namespace, search: str) -> Any:
-    """The shard of a select, None without; refused where it cannot be."""
-    from ad_jax import plan
-
-    found = plan.shard(arguments.shard)
-    if found and search != "all":
-        raise InputError(
-            f"--shard {arguments.shard} with --search {search}: what is dropped depends on all "
-            "members of a stage; start plain `ad-jax select` several times on one --record instead"
-        )
-    return found
-
-
-def say_shard(text: str, left: int, as_json: bool) -> None:
-    """The end of a shard's work: there is no pick yet."""
-    if as_json:
-        print(json.dumps({"shard": text, "left": left}))
-        return
-    print(f"shard {text} is done; {left} members are left for other shards")
-    print("when all are done: the same `ad-jax select` without --shard picks")

@@ -1,0 +1,138 @@
+"""What several commands share: choices of a training, sources, progress, kinds of arguments."""
+
+from __future__ import annotations
+
+import argparse
+import importlib.util
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from ad_jax.errors import InputError
+
+Adder = Callable[[str, Callable[[argparse.Namespace], int | None], str], argparse.ArgumentParser]
+DEFAULT_SOURCES = ("textures:brick-defect", "textures:brick-orientation")
+FIELDS: dict[
+    str, Any
+] = {  # of a config file, with what holds when neither it nor the command line says anything
+    "sources": list(DEFAULT_SOURCES),
+    "steps": 800,
+    "width": 24,
+    "backbone": "encoder",
+    "seeds": None,
+    "families": None,
+    "areas": None,
+    "random": None,
+    "search": "all",
+    "rule": None,
+    "root": 0,
+}
+
+
+def say(text: str) -> None:
+    print(text, file=sys.stderr, flush=True)
+
+
+def _read_config(argument: str | None) -> dict[str, Any]:
+    """Fields of `FILE` or `FILE:argument`: a Python file with `get_config(argument)`."""
+    if argument is None:
+        return {}
+    path, _, word = argument.partition(":")
+    if not Path(path).is_file():
+        raise InputError(f"--config {path!r} is no file; see experiments/configs")
+    spec = importlib.util.spec_from_file_location("ad_jax_config", path)
+    assert spec is not None and spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    config = module.get_config(word).to_dict()
+    unknown = sorted(set(config) - set(FIELDS))
+    if unknown:
+        raise InputError(f"{path}: unknown field {unknown[0]!r}; known: {', '.join(FIELDS)}")
+    return config
+
+
+def choices_of(arguments: argparse.Namespace) -> dict[str, Any]:
+    """Command line over config over defaults."""
+    config = {**FIELDS, **_read_config(getattr(arguments, "config", None))}
+    for name in FIELDS:
+        if getattr(arguments, name, None) is not None:
+            config[name] = getattr(arguments, name)
+    if getattr(arguments, "source", None):
+        config["sources"] = arguments.source
+    for name, least in (("steps", 1), ("seeds", 1), ("width", 8), ("random", 1)):
+        if config[name] is not None and config[name] < least:
+            raise InputError(f"{name}={config[name]} is too small; take at least {least}")
+    if config["width"] % 8:
+        raise InputError(f"width={config['width']} is no multiple of 8; take 24 or 32")
+    return config
+
+
+def training(choices: dict[str, Any]) -> tuple[Any, tuple[int, ...]]:
+    """The training's `Config` and the seeds."""
+    from ad_jax import program, selection
+
+    config = program.Config(
+        choices["steps"], choices["width"], choices["backbone"], choices["root"]
+    )
+    return config, tuple(range(choices["seeds"])) if choices["seeds"] else selection.SEEDS
+
+
+def add_training(command: argparse.ArgumentParser, folder: str) -> None:
+    """Options of everything that trains."""
+    command.add_argument("--out", default=folder, help=f"folder of the run ({folder})")
+    command.add_argument("--record", help="folder or bucket of finished work, to share")
+    command.add_argument("--seed", type=int, dest="root", help="root of all random keys (0)")
+    command.add_argument("--dry-run", action="store_true", help="say what it would cost")
+    command.add_argument("--skip-bad", action="store_true", help="leave out unreadable images")
+    command.add_argument("--steps", type=int, help="training steps per member (800)")
+    command.add_argument("--width", type=int, help="channels of the first stage (24)")
+    command.add_argument("--backbone", help="network (encoder)")
+    command.add_argument("--seeds", type=int, help="trainings per setting (3)")
+    command.add_argument("--rule", help="selection rule; an unknown name lists them")
+
+
+def record(arguments: argparse.Namespace) -> Any:
+    from ad_jax.store import Record
+
+    return Record(arguments.record or Path(arguments.out) / "record")
+
+
+def load(text: str, skip_bad: bool = False) -> tuple[Any, Any, str, dict[str, Any]]:
+    from ad_jax.data import load, parse
+
+    source, options = parse(text)
+    if skip_bad:
+        options["skip_bad"] = True
+    problem, truth = load(source, **options)
+    return problem, truth, source, options
+
+
+def numbers(text: str) -> list[float]:
+    try:
+        return [float(part) for part in text.split(",")]
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"{text!r} is no list of numbers like .02,.04") from None
+
+
+def names(text: str) -> list[str]:
+    return [name for name in text.split(",") if name]
+
+
+def pairs(option: str, text: str | None) -> dict[str, str]:
+    """`name=value,name=value` as a dict."""
+    out = {}
+    for piece in (text or "").split(","):
+        name, equals, value = piece.partition("=")
+        if piece and not (name and equals and value):
+            raise InputError(f"{option} {piece!r} is no NAME=VALUE")
+        if piece:
+            out[name.strip()] = value
+    return out
+
+
+def number(option: str, text: str) -> float:
+    try:
+        return float(text)
+    except ValueError:
+        raise InputError(f"{option}: {text!r} is no number") from None

@@ -1,0 +1,269 @@
+"""The commands `ad-jax score` and `ad-jax info`: a saved detector at work. No label is read."""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import csv
+import json
+import math
+import sys
+import tempfile
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator
+from pathlib import Path
+from typing import IO, Any, NamedTuple
+
+import numpy as np
+
+from ad_jax.cli.common import Adder, say
+from ad_jax.errors import InputError
+
+LEVELS = (0.001, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2)  # that `info` tells about
+COLUMNS = ("path", "score", "p_value", "flag")
+
+
+def add(adder: Adder) -> None:
+    """Adds both commands with `adder(name, function, about)`."""
+    one = adder(
+        "score", score, "score images with a saved detector: score, p-value and flag of each"
+    )
+    one.add_argument("detector", help="folder of a detector, or of a run that holds detector/")
+    one.add_argument(
+        "source",
+        nargs="+",
+        help="folder of images (any layout), image file, .npz, or - for paths on stdin",
+    )
+    one.add_argument("--alpha", help="asked false-positive rate (the detector's own, .05)")
+    one.add_argument(
+        "--false-discovery",
+        help="flag the whole batch instead: at most this share of the flagged is normal",
+    )
+    one.add_argument(
+        "--proven", action="store_true", help="p-values with a proven bound, less power"
+    )
+    one.add_argument("--fit", help="stretch, crop or pad (as the detector was trained)")
+    one.add_argument("--out", help="file to write instead of stdout, whole or not at all")
+
+    one = adder("info", info, "what is in a saved detector: setting, seeds, thresholds, size")
+    one.add_argument("detector", help="folder of a detector, or of a run that holds detector/")
+    one.add_argument("--alpha", help="change its false-positive rate, and save that")
+
+
+def folder_of(text: str) -> Path:
+    """The folder of a detector: as given, or `detector/` of a run."""
+    folder = Path(text).expanduser()
+    for place in (folder, folder / "detector"):
+        if (place / "detector.json").is_file():
+            return place
+    raise InputError(
+        f"{text} holds no detector; give a folder that `save` wrote, or a run of `ad-jax select`"
+    )
+
+
+def _sources(texts: Iterable[str]) -> Iterator[str]:
+    for text in texts:
+        if text == "-":
+            for line in sys.stdin:
+                if line.strip():
+                    yield line.rstrip("\r\n")
+        elif not Path(text).expanduser().exists():
+            raise InputError(f"{text} does not exist; give a folder, an image, a .npz, or -")
+        else:
+            yield text
+
+
+@contextlib.contextmanager
+def _opened(out: str | None) -> Iterator[IO[str]]:
+    """Stdout, or a file that appears when it is whole."""
+    if out is None:
+        yield sys.stdout
+        sys.stdout.flush()
+        return
+    path = Path(out)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.NamedTemporaryFile(
+        "w", dir=path.parent, prefix=f".{path.name}.", delete=False, encoding="utf-8", newline=""
+    ) as file:
+        beside = Path(file.name)
+        try:
+            yield file
+            file.close()
+            beside.chmod(0o644)
+            beside.replace(path)
+        finally:
+            beside.unlink(missing_ok=True)
+
+
+class Row(NamedTuple):
+    """One scored sample."""
+
+    path: str
+    score: float
+    p: float
+
+
+def _raw(detector: Any, batch: Any) -> tuple[list[str], np.ndarray, list[tuple[str, str]]]:
+    """Names and seeds' scores of what can be scored, and (name, reason) of what cannot."""
+    try:
+        return batch.names, detector.networks.raw(batch.samples), []
+    except InputError:
+        if batch.samples.shape[1:] != detector.shape:
+            raise
+    names, found, bad = [], [], []  # one by one: a bad sample must not take others with it
+    for name, sample in zip(batch.names, batch.samples, strict=True):
+        try:
+            found.append(detector.networks.raw(sample[None]))
+            names.append(name)
+        except InputError as error:
+            bad.append((name, str(error).replace("sample 0 ", "")))
+    return names, np.concatenate(found, axis=1) if found else np.zeros((0, 0)), bad
+
+
+def _rows(detector: Any, names: list[str], raw: np.ndarray, proven: bool) -> Iterator[Row]:
+    if not names:
+        return
+    scores = detector.combine(raw)
+    p = detector.calibration_.proven(raw) if proven else detector.p_values_of(scores)
+    for name, one, own in zip(names, scores.tolist(), p.tolist(), strict=True):
+        yield Row(name, one, own)
+
+
+def _fit_of(detector: Any, folder: Path) -> str:
+    """How pictures were fitted: by the detector, or by the run that an older one lies in."""
+    if detector.loading:
+        return detector.loading.fit
+    try:
+        options = json.loads((folder.parent / "manifest.json").read_text())["options"]
+        return str(options.get("fit", "stretch"))
+    except (OSError, ValueError, LookupError, AttributeError):
+        say("  the detector does not say how pictures were fitted; stretch is assumed (--fit)")
+        return "stretch"
+
+
+def score(arguments: argparse.Namespace) -> int:
+    """Streams rows; with a share of false discoveries they wait on disk for the last one.
+
+    Returns:
+      Exit status: 0, or 1 if something did not read.
+    """
+    from ad_jax.data.stream import stream
+    from ad_jax.detector import Detector, check_false_discovery, check_level, false_discovery_cut
+    from ad_jax.detector.calibration import SLACK
+
+    if arguments.alpha and arguments.false_discovery:
+        raise InputError("--alpha and --false-discovery are two ways to flag; give one")
+    folder, proven = folder_of(arguments.detector), arguments.proven
+    detector = Detector.load(folder)
+    alpha = detector.alpha if arguments.alpha is None else check_level("alpha", arguments.alpha)
+    share: float | None = None
+    if arguments.false_discovery is not None:
+        share = check_false_discovery(detector.calibration_, arguments.false_discovery, proven)
+    else:
+        detector.calibration_.check(alpha, proven)
+    fit = arguments.fit or _fit_of(detector, folder)
+    counts: Counter[float] = Counter()
+    bad = 0
+    cut = alpha + SLACK
+    with _opened(arguments.out) as out, tempfile.TemporaryFile("w+", encoding="utf-8") as waiting:
+        write = _writer(out, arguments.json)
+        for batch in stream(_sources(arguments.source), detector.shape, fit):
+            names, raw, unusable = batch.names, np.zeros((0, 0)), list(batch.bad)
+            if names:
+                names, raw, more = _raw(detector, batch)
+                unusable += more
+            for name, reason in unusable:
+                say(f"ad-jax: {name}: {reason}")
+            bad += len(unusable)
+            for row in _rows(detector, names, raw, proven):
+                counts[row.p] += 1
+                if share is None:
+                    write(row, row.p <= cut)
+                else:
+                    waiting.write(json.dumps(row) + "\n")
+        if not counts and not bad:
+            raise InputError(f"{', '.join(arguments.source)}: no images there; nothing to score")
+        if share is not None and counts:
+            cut = false_discovery_cut(counts, share)
+            waiting.seek(0)
+            for line in waiting:
+                row = Row(*json.loads(line))
+                write(row, row.p <= cut)
+    total = sum(counts.values())
+    flagged = sum(n for p, n in counts.items() if p <= cut)
+    asked = f"alpha={alpha:g}" if share is None else f"false_discovery={share:g}"
+    say(f"  {flagged} of {total} flagged at {asked}; {bad} not readable")
+    if share is not None:
+        smallest = detector.calibration_.smallest(proven)
+        least = math.ceil(total * smallest / share)
+        if least > 1:
+            say(f"  in a batch of {total}, fewer than {least} anomalies alone are never flagged")
+    return 1 if bad else 0
+
+
+def _writer(out: IO[str], as_json: bool) -> Callable[[Row, bool], None]:
+    if as_json:
+
+        def write(row: Row, flag: bool) -> None:
+            values = (row.path, row.score, row.p, int(flag))
+            out.write(json.dumps(dict(zip(COLUMNS, values, strict=True))) + "\n")
+
+        return write
+    table = csv.writer(out, lineterminator="\n")
+    table.writerow(COLUMNS)
+    return lambda row, flag: table.writerow(
+        (row.path, f"{row.score:.6g}", f"{row.p:.6g}", int(flag))
+    )
+
+
+def info(arguments: argparse.Namespace) -> None:
+    from ad_jax.detector import Detector, saving
+
+    folder = folder_of(arguments.detector)
+    saved_as = saving.read(folder).format
+    detector = Detector.load(folder)
+    if arguments.alpha is not None:
+        detector.set_threshold(arguments.alpha)
+        detector.save(folder)
+        saved_as = saving.FORMAT
+    known, state = detector.calibration_, detector.state_
+    thresholds = {
+        f"{level:g}": known.threshold(level) if level >= known.smallest() else None
+        for level in sorted({*LEVELS, detector.alpha})
+    }
+    about = {
+        "folder": str(folder),
+        "format": saved_as,
+        "setting": state.setting.label,
+        "hyper": state.setting.hyper,
+        "score": state.score,
+        "seeds": list(state.seeds),
+        "steps": state.config.steps,
+        "backbone": f"{state.config.backbone}, width {state.config.width}",
+        "parameters": int(np.size(state.arrays["params"])),
+        "shape": list(state.shape),
+        "fit": detector.loading.fit if detector.loading else None,
+        "held_out": len(known.scores),
+        "held_out_per_seed": int(state.arrays["held_out"].shape[1]),
+        "alpha": detector.alpha,
+        "threshold": thresholds[f"{detector.alpha:g}"],
+        "smallest_alpha": known.smallest(),
+        "smallest_alpha_proven": known.smallest(proven=True),
+        "thresholds": thresholds,
+        "bytes": {p.name: p.stat().st_size for p in sorted(folder.iterdir()) if p.is_file()},
+    }
+    if arguments.json:
+        print(json.dumps(about))
+        return
+    for name, value in about.items():
+        if name == "thresholds":
+            continue
+        text = f"{value:.4g}" if isinstance(value, float) else value
+        if isinstance(value, dict):
+            text = ", ".join(f"{k} {v:g}" for k, v in value.items())
+        elif isinstance(value, list):
+            text = ", ".join(map(str, value))
+        print(f"{name.replace('_', ' '):22} {'-' if value is None else text}")
+    for level, threshold in thresholds.items():
+        need = f"unattainable: needs n = {known.needed(float(level))} held-out normals"
+        print(f"  at alpha {level:7}      {need if threshold is None else f'{threshold:.4f}'}")

@@ -1,0 +1,31 @@
+"""`ad-jax preview`: see every augmentation on a source."""
+
+from __future__ import annotations
+
+import argparse
+import json
+from pathlib import Path
+
+from ad_jax.cli.common import (
+    Adder,
+    load,
+)
+
+
+def add(adder: Adder) -> None:
+    """Adds the command with `adder(name, function, about)`."""
+    one = adder("preview", preview, "picture sheet of every augmentation on a source")
+    one.add_argument("source")
+    one.add_argument("--out", default="runs/preview")
+    one.add_argument("--seed", type=int)
+
+
+def preview(arguments: argparse.Namespace) -> None:
+    from ad_jax.report.preview import sheet
+
+    problem, *_ = load(arguments.source)
+    folder = Path(arguments.out)
+    folder.mkdir(parents=True, exist_ok=True)
+    path = folder / "preview.png"
+    sheet(problem, arguments.seed or 0).save(path)
+    print(json.dumps({"preview": str(path)}) if arguments.json else path)

@@ -1,0 +1,141 @@
+"""`ad-jax tune`: descend alignment through training."""
+
+from __future__ import annotations
+
+import argparse
+import json
+from pathlib import Path
+from typing import Any
+
+from ad_jax.cli.common import (
+    Adder,
+    add_training,
+    choices_of,
+    load,
+    names,
+    number,
+    pairs,
+    record,
+    say,
+    training,
+)
+from ad_jax.errors import InputError
+
+
+def add(adder: Adder) -> None:
+    """Adds the command with `adder(name, function, about)`."""
+    one = adder("tune", tune, "descend alignment through training, by gradient")
+    one.add_argument("source")
+    add_training(one, "runs/tune")
+    one.add_argument("--augmentation", default="cutdiff", help="family, or a mixture like a+b")
+    one.add_argument("--tune", type=names, help="hyperparameters; default: all with a gradient")
+    one.add_argument("--bounds", help="NAME=LOW:HIGH,…")
+    one.add_argument("--fix", help="NAME=VALUE,… of what is not tuned")
+    one.add_argument("--starts", type=int, help="how many starts (4), the first at the defaults")
+    one.add_argument("--start", action="append", help="NAME=VALUE,… of one start; may be repeated")
+    one.add_argument("--outer", help="outer loss, or NAME=WEIGHT,…; an unknown name lists them")
+    one.add_argument("--estimator", help="unrolled (default), first_order, finite_difference")
+    one.add_argument("--outer-steps", type=int, help="steps of the hyperparameters, at most (80)")
+    one.add_argument("--horizon", type=int, help="training steps between them (10)")
+    one.add_argument("--warm-up", type=int, help="training steps before the first (200)")
+    one.add_argument("--batch", type=int, help="samples of each set in one look (64)")
+    one.add_argument("--rate", type=float, help="learning rate of the hyperparameters (0.1)")
+    one.add_argument("--tune-on", help="SOURCE whose target is tuned on instead")
+    one.add_argument("--memory", type=float, help="refuse programs that need more MB than this")
+
+
+def _bounds(text: str | None) -> dict[str, tuple[float, float]]:
+    out = {}
+    for name, value in pairs("--bounds", text).items():
+        low, colon, high = value.partition(":")
+        if not colon:
+            raise InputError(f"--bounds {name}={value!r} is no LOW:HIGH")
+        out[name] = (number("--bounds", low), number("--bounds", high))
+    return out
+
+
+def tune(arguments: argparse.Namespace) -> None:
+    from ad_jax import rules, run, tuning
+    from ad_jax.report import tuning as report_tuning
+    from ad_jax.report.table import render
+    from ad_jax.tuning import descent, losses
+
+    choices = choices_of(arguments)
+    config, seeds = training(choices)
+    problem, truth, source, options = load(arguments.source, arguments.skip_bad)
+    plan = tuning.Plan()
+    given = {
+        name: getattr(arguments, name)
+        for name in ("estimator", "outer_steps", "horizon", "warm_up", "batch", "rate")
+        if getattr(arguments, name) is not None
+    }
+    weights = losses.parse(arguments.outer) if arguments.outer else dict(plan.outer)
+    plan = plan._replace(outer=tuple(sorted(weights.items())), **given)
+    tuning.check(plan)
+    starts: Any = descent.STARTS if arguments.starts is None else arguments.starts
+    if arguments.start:
+        starts = [
+            {k: number("--start", v) for k, v in pairs("--start", one).items()}
+            for one in arguments.start
+        ]
+    fixed = {k: number("--fix", v) for k, v in pairs("--fix", arguments.fix).items()}
+    bounds = _bounds(arguments.bounds)
+    space = tuning.make_space(arguments.augmentation, problem.shape, arguments.tune, bounds, fixed)
+    out = Path(arguments.out)
+    run.refuse_changes(out, problem, config)
+    count = starts if isinstance(starts, int) else len(starts)
+    if arguments.dry_run:
+        cost = {
+            "tuned": space.names,
+            "starts": count,
+            "training_steps": count * plan.steps,
+            "final_trainings": 2 * len(seeds),
+            "final_steps": 2 * len(seeds) * config.steps,
+        }
+        print(json.dumps(cost) if arguments.json else cost)
+        return
+    tune_on = load(arguments.tune_on)[0].target if arguments.tune_on else None
+
+    def live(step: Any) -> None:
+        moved = "; ".join(
+            f"{name} {' '.join(f'{v:.3g}' for v in values)}" for name, values in step.values.items()
+        )
+        lost = " ".join(f"{v:.3f}" for v in step.loss)
+        say(f"  {step.done}/{step.total}: loss {lost}; {moved}; about {step.left:.0f} s left")
+
+    outcome = tuning.tune(
+        problem,
+        arguments.augmentation,
+        arguments.tune,
+        bounds,
+        fixed,
+        starts,
+        plan,
+        seeds,
+        choices["rule"] or rules.DEFAULT,
+        config,
+        tune_on,
+        arguments.memory,
+        record(arguments),
+        live,
+        lambda p: say(f"  final trainings: {p.done}/{p.total} members, {p.seconds:.0f} s"),
+    )
+    run.write_tuning(out, outcome)
+    out.mkdir(parents=True, exist_ok=True)
+    report_tuning.picture(outcome, problem).save(out / "tuning.png")
+    run.write(out, outcome.selection, problem, truth.names, source, options, config, seeds)
+    for reason in outcome.reasons:
+        say(f"  {reason}")
+    if arguments.json:
+        best = outcome.descent.starts[outcome.descent.best]
+        result = {
+            "folder": str(out),
+            "hyper": outcome.hyper,
+            "loss": best.loss,
+            "status": best.status,
+            "reasons": outcome.reasons,
+        }
+        print(json.dumps(result))
+    else:
+        print(render(*report_tuning.table(outcome)))
+        print(f"\nwritten to {out} (see tuning.png); with labels: ad-jax audit {out}")

@@ -1,0 +1,152 @@
+"""Samples to score, a batch at a time: images of any folder, single files, or a `.npz`.
+
+Pictures are loaded by the code that loads a folder for training (`ad_jax.data.folder`).
+"""
+
+from __future__ import annotations
+
+import concurrent.futures
+import itertools
+import os
+import pathlib
+import re
+from collections.abc import Iterable, Iterator
+from typing import NamedTuple
+
+import numpy as np
+
+from ad_jax.data.arrays import _keys, _read
+from ad_jax.data.folder import FITS, SUFFIXES, _fitted_picture
+from ad_jax.data.samples import as_samples, resize
+from ad_jax.errors import InputError
+
+BATCH = 256  # samples read at a time
+ARRAYS = ("target", "images", "X")  # of a .npz, the first that it holds
+
+
+class Batch(NamedTuple):
+    """Some samples, and what did not read.
+
+    Attributes:
+      names: of the samples.
+      samples: `[n, h, w, c]` or `[n, d]`; n may be 0.
+      bad: (name, reason) of the files that did not read.
+    """
+
+    names: list[str]
+    samples: np.ndarray
+    bad: list[tuple[str, str]]
+
+
+def natural(name: str) -> list[tuple[int, int | str]]:
+    """Sort key that puts `a2` before `a10`.
+
+    >>> sorted(["a10", "a2", "b"], key=natural)
+    ['a2', 'a10', 'b']
+    """
+    return [
+        (0, int(piece)) if piece.isascii() and piece.isdigit() else (1, piece)
+        for piece in re.split(r"([0-9]+)", name)
+        if piece
+    ]
+
+
+def images_below(folder: pathlib.Path, above: tuple[str, ...] = ()) -> Iterator[pathlib.Path]:
+    """Image files of a folder and its subfolders in natural order; hidden ones are left out.
+
+    One folder's names are held at a time.
+    """
+    real = os.path.realpath(folder)
+    if real in above:  # a link back up
+        return
+    try:
+        inside = sorted(folder.iterdir(), key=lambda p: (natural(p.name), p.name))
+    except OSError as error:
+        raise InputError(f"folder {folder} cannot be read ({error.strerror})") from None
+    for path in inside:
+        if path.name.startswith("."):
+            continue
+        if path.is_dir():
+            yield from images_below(path, (*above, real))
+        elif path.suffix.lower() in SUFFIXES:
+            yield path
+
+
+def stream(
+    sources: Iterable[str], shape: tuple[int, ...], fit: str = "stretch", size: int = BATCH
+) -> Iterator[Batch]:
+    """Samples of `shape` from folders (any layout), image files and `.npz` files, in their order.
+
+    Of a `.npz` the first of the arrays target, images, X is read, resized like
+    `ad_jax.load(…, size=)` does; labels in it stay unread.
+
+    Args:
+      sources: paths; they are taken one at a time, so the list may be endless.
+      shape: `(h, w, c)` or `(d,)` of a sample.
+      fit: how a picture becomes square.
+      size: samples a batch.
+
+    Raises:
+      InputError: a folder or `.npz` that cannot be used, or pictures where samples are rows.
+    """
+    if fit not in FITS:
+        raise InputError(f"fit={fit!r} is unknown; known: {', '.join(FITS)}")
+    with concurrent.futures.ThreadPoolExecutor(min(16, os.cpu_count() or 1)) as threads:
+        for is_npz, some in itertools.groupby(_files(sources), lambda f: f.suffix == ".npz"):
+            if is_npz:
+                for path in some:
+                    yield from _of_npz(path, shape, size)
+                continue
+            _check_pictures(shape)
+            while files := list(itertools.islice(some, size)):
+                found = list(
+                    threads.map(lambda f: _fitted_picture(f, shape[0], fit, shape[2] == 1), files)
+                )
+                good = [i for i, one in enumerate(found) if isinstance(one, np.ndarray)]
+                bad = [
+                    (_shown(f), one)
+                    for f, one in zip(files, found, strict=True)
+                    if isinstance(one, str)
+                ]
+                kept = [np.asarray(found[i]) for i in good]
+                samples = np.stack(kept) if kept else np.zeros((0, *shape), np.uint8)
+                yield Batch([_shown(files[i]) for i in good], samples, bad)
+
+
+def _files(sources: Iterable[str]) -> Iterator[pathlib.Path]:
+    for text in sources:
+        path = pathlib.Path(text).expanduser()
+        if path.is_dir():
+            yield from images_below(path)
+        else:
+            yield path
+
+
+def _shown(path: pathlib.Path) -> str:
+    """A path as UTF-8 text."""
+    return os.fsencode(str(path)).decode("utf-8", "backslashreplace")
+
+
+def _check_pictures(shape: tuple[int, ...]) -> None:
+    if len(shape) != 3 or shape[0] != shape[1] or shape[2] not in (1, 3):
+        raise InputError(
+            f"the detector takes samples of shape {shape}, which pictures are not loaded as; "
+            "give a .npz with target, images or X"
+        )
+
+
+def _of_npz(path: pathlib.Path, shape: tuple[int, ...], size: int) -> Iterator[Batch]:
+    keys = _keys(path)
+    name = next((one for one in ARRAYS if one in keys), None)
+    if name is None:
+        raise InputError(
+            f"{path} holds {', '.join(keys[:8]) or 'no arrays'}; give one of: {', '.join(ARRAYS)}"
+        )
+    samples = _read(path, name)
+    if samples.ndim == 3:
+        samples = samples[..., None]
+    if samples.ndim == 4 and len(shape) == 3 and samples.shape[1:3] != shape[:2]:
+        samples = resize(as_samples(name, samples), *shape[:2])
+    for start in range(0, len(samples), size):
+        block = samples[start : start + size]
+        yield Batch([f"{_shown(path)}:{name}[{start + i}]" for i in range(len(block))], block, [])

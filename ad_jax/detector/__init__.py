@@ -1,0 +1,35 @@
+"""The trained pick as something to use: scores, thresholds without anomalies, saving.
+
+`state` says what a detector is; `networks` turns samples into the seeds' own scores; `calibration`
+turns those into one score, p-values and thresholds; `share` estimates how much of a target is
+anomalous; `saving` writes and reads folders; `estimator` is the class that users hold. What else
+reads the trained networks (heatmaps) takes a `Networks`, as `estimator` does.
+"""
+
+from __future__ import annotations
+
+from ad_jax.detector.calibration import (
+    Calibration,
+    check_false_discovery,
+    check_level,
+    false_discovery_cut,
+)
+from ad_jax.detector.estimator import Detector
+from ad_jax.detector.networks import Networks
+from ad_jax.detector.saving import FORMAT
+from ad_jax.detector.share import Share
+from ad_jax.detector.state import Loading, NotFitted, State
+
+__all__ = [
+    "FORMAT",
+    "Calibration",
+    "Detector",
+    "Loading",
+    "Networks",
+    "NotFitted",
+    "Share",
+    "State",
+    "check_false_discovery",
+    "check_level",
+    "false_discovery_cut",
+]

@@ -1,0 +1,91 @@
+"""What a fit needs beside the training: defaults, states, scores of the normals themselves."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+
+from ad_jax import pretext as pretexts
+from ad_jax import search
+from ad_jax.choice import Members
+from ad_jax.data import Problem
+from ad_jax.data.samples import content_hashes
+from ad_jax.detector.networks import Networks
+from ad_jax.detector.state import State, fold_of
+from ad_jax.errors import InputError
+from ad_jax.pool import Setting
+from ad_jax.program import Config, Trained
+
+
+def default_setting() -> Setting:
+    """What is trained when nobody says what: CutPaste of area .02, normal against augmented.
+
+    Among the constants tried on the 12 defect tasks of the development data it was the best across
+    families (README, Results), in hindsight. For anomalies that are objects of another kind rather
+    than defects, turns were better: give a target, and let it choose.
+    """
+    return search.setting("binary", "cutpaste", area=0.02)
+
+
+def numbered(seeds: int | Sequence[int]) -> tuple[int, ...]:
+    """Seeds 0, 1, … of a number of them, or the seeds as they are.
+
+    Raises:
+      InputError: none, negative or repeated ones.
+    """
+    if isinstance(seeds, (int, np.integer)):
+        numbers = tuple(range(int(seeds)))
+    else:
+        numbers = tuple(int(seed) for seed in seeds)
+    if not numbers or min(numbers) < 0 or len(set(numbers)) != len(numbers):
+        raise InputError(f"seeds={seeds!r}: give a number from 1 on, or different seeds")
+    return numbers
+
+
+def state_of(problem: Problem, members: Members, config: Config) -> State:
+    """The state of a setting's trained seeds."""
+    setting = members.setting
+    arrays = {
+        name: np.stack([getattr(one, name) for one in members.trained]) for name in Trained._fields
+    }
+    arrays["held_out"] = np.asarray(members.held_out)
+    return State(
+        setting,
+        pretexts.make(setting.pretext, setting.augmentation).score,
+        tuple(problem.shape),
+        str(problem.train.dtype),
+        config,
+        tuple(members.seeds),
+        tuple(fold_of(problem, seed) for seed in members.seeds),
+        arrays,
+    )
+
+
+def scores_of_normals(
+    networks: Networks,
+    by_fold: Mapping[int, np.ndarray],
+    problem: Problem,
+    samples: np.ndarray,
+) -> np.ndarray:
+    """Scores `[n]` of the normals given to a fit, in their order.
+
+    Those of the calibration where a normal was held out. Others (folds are cut to one size) are
+    scored by the seeds of their fold, and where there are none by all, which trained on them.
+    """
+    scores = np.full(len(problem.train), np.nan, np.float32)
+    folds = np.full(len(problem.train), -1)
+    if problem.held_out is None:
+        folds = problem.folds
+        for fold, own in by_fold.items():
+            scores[problem.split_rows(fold)[1]] = own
+    left = np.flatnonzero(np.isnan(scores))
+    if len(left):
+        surprise = networks.surprise(networks.raw(problem.train[left]))
+        unseen = np.array(networks.state.folds)[:, None] == folds[left][None]  # [seeds, n]
+        unseen[:, ~unseen.any(axis=0)] = True
+        scores[left] = (surprise * unseen).sum(axis=0) / unseen.sum(axis=0)
+    place: dict[str, list[int]] = {}
+    for row, name in enumerate(content_hashes(problem.train)):
+        place.setdefault(name, []).append(row)
+    return scores[[place[name].pop() for name in content_hashes(samples)]]

@@ -1,0 +1,132 @@
+"""A detector's folder: `detector.json` and `arrays.safetensors`, under one checksum.
+
+The checksum covers both files, and `detector.json` has to be written as this module writes it: a
+flipped bit or a cut end anywhere is refused, and so are files of two detectors mixed.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from ad_jax.detector.state import ARRAYS, Loading, State
+from ad_jax.errors import InputError
+from ad_jax.pool import Setting
+from ad_jax.program import Config
+from ad_jax.store import write_whole
+
+FORMAT = 2
+JSON, TENSORS = "detector.json", "arrays.safetensors"
+
+
+class Saved(NamedTuple):
+    """What a folder holds beside the state."""
+
+    state: State
+    alpha: float
+    loading: Loading | None
+    format: int
+
+
+def _text(about: dict[str, Any]) -> bytes:
+    return json.dumps(about, indent=1).encode()
+
+
+def _checksum(about: dict[str, Any], content: bytes) -> str:
+    return hashlib.sha256(_text({**about, "sha256": ""}) + content).hexdigest()
+
+
+def write(path: str | Path, state: State, alpha: float, loading: Loading | None) -> None:
+    """Writes a folder: the arrays, then `detector.json`, each whole.
+
+    Killed between the two over an older detector, the folder is refused, not mixed.
+    """
+    from safetensors.numpy import save
+
+    folder = Path(path)
+    content = save({name: np.ascontiguousarray(state.arrays[name]) for name in ARRAYS})
+    about: dict[str, Any] = {
+        "format": FORMAT,
+        "setting": state.setting._asdict(),
+        "score": state.score,
+        "shape": list(state.shape),
+        "dtype": state.dtype,
+        "config": state.config._asdict(),
+        "seeds": [int(seed) for seed in state.seeds],
+        "folds": [int(fold) for fold in state.folds],
+        "alpha": float(alpha),
+        "loading": None if loading is None else loading._asdict(),
+    }
+    about["sha256"] = _checksum(about, content)
+    arrays = folder / TENSORS
+    if not arrays.is_file() or arrays.read_bytes() != content:  # another threshold: same arrays
+        write_whole(arrays, content)
+    write_whole(folder / JSON, _text(about))
+
+
+def read(path: str | Path) -> Saved:
+    """Reads a folder.
+
+    Format 1 (no folds, threshold or loading; checksum of the arrays alone) is read: its seeds count
+    as holding out different normals, alpha is .05.
+
+    Raises:
+      InputError: no detector there, damaged files, or a newer format.
+    """
+    folder = Path(path)
+    try:
+        text = (folder / JSON).read_bytes()
+        content = (folder / TENSORS).read_bytes()
+        about = json.loads(text)
+    except (OSError, ValueError, RecursionError) as error:
+        raise InputError(f"{folder} holds no readable detector ({error})") from None
+    known = about.get("format") if isinstance(about, dict) else None
+    if type(known) is not int or not 1 <= known:
+        raise InputError(f"{folder / JSON} is damaged: it names no format")
+    if known > FORMAT:
+        raise InputError(f"{folder} has detector format {known}, this version reads up to {FORMAT}")
+    if known == 1:
+        intact = hashlib.sha256(content).hexdigest() == about.get("sha256")
+    else:
+        intact = text == _text(about) and _checksum(about, content) == about.get("sha256")
+    if not intact:
+        raise InputError(f"{folder} is damaged: its checksum is wrong; save the detector again")
+    try:
+        return _parsed(about, content)
+    except Exception as error:  # noqa: BLE001  (whatever a damaged file raises, the fix is the same)
+        raise InputError(f"{folder} is damaged ({error!r}); save the detector again") from None
+
+
+def _parsed(about: dict[str, Any], content: bytes) -> Saved:
+    from safetensors.numpy import load
+
+    arrays = load(content)
+    count = len(arrays["params"])
+    if any(len(arrays[name]) != count for name in ARRAYS) or about["score"] not in (
+        "density",
+        "head",
+    ):
+        raise ValueError("its arrays do not belong together")
+    loading = about.get("loading")
+    state = State(
+        Setting(**about["setting"]),
+        about["score"],
+        tuple(about["shape"]),
+        about["dtype"],
+        Config(**about["config"]),
+        tuple(about.get("seeds", range(count))),
+        tuple(about.get("folds", range(count))),
+        arrays,
+    )
+    if not len(state.seeds) == len(state.folds) == count:
+        raise ValueError("its seeds and arrays do not belong together")
+    return Saved(
+        state,
+        float(about.get("alpha", 0.05)),
+        None if loading is None else Loading(**loading),
+        about["format"],
+    )

@@ -1,0 +1,76 @@
+"""How much of a target is anomalous, with its uncertainty."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+
+LEVEL = 0.5  # Storey's lambda: p-values above it count as normals'
+DRAWS = 400
+
+
+class Share(NamedTuple):
+    """An estimate in [0, 1], and a 95 % interval.
+
+    Attributes:
+      value: the estimate.
+      low, high: 2.5 % and 97.5 % of the bootstrap.
+    """
+
+    value: float
+    low: float
+    high: float
+
+
+def _above(held_out: np.ndarray, scores: np.ndarray) -> float:
+    """Share of anomalies by one seed, before it is cut to [0, 1]."""
+    count = len(held_out)
+    ordered = np.sort(held_out)
+    p = (1 + count - np.searchsorted(ordered, scores, side="left")) / (count + 1)
+    expected = 1.0 - np.floor(LEVEL * (count + 1)) / (count + 1)  # of normals: p has few levels
+    return 1.0 - float((p > LEVEL).mean()) / expected
+
+
+def _again(generator: np.random.Generator, count: int) -> np.ndarray:
+    return np.asarray(generator.integers(0, count, count))
+
+
+def anomaly_share(
+    held_out: np.ndarray, raw: np.ndarray, folds: tuple[int, ...], seed: int = 0
+) -> Share:
+    """Storey's estimate (JRSS B 2002) of the share of anomalies, mean over seeds.
+
+    Normals have uniform p-values among held-out normals; so those above 1/2 are twice counted as
+    the normals. Anomalies with p above 1/2 count as normals too: the estimate is too low by the
+    share of anomalies that look like normals, and never too high in expectation, except where the
+    same target chose the setting (then by the flattery of that choice), or where the target's
+    normals differ from those held out (a shift looks like anomalies).
+
+    Args:
+      held_out: `[seeds, m]` scores of each seed's held-out normals.
+      raw: `[seeds, n]` scores of the target.
+      folds: per seed, which held-out normals are its own; those of a fold are drawn together.
+      seed: of the bootstrap over target and held-out normals.
+    """
+    generator = np.random.default_rng(seed)
+    count, size = held_out.shape[1], raw.shape[1]
+
+    def estimate(rows: np.ndarray, kept: dict[int, np.ndarray]) -> float:
+        return float(
+            np.mean(
+                [
+                    _above(own[kept[fold]], one[rows])
+                    for own, one, fold in zip(held_out, raw, folds, strict=True)
+                ]
+            )
+        )
+
+    everything = {fold: np.arange(count) for fold in folds}
+    value = estimate(np.arange(size), everything)
+    drawn = []
+    for _ in range(DRAWS):
+        kept = {fold: _again(generator, count) for fold in everything}
+        drawn.append(estimate(_again(generator, size), kept))
+    low, high = np.quantile(drawn, [0.025, 0.975])
+    return Share(*(float(np.clip(x, 0.0, 1.0)) for x in (value, low, high)))
