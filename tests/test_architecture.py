@@ -20,6 +20,8 @@ ORDER = [  # a room may import rooms above it only
     "transport",
     "scores",
     "ranks",
+    "localise",
+    "tiles",
     "store",
     "foreign",
     "pool",
