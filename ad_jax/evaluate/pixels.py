@@ -44,7 +44,7 @@ class Pixels:
 
 
 class Counts(NamedTuple):
-    """Per score, from the highest down `[k]`: normal pixels, defective pixels, shares of defects."""
+    """Per score, from the highest down `[k]`: normal and defective pixels, shares of defects."""
 
     normal: np.ndarray
     defective: np.ndarray
@@ -52,7 +52,7 @@ class Counts(NamedTuple):
 
 
 def regions_of(mask: np.ndarray) -> tuple[np.ndarray, int]:
-    """Numbers `[h, w]` of the defects of a mask (0 = none), joined over corners, too, and how many."""
+    """Number of the defect at every pixel `[h, w]`, 0 = none, and how many; corners join, too."""
     from scipy.ndimage import label
 
     numbered, count = label(np.asarray(mask) != 0, structure=np.ones((3, 3)))

@@ -28,7 +28,7 @@ SMOOTHING = 1 / 64  # of the image's side: sigma 4 at 256 px, as PaDiM and Patch
 def network_maps(
     backbone: Backbone, shape: tuple[int, ...], stages: Sequence[int] | None = None
 ) -> Read:
-    """Reads a network's stages: `(params, samples [n, h, w, c] in [0, 1]) -> maps [n, h_i, w_i, c_i]`.
+    """Reads stages: `(params, samples [n, h, w, c] in [0, 1]) -> maps [n, h_i, w_i, c_i]`.
 
     Args:
       backbone: the network.
@@ -112,19 +112,16 @@ def _both_ways(rows: np.ndarray, columns: np.ndarray, maps: jax.Array) -> jax.Ar
     )
 
 
-def on_grid(maps: Sequence[jax.Array], sides: tuple[int, int]) -> jax.Array:
-    """Maps `[n, h_i, w_i, c_i]` side by side on one grid `[n, *sides, sum of c_i]`.
+def on_grid(one: jax.Array, sides: tuple[int, int]) -> jax.Array:
+    """A map `[n, h, w, c]` on the grid `[n, *sides, c]`.
 
-    Every map is averaged over 3 x 3 of its positions, then shrunk by area or enlarged linearly.
+    Averaged over 3 x 3 of its positions, then shrunk by area or enlarged linearly.
     """
-    out = []
-    for one in maps:
-        rows, columns = (
-            resize_matrix(old, new) @ mean_matrix(old)
-            for old, new in zip(one.shape[1:3], sides, strict=True)
-        )
-        out.append(_both_ways(rows, columns, one))
-    return jnp.concatenate(out, axis=-1)
+    rows, columns = (
+        resize_matrix(old, new) @ mean_matrix(old)
+        for old, new in zip(one.shape[1:3], sides, strict=True)
+    )
+    return _both_ways(rows, columns, one)
 
 
 def to_image(scores: jax.Array, shape: tuple[int, ...]) -> jax.Array:

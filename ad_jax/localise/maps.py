@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import math
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 import jax
@@ -17,7 +18,7 @@ from ad_jax.numerics import HIGHEST, rowwise
 from ad_jax.train import as_unit
 
 DIMENSION = 64  # features kept at every position
-VALUES = 2**26  # most numbers of normals' features held at once (256 MiB)
+VALUES = 2**26  # most numbers of features that a density is fitted on (256 MiB)
 BLOCK = 32  # images a forward pass
 
 
@@ -25,12 +26,12 @@ class Fitted(NamedTuple):
     """What localisation needs beside the network's parameters.
 
     Attributes:
-      reduce: `[c, d]` from the stages' channels to the features kept.
+      spread: `[d]` standard deviation of every feature among the normals' positions.
       state: of the density.
       scale: from its scores to decades.
     """
 
-    reduce: jax.Array
+    spread: jax.Array
     state: Any
     scale: Scale
 
@@ -39,19 +40,37 @@ class Localiser(NamedTuple):
     """Localisation as pure functions; samples `[n, h, w, c]` are uint8 or floats in [0, 1].
 
     Attributes:
-      fit: `(params, train, held_out) -> Fitted`; `train` are the normals of the training, `held_out`
-        at least one normal kept from it.
-      scores: `(params, fitted, samples) -> [n, h, w]` in the density's own units.
-      heatmaps: `(params, fitted, samples) -> [n, h, w]` in decades (see `scale`), comparable over
-        images, networks and seeds.
+      features: `(params, samples) -> [n, a, b, d]`, what the densities see: n a b d float32, at
+        most 256 KiB an image.
+      fit: `(features of the training's normals, features of normals kept from it) -> Fitted`; at
+        least two and one.
+      scores: `(fitted, features) -> [n, h, w]` at the image's size, in the density's own units.
+      heatmaps: `(fitted, features) -> [n, h, w]` in decades (see `scale`), comparable over images,
+        networks and seeds.
+      look: `(params, fitted, samples) -> [n, h, w]`, the heatmaps of samples block by block: no
+        more than 32 images' features at once.
     """
 
-    fit: Callable[[Any, jax.Array, jax.Array], Fitted]
-    scores: Callable[[Any, Fitted, jax.Array], jax.Array]
-    heatmaps: Callable[[Any, Fitted, jax.Array], jax.Array]
+    features: Callable[[Any, jax.Array], jax.Array]
+    fit: Callable[[jax.Array, jax.Array], Fitted]
+    scores: Callable[[Fitted, jax.Array], jax.Array]
+    heatmaps: Callable[[Fitted, jax.Array], jax.Array]
+    look: Callable[[Any, Fitted, jax.Array], jax.Array]
 
 
-def projection(channels: int, dimension: int = DIMENSION) -> np.ndarray:
+def kept(channels: Sequence[int], dimension: int = DIMENSION) -> tuple[int, ...]:
+    """Features kept of every stage: all, or about `dimension` in all, by the stages' channels.
+
+    >>> kept((24, 48, 96)), kept((8, 16))
+    ((9, 18, 37), (8, 16))
+    """
+    total = sum(channels)
+    if total <= dimension:
+        return tuple(channels)
+    return tuple(max(1, round(dimension * one / total)) for one in channels)
+
+
+def projection(channels: int, dimension: int) -> np.ndarray:
     """Fixed random projection `[channels, dimension]` with orthonormal columns.
 
     The identity if nothing is to be reduced. PaDiM chooses channels at random; orthonormal
@@ -68,8 +87,8 @@ def make_localiser(
 ) -> Localiser:
     """Heatmaps from the maps that `read` gives.
 
-    Every stage is divided by the pooled standard deviation of its channels among the normals, so
-    that none drowns the others, and all are projected together.
+    Every stage is projected by itself, then every feature is divided by its standard deviation over
+    all positions of the normals, so that no stage drowns the others.
 
     Args:
       read: `network_maps(backbone, shape)` or `pixel_maps`.
@@ -83,49 +102,38 @@ def make_localiser(
     if len(shape) != 3:
         raise InputError(f"heatmaps are of images [h, w, c], got a sample of shape {shape}")
 
-    def dense(params: Any, rows: jax.Array) -> tuple[tuple[int, ...], jax.Array]:
-        """Channels per stage, and all of them on the grid `[n, a, b, c]`."""
+    def dense(params: Any, rows: jax.Array) -> jax.Array:
         maps = read(params, as_unit(rows))
-        return tuple(m.shape[-1] for m in maps), on_grid(maps, grid_of(maps))
+        sides = grid_of(maps)
+        sizes = kept([m.shape[-1] for m in maps])
+        parts = []
+        for one, size in zip(maps, sizes, strict=True):
+            basis = jnp.float32(projection(one.shape[-1], size))
+            parts.append(jnp.matmul(on_grid(one, sides), basis, precision=HIGHEST))
+        return jnp.concatenate(parts, axis=-1)
 
-    def spread(params: Any, samples: jax.Array, channels: tuple[int, ...]) -> jax.Array:
-        """Pooled standard deviation of every channel's stage `[c]`."""
+    def features(params: Any, samples: jax.Array) -> jax.Array:
+        return rowwise(lambda rows: dense(params, rows), samples, BLOCK)
 
-        def block(rows: jax.Array) -> tuple[jax.Array, jax.Array]:
-            _, x = dense(params, rows)
-            return x.mean((1, 2)), x.var((1, 2))
+    def fit(normals: jax.Array, held_out: jax.Array) -> Fitted:
+        count = normals.shape[0]
+        fitting = min(count, max(2, VALUES // math.prod(normals.shape[1:])))
+        normals = normals[np.arange(fitting) * count // fitting]  # equal strides through the order
+        spread = jnp.sqrt(jnp.maximum(normals.var((0, 1, 2)), 1e-12))
+        state = density.fit(normals / spread)
+        blank = Fitted(spread, state, None)  # type: ignore[arg-type]
+        return Fitted(spread, state, fit_scale(scores(blank, held_out)))
 
-        mean, variance = rowwise(block, samples, BLOCK)
-        total = variance.mean(0) + mean.var(0)
-        ends = np.cumsum(channels)[:-1]
-        stages = [jnp.full(len(part), part.mean()) for part in jnp.split(total, ends)]
-        return jnp.sqrt(jnp.maximum(jnp.concatenate(stages), 1e-12))
-
-    def features(params: Any, reduce: jax.Array, rows: jax.Array) -> jax.Array:
-        return jnp.einsum("nabc,cd->nabd", dense(params, rows)[1], reduce, precision=HIGHEST)
-
-    def fit(params: Any, train: jax.Array, held_out: jax.Array) -> Fitted:
-        maps = jax.eval_shape(read, params, jnp.zeros((1, *shape)))
-        channels = tuple(m.shape[-1] for m in maps)
-        basis = projection(sum(channels))
-        a, b = grid_of(maps)
-        # By equal strides through the content's order.
-        fitting = min(train.shape[0], max(2, VALUES // (a * b * basis.shape[1])))
-        train = train[np.arange(fitting) * train.shape[0] // fitting]
-        reduce = jnp.float32(basis) / spread(params, train, channels)[:, None]
-        normal = rowwise(lambda rows: features(params, reduce, rows), train, BLOCK)
-        state = density.fit(normal)
-        scale = fit_scale(scores(params, Fitted(reduce, state, None), held_out))  # type: ignore[arg-type]
-        return Fitted(reduce, state, scale)
-
-    def scores(params: Any, fitted: Fitted, samples: jax.Array) -> jax.Array:
+    def scores(fitted: Fitted, seen: jax.Array) -> jax.Array:
         def block(rows: jax.Array) -> jax.Array:
-            found = density.score(fitted.state, features(params, fitted.reduce, rows))
-            return to_image(found, shape)
+            return to_image(density.score(fitted.state, rows / fitted.spread), shape)
 
-        return rowwise(block, samples, BLOCK)
+        return rowwise(block, seen, BLOCK)
 
-    def heatmaps(params: Any, fitted: Fitted, samples: jax.Array) -> jax.Array:
-        return to_decades(fitted.scale, scores(params, fitted, samples))
+    def heatmaps(fitted: Fitted, seen: jax.Array) -> jax.Array:
+        return to_decades(fitted.scale, scores(fitted, seen))
 
-    return Localiser(fit, scores, heatmaps)
+    def look(params: Any, fitted: Fitted, samples: jax.Array) -> jax.Array:
+        return rowwise(lambda rows: heatmaps(fitted, features(params, rows)), samples, BLOCK)
+
+    return Localiser(features, fit, scores, heatmaps, look)
