@@ -1,9 +1,9 @@
 """Where an image is strange: heatmaps from the feature maps of a trained network.
 
 `make_localiser(network_maps(backbone, shape), shape)` gives pure functions: `features(params,
-samples)`, `fit` to those of normals, and `look(params, fitted, samples) -> [n, h, w]` in decades, one
-scale for all images. Seeds are averaged as heatmaps, never as raw scores. Methods: `neighbour` (the
-default), `position`, `texture`.
+samples)`, `fit` to those of normals, and `look(params, fitted, samples) -> [n, h, w]` in decades,
+one scale for all images. Seeds are averaged as heatmaps, never as raw scores. Methods: `neighbour`
+(the default), `position`, `texture`.
 """
 
 from ad_jax.localise.densities import DEFAULT, METHODS

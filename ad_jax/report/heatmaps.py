@@ -16,10 +16,10 @@ COLUMNS = 3  # pairs of image and overlay in a row
 CONTOUR, RIM = "#00e5ff", "#003b46"
 _STOPS = (  # share of the scale, red, green, blue, opacity
     (0.00, 255, 236, 140, 0.00),
-    (0.30, 255, 226, 110, 0.18),
-    (0.50, 255, 190, 40, 0.62),
-    (0.70, 243, 104, 22, 0.78),
-    (0.85, 208, 28, 60, 0.86),
+    (0.20, 255, 230, 120, 0.08),
+    (0.40, 255, 205, 60, 0.50),
+    (0.60, 248, 130, 25, 0.74),
+    (0.80, 214, 32, 52, 0.84),
     (1.00, 106, 0, 98, 0.92),
 )
 
@@ -44,6 +44,15 @@ def colours(share: np.ndarray) -> np.ndarray:
     """Colour `[..., 4]` (red, green, blue in 0..255, opacity in 0..1) of shares of the scale."""
     stops = np.array(_STOPS)
     return np.stack([np.interp(share, stops[:, 0], stops[:, k]) for k in range(1, 5)], axis=-1)
+
+
+def top_of(known: Sequence[float]) -> float:
+    """A colour scale for heatmaps whose held-out pixels end at `known` decades: whole, and higher.
+
+    >>> top_of([5.3, 5.4])
+    7.0
+    """
+    return float(max(math.ceil(max(known) + 1.0), 4))
 
 
 def _as_rgb(image: np.ndarray) -> np.ndarray:
@@ -140,7 +149,7 @@ def _bar(
         said = "highest held-out pixel, extrapolated beyond"
         page.text(place(known) + 4, y - 5, said, 11, FAINT, "ls")
     if alarm <= top:
-        page.line([(place(alarm), y - 4), (place(alarm), y + 14)], CONTOUR, 2.0)
+        page.line([(place(alarm), y - 4), (place(alarm), y + 14)], INK, 1.4)
         said = "5 % of normal images get this far"
         page.text(place(alarm) - 4, y - 5, said, 11, FAINT, "rs")
 
@@ -179,7 +188,7 @@ def sheet(
     row = height + 26
     rows = -(-len(shown) // columns)
     across = max(2 * margin + columns * pair + (columns - 1) * gap, 560)
-    page = Canvas(math.ceil(across), math.ceil(head + rows * row + 74))
+    page = Canvas(math.ceil(across), math.ceil(head + rows * row + 80))
     if title:
         page.text(margin, 12, title, 15)
     for i, one in enumerate(shown):

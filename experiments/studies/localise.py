@@ -9,8 +9,8 @@ with every seed, and localises by every method; controls learn nothing: the untr
 same seed, and Gaussians per position of raw pixels. With `--tile` all of it again on tiles of the
 same images, stitched. Prints image AUROC and average precision (an image's score is the highest
 point of its heatmap; `pooled` is the density of the pooled embedding instead), pixel AUROC and
-AUPRO, means over seeds with 95 % t intervals (three seeds or more). Writes `rows.json`, and `strangest.png` of
-the default method, the seeds' heatmaps averaged. Opens the labels, and logs it.
+AUPRO, means over seeds with 95 % t intervals (three seeds or more). Writes `rows.json`, and
+`strangest.png` of the default method, the seeds' heatmaps averaged. Opens the labels, and logs it.
 """
 
 from __future__ import annotations
@@ -44,7 +44,6 @@ from ad_jax.train import Hyper, make_train, seed_keys
 SETTING = search.setting("binary", "cutpaste", area=0.04)
 FIGURES = ("image AUROC", "image AP", "pixel AUROC", "AUPRO")
 BLOCK = 64  # images whose features are held at once
-TOP = 8.0  # decades of the strongest colour on the sheet
 
 
 class Arm(NamedTuple):
@@ -270,7 +269,7 @@ def main() -> None:
         )
         page = pictures.sheet(
             shown,
-            TOP,
+            pictures.top_of([one.known for one in seeds]),
             f"{source}, {arm.name}: the {len(shown)} strangest of {len(problem.target)}",
             float(np.mean([one.known for one in seeds])),
             float(np.mean([one.alarm for one in seeds])),
