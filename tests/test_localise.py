@@ -147,10 +147,9 @@ def test_decades_are_shares_of_held_out_pixels():
     held_out = drawn((7, 20, 30))
     fitted = scale.fit_scale(jnp.asarray(held_out))
     values = np.sort(held_out.ravel())
-    seen = np.linspace(values[0], values[-1], 500)
-    at_least = len(values) - np.searchsorted(values, seen, side="left")
-    twin = -np.log10(np.maximum(at_least, 1) / (len(values) + 1))
-    np.testing.assert_allclose(scale.to_decades(fitted, jnp.asarray(seen)), twin, atol=0.02)
+    at_least = len(values) - np.searchsorted(values, values, side="left")
+    twin = -np.log10(at_least / (len(values) + 1))
+    np.testing.assert_allclose(scale.to_decades(fitted, jnp.asarray(values)), twin, atol=0.01)
     assert scale.to_decades(fitted, jnp.float32(-99.0)) < 1e-3
 
 
@@ -212,17 +211,18 @@ def test_heatmaps_of_a_network(name):
     stages = backbone.apply(params, jnp.zeros((1, *shape))).stages
     assert len(read(params, jnp.zeros((1, *shape)))) == len(stages) - 1
     samples = np.random.default_rng(0).integers(90, 160, (12, *shape), np.uint8)
-    odd = samples[:4].copy()
+    odd = samples[:6].copy()
     odd[:, 4:12, 6:14] = 255
     one = localise.make_localiser(read, shape, "texture")
-    look = jax.jit(one.features)
-    fitted = jax.jit(one.fit)(look(params, samples[:8]), look(params, samples[8:]))
-    found = np.asarray(jax.jit(one.look)(params, fitted, odd))
-    assert found.shape == (4, 24, 20) and np.isfinite(found).all()
+    seen = jax.jit(one.features)  # one shape: compiled once
+    fitted = one.fit(seen(params, samples[:6]), seen(params, samples[6:]))
+    found = np.asarray(one.heatmaps(fitted, seen(params, odd)))
+    assert found.shape == (6, 24, 20) and np.isfinite(found).all()
     peak = [np.unravel_index(heat.argmax(), heat.shape) for heat in found]
     assert all(2 <= y < 14 and 4 <= x < 16 for y, x in peak), peak
-    again = one.heatmaps(fitted, look(params, odd))
-    np.testing.assert_allclose(found, again, atol=2e-3)
+    if name == "encoder":
+        whole = jax.jit(one.look)(params, fitted, odd)
+        np.testing.assert_allclose(found, whole, atol=2e-3)
 
 
 @pytest.mark.parametrize("method", localise.METHODS)
