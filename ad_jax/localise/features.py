@@ -21,6 +21,7 @@ from ad_jax.numerics import HIGHEST
 Read = Callable[[Any, jax.Array], tuple[jax.Array, ...]]
 
 GRID = 32  # most positions a side
+COARSEST = 12  # positions a side of a map that still says where
 WINDOW = 3  # positions a side of the mean around every position (PatchCore, arXiv 2106.08265)
 SMOOTHING = 1 / 64  # of the image's side: sigma 4 at 256 px, as PaDiM and PatchCore smooth
 
@@ -33,8 +34,9 @@ def network_maps(
     Args:
       backbone: the network.
       shape: `(h, w, c)` of one sample.
-      stages: which, from 0 (shallow) on; all but the deepest when not said, as PaDiM reads three of
-        four (arXiv 2011.08785): the deepest is the coarsest, and closest to the pretext.
+      stages: which, from 0 (shallow) on. When not said, all but the deepest, which is closest to the
+        pretext, and none coarser than `COARSEST` positions a side but the first: PaDiM (arXiv
+        2011.08785) reads the first three of four stages, the coarsest 14 positions a side.
 
     Raises:
       InputError: a network without feature maps, a stage that it does not have.
@@ -52,7 +54,8 @@ def network_maps(
             "the backbone encoder or resnet18"
         )
     count = len(found)
-    chosen = tuple(range(max(count - 1, 1)) if stages is None else stages)
+    fine = [i for i, m in enumerate(found[:-1]) if i == 0 or min(m.shape[1:3]) >= COARSEST]
+    chosen = tuple((fine or [0]) if stages is None else stages)
     wrong = [i for i in chosen if not 0 <= i < count]
     if wrong or not chosen:
         raise InputError(
