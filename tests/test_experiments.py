@@ -89,3 +89,13 @@ def test_stress_study(monkeypatch, tmp_path, capsys):
     command(monkeypatch, "studies/stress.py", "--out", tmp_path, "--smoke")
     said = capsys.readouterr().out
     assert "10 %, 5 % of the normals are not" in said and "outer loss fell" in said
+
+
+def test_localise_study(monkeypatch, tmp_path, capsys):
+    source = "textures:brick-defect,size=16"
+    command(monkeypatch, "studies/localise.py", source, "--out", tmp_path, "--smoke")
+    said = capsys.readouterr().out
+    for name in ("whole: trained, neighbour", "whole: untrained, position", "raw pixels"):
+        assert name in said
+    assert "AUPRO" in said and "defects" in said
+    assert (tmp_path / "strangest.png").is_file() and (tmp_path / "rows.json").is_file()

@@ -34,8 +34,8 @@ def network_maps(
     Args:
       backbone: the network.
       shape: `(h, w, c)` of one sample.
-      stages: which, from 0 (shallow) on. When not said, all but the deepest, which is closest to the
-        pretext, and none coarser than `COARSEST` positions a side but the first: PaDiM (arXiv
+      stages: which, from 0 (shallow) on. When not said, all but the deepest, which is closest to
+        the pretext, and none coarser than `COARSEST` positions a side but the first: PaDiM (arXiv
         2011.08785) reads the first three of four stages, the coarsest 14 positions a side.
 
     Raises:
