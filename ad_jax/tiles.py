@@ -167,7 +167,8 @@ def tiled(problem: Problem, where: Plan) -> Tiled:
 
     Its target is in the order of the tiles' contents, so not image by image: `rows` leads back.
     Splits never share an image: its tiles form one group, together with those of images that were a
-    group (or copies of each other) before.
+    group (or copies of each other) before. Its folds need not be those of the large problem: give
+    that one `held_out` where both are used.
 
     Raises:
       InputError: images of another size than the plan's.

@@ -10,7 +10,7 @@ import pytest
 import scipy.ndimage
 from sklearn.covariance import LedoitWolf
 
-from ad_jax import localise, ranks
+from ad_jax import localise, ranks, tiles
 from ad_jax.backbone import BACKBONES
 from ad_jax.errors import InputError
 from ad_jax.localise import densities, features, maps, scale
@@ -243,6 +243,36 @@ def test_a_planted_patch_is_found(method, monkeypatch):
     normal = np.asarray(one.heatmaps(fitted, read(samples[40:])))
     assert found[:, 11:15, 21:25].min() > normal.max() > 0
     assert found[:, :6].mean() < 1.0
+
+
+@pytest.mark.parametrize("method", ["position", "texture"])
+def test_tiles_are_looked_at_one_by_one(method):
+    """The same by hand: every tile's own features; with `position` a density per tile."""
+    shape, where = (24, 20, 1), tiles.plan((24, 20), 12, 0.25)
+    samples = np.random.default_rng(0).integers(0, 256, (30, *shape), np.uint8)
+    one = localise.make_localiser(localise.pixel_maps, shape, method, where)
+    seen = one.features(None, samples)
+    fitted = one.fit(seen[:20], seen[20:])
+    found = one.scores(fitted, seen[20:])
+    assert found.shape == (10, 24, 20) and len(fitted.scale.maxima) == 10
+    alone = localise.make_localiser(localise.pixel_maps, (12, 12, 1), method)
+    cut = tiles.cut(where, samples)  # [n, t, 12, 12, 1]
+    grids = jnp.stack([alone.features(None, cut[:, t]) for t in range(cut.shape[1])], 1)
+    grids = grids / fitted.spread
+    density = densities.get(method)
+    if method == "position":
+        scored = [density.score(density.fit(g[:20]), g[20:]) for g in jnp.moveaxis(grids, 1, 0)]
+        scored = jnp.stack(scored, 1)
+    else:
+        state = density.fit(grids[:20].reshape(-1, *grids.shape[2:]))
+        scored = density.score(state, grids[20:].reshape(-1, *grids.shape[2:]))
+        scored = scored.reshape(10, -1, *scored.shape[1:])
+    maps = [features.to_image(scored[:, t], (12, 12)) for t in range(scored.shape[1])]
+    twin = tiles.stitch(where, jnp.stack(maps, 1))
+    # A density's floor is a share of the mean variance of all positions it is fitted on.
+    np.testing.assert_allclose(found, twin, rtol=5e-3 if method == "position" else 1e-4)
+    with pytest.raises(InputError, match="plan is for"):
+        localise.make_localiser(localise.pixel_maps, (9, 9, 1), method, where)
 
 
 def test_bytes_and_floats_are_the_same_samples():

@@ -146,7 +146,7 @@ def _bar(
         page.text(place(decades), y + 20, text, 11, INK, "ma")
     if known <= top:
         page.line([(place(known), y - 4), (place(known), y + 14)], INK, 1.4)
-        said = "highest held-out pixel, extrapolated beyond"
+        said = "extrapolated beyond"
         page.text(place(known) + 4, y - 5, said, 11, FAINT, "ls")
     if alarm <= top:
         page.line([(place(alarm), y - 4), (place(alarm), y + 14)], INK, 1.4)
@@ -169,7 +169,8 @@ def sheet(
       shown: images that share a shape.
       top: decades of the strongest colour, for all of them.
       title: first line.
-      known: decades of the highest pixel of held-out normals (`scale.decades[-1]`), marked.
+      known: decades of the highest pixel of held-out normals (`scale.decades[-1]`), marked: what
+        lies beyond is extrapolated.
       alarm: decades that 5 % of normal images reach (`localise.alarm`), marked.
       columns: pairs in a row.
       side: layout px of a picture's longer side; the file has twice as many.

@@ -43,28 +43,21 @@ from ad_jax.train import Hyper, make_train, seed_keys
 
 SETTING = search.setting("binary", "cutpaste", area=0.04)
 FIGURES = ("image AUROC", "image AP", "pixel AUROC", "AUPRO")
-BLOCK = 64  # images whose features are held at once
+BLOCK = 32  # images whose features are held at once
 
 
 class Arm(NamedTuple):
-    """What is trained on, and the way back to images.
-
-    Attributes:
-      problem: images, or their tiles.
-      cuts: None for whole images.
-    """
+    """What a network sees: whole images, or their tiles by a plan."""
 
     name: str
-    problem: Problem
-    cuts: tiles.Tiled | None = None
+    plan: tiles.Plan | None = None
 
-    def images(self, values: np.ndarray) -> np.ndarray:
-        """Scores `[n]` of the images."""
-        return values if self.cuts is None else tiles.image_scores(self.cuts, values)
-
-    def maps(self, values: np.ndarray) -> np.ndarray:
-        """Heatmaps `[n, h, w]` of the images."""
-        return values if self.cuts is None else tiles.image_maps(self.cuts, values)
+    def seen(self, images: np.ndarray) -> np.ndarray:
+        """The network's samples `[n t, ...]` of images `[n, ...]`."""
+        if self.plan is None:
+            return images
+        cut = np.asarray(tiles.cut(self.plan, jnp.asarray(images)))
+        return cut.reshape(-1, *cut.shape[2:])
 
 
 class Found(NamedTuple):
@@ -79,10 +72,10 @@ class Found(NamedTuple):
 class Bench:
     """The compiled programs of one arm."""
 
-    def __init__(self, arm: Arm, config: program.Config) -> None:
-        self.arm, self.config = arm, config
+    def __init__(self, arm: Arm, problem: Problem, config: program.Config) -> None:
+        self.arm, self.problem, self.config = arm, problem, config
         pretext = pretexts.make(SETTING.pretext, SETTING.augmentation)
-        shape = arm.problem.shape
+        shape = arm.seen(problem.target[:1]).shape[1:]
         backbone = program.network(config, shape, pretext)
         families = (SETTING.augmentation,)
         length = augmentations.packed_length(families)
@@ -114,22 +107,25 @@ class Bench:
 
         self.train, self.pooled = jax.jit(train), jax.jit(pooled)
         read = localise.network_maps(backbone, shape)
-        self.methods = {
-            name: _jitted(localise.make_localiser(read, shape, name)) for name in localise.METHODS
-        }
-        self.raw = _jitted(localise.make_localiser(localise.pixel_maps, shape, "position"))
+        self.methods = {name: self._localiser(read, name) for name in localise.METHODS}
+        self.raw = self._localiser(localise.pixel_maps, "position")
+
+    def _localiser(self, read: Any, method: str) -> localise.Localiser:
+        one = localise.make_localiser(read, self.problem.shape, method, self.arm.plan)
+        return localise.Localiser(*map(jax.jit, one))
 
     def lines(self, seed: int) -> dict[str, Found | np.ndarray]:
         """Name of a line -> heatmaps, or only scores `[n]`, of the target's images."""
-        split = self.arm.problem.split(seed)
-        samples = split.train, split.held_out, self.arm.problem.target
+        split = self.problem.split(seed)
+        samples = split.train, split.held_out, self.problem.target
+        normals, target = (jnp.asarray(self.arm.seen(x)) for x in (samples[0], samples[2]))
         found: dict[str, Found | np.ndarray] = {}
         for name, steps in (("trained", self.config.steps), ("untrained", 0)):
-            params, loss = self.train(seed, jnp.asarray(split.train), steps)
+            params, loss = self.train(seed, normals, steps)
             if steps:
                 print(f"  {self.arm.name}, seed {seed}: training loss {float(loss):.3f}")
-            pooled = self.pooled(params, jnp.asarray(split.train), jnp.asarray(samples[-1]))
-            found[f"{name}, pooled"] = self.arm.images(np.asarray(pooled))
+            pooled = np.asarray(self.pooled(params, normals, target))
+            found[f"{name}, pooled"] = pooled.reshape(len(samples[2]), -1).max(1)
             found |= self._maps(name, self.methods, params, samples)
         return found | self._maps("raw pixels", {"position": self.raw}, None, samples)
 
@@ -156,16 +152,12 @@ class Bench:
         for name, blocks in maps.items():
             whole = np.concatenate(blocks)[: len(target)]
             found[f"{network}, {name}"] = Found(
-                self.arm.maps(whole),
-                self.arm.images(whole.max((1, 2))),
+                whole,
+                whole.max((1, 2)),
                 float(fitted[name].scale.decades[-1]),
                 localise.alarm(fitted[name].scale),
             )
         return found
-
-
-def _jitted(one: localise.Localiser) -> localise.Localiser:
-    return localise.Localiser(*map(jax.jit, one))
 
 
 def _read(read: Any, params: Any, samples: np.ndarray) -> Iterator[np.ndarray]:
@@ -209,6 +201,7 @@ def main() -> None:
     parser.add_argument("--width", type=int, default=24)
     parser.add_argument("--backbone", default="encoder")
     parser.add_argument("--most", type=int, default=12, help="images on the sheet (12)")
+    parser.add_argument("--side", type=int, default=pictures.SIDE, help="half the px of a picture")
     parser.add_argument("--smoke", action="store_true", help="a few steps of one seed")
     options = parser.parse_args()
     if options.seeds < 1:
@@ -220,15 +213,15 @@ def main() -> None:
         options.steps, options.width, options.seeds = 4, 8, 1
     problem, truth = load(source, **given)
     config = program.Config(options.steps, options.width, options.backbone)
-    arms = [Arm("whole", problem)]
+    arms = [Arm("whole")]
     if options.tile:
-        cuts = tiles.tiled(problem, tiles.plan(problem.shape, options.tile, options.overlap))
-        arms.append(Arm(f"tiles of {options.tile} px", cuts.problem, cuts))
+        plan = tiles.plan(problem.shape, options.tile, options.overlap)
+        arms.append(Arm(f"tiles of {options.tile} px", plan))
     print(f"{options.source}: {problem}")
     print(f"{SETTING.label} {SETTING._asdict()}, {config}, seeds 0 to {options.seeds - 1}")
     found: dict[tuple[str, str], list[Found | np.ndarray]] = defaultdict(list)
     for arm in arms:
-        bench = Bench(arm, config)
+        bench = Bench(arm, problem, config)
         for seed in range(options.seeds):
             start = time.perf_counter()
             for name, one in bench.lines(seed).items():
@@ -273,9 +266,10 @@ def main() -> None:
             f"{source}, {arm.name}: the {len(shown)} strangest of {len(problem.target)}",
             float(np.mean([one.known for one in seeds])),
             float(np.mean([one.alarm for one in seeds])),
+            side=options.side,
         )
         content = io.BytesIO()
-        page.save(content, "PNG", optimize=True)
+        page.quantize(256).save(content, "PNG", optimize=True)
         name = "strangest.png" if i == 0 else "strangest-tiles.png"
         write_whole(options.out / name, content.getvalue())
         print(f"wrote {options.out / name}")
