@@ -4,6 +4,7 @@ import functools
 import math
 
 import jax
+import jax.export
 import jax.numpy as jnp
 import numpy as np
 import pytest
@@ -291,12 +292,31 @@ def test_fitting_is_bounded(monkeypatch):
     np.testing.assert_array_equal(one.fit(normals, normals).state.mean, every_second.state.mean)
 
 
+@pytest.mark.parametrize("method", localise.METHODS)
+def test_lowered_for_every_platform(method):
+    shape = (16, 24, 1)
+    where = tiles.plan(shape, 16)
+    backbone = BACKBONES["encoder"]((16, 16, 1), 2, 8)
+    one = localise.make_localiser(
+        localise.network_maps(backbone, (16, 16, 1)), shape, method, where
+    )
+
+    def both(params, normals, held_out, samples):
+        fitted = one.fit(one.features(params, normals), one.features(params, held_out))
+        return one.look(params, fitted, samples)
+
+    params = jax.eval_shape(backbone.init, jax.random.key(0))
+    some = jax.ShapeDtypeStruct((6, *shape), jnp.uint8)
+    lowered = jax.export.export(jax.jit(both), platforms=("cpu", "cuda", "tpu"))
+    assert lowered(params, some, some, some).out_avals[0].shape == (6, 16, 24)
+
+
 def test_what_cannot_be_localised():
     with pytest.raises(InputError, match="stages are rows"):
         localise.network_maps(BACKBONES["mlp"]((16, 16, 1), 2, 8), (16, 16, 1))
     with pytest.raises(InputError, match=r"stages=\[7\]"):
         localise.network_maps(BACKBONES["encoder"]((16, 16, 1), 2, 8), (16, 16, 1), [7])
-    with pytest.raises(InputError, match="'nearest'; known: neighbour"):
+    with pytest.raises(InputError, match="'nearest'; known: position"):
         localise.make_localiser(localise.pixel_maps, (16, 16, 1), "nearest")
     with pytest.raises(InputError, match="images"):
         localise.make_localiser(localise.pixel_maps, (16,))

@@ -2,8 +2,8 @@
 
 `make_localiser(network_maps(backbone, shape), shape)` gives pure functions: `features(params,
 samples)`, `fit` to those of normals, and `look(params, fitted, samples) -> [n, h, w]` in decades,
-one scale for all images. Seeds are averaged as heatmaps, never as raw scores. Methods: `neighbour`
-(the default), `position`, `texture`.
+one scale for all images. Seeds are averaged as heatmaps, never as raw scores. Methods: `position`
+(the default), `neighbour`, `texture`.
 """
 
 from ad_jax.localise.densities import DEFAULT, METHODS
