@@ -269,7 +269,7 @@ def main() -> None:
             side=options.side,
         )
         content = io.BytesIO()
-        page.quantize(256).save(content, "PNG", optimize=True)
+        page.save(content, "PNG", optimize=True)
         name = "strangest.png" if i == 0 else "strangest-tiles.png"
         write_whole(options.out / name, content.getvalue())
         print(f"wrote {options.out / name}")
