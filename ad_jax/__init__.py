@@ -20,9 +20,19 @@ _HOMES = {
     "Detector": "ad_jax.detector",
     "InputError": "ad_jax.errors",
 }
-_ROOMS = ("augment", "alignment", "evaluate", "ranks", "rules", "scores", "search")
+_ROOMS = (
+    "augment",
+    "alignment",
+    "evaluate",
+    "localise",
+    "ranks",
+    "rules",
+    "scores",
+    "search",
+    "tiles",
+)
 
-__all__ = ["augment", "alignment", "evaluate", "ranks", "rules", "scores", "search", *_HOMES]  # noqa: F822
+__all__ = [*_ROOMS, *_HOMES]
 
 
 def __getattr__(name: str) -> Any:

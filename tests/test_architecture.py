@@ -20,6 +20,8 @@ ORDER = [  # a room may import rooms above it only
     "transport",
     "scores",
     "ranks",
+    "tiles",
+    "localise",
     "store",
     "foreign",
     "pool",

@@ -120,3 +120,13 @@ def test_false_positives_study(monkeypatch, tmp_path, capsys):
     assert len(list(tmp_path.glob("digits-*.json"))) == 2
     command(monkeypatch, "studies/false_positives.py", "--out", tmp_path, "--smoke")
     assert capsys.readouterr().out == said  # from what was kept
+
+
+def test_localise_study(monkeypatch, tmp_path, capsys):
+    source = "textures:brick-defect,size=16"
+    command(monkeypatch, "studies/localise.py", source, "--out", tmp_path, "--smoke")
+    said = capsys.readouterr().out
+    for name in ("whole: trained, neighbour", "whole: untrained, position", "raw pixels"):
+        assert name in said
+    assert "AUPRO" in said and "defects" in said
+    assert (tmp_path / "strangest.png").is_file() and (tmp_path / "rows.json").is_file()

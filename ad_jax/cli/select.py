@@ -140,6 +140,7 @@ def select(arguments: argparse.Namespace) -> None:
         )
         for name, group in groups.items()
     ]
+    finished = record(arguments)
     plan.write(out, parts, config, choices["search"], arguments.record)
     rows, results, left = [], [], 0
     failures: list[str] = []
@@ -161,7 +162,7 @@ def select(arguments: argparse.Namespace) -> None:
                 f"{progress.compilations} programs, about {progress.left:.0f} s left"
             )
 
-        common = (seeds, config, record(arguments), report)
+        common = (seeds, config, finished, report)
         try:
             if shard:
                 left += choice.work(problems, settings_of[name], shard, *common, second)

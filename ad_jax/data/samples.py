@@ -61,7 +61,7 @@ def resize(images: np.ndarray, height: int, width: int) -> np.ndarray:
     uint8 stays uint8, halves rounded up; floats give float32.
     """
     rows, columns = (
-        _resize_matrix(*a) for a in ((images.shape[1], height), (images.shape[2], width))
+        resize_matrix(*a) for a in ((images.shape[1], height), (images.shape[2], width))
     )
     out = np.empty((len(images), height, width, images.shape[3]), images.dtype)
     if images.dtype != np.uint8:
@@ -87,7 +87,7 @@ def mask_of(coverage: np.ndarray) -> np.ndarray:
     return ((coverage >= threshold) & (coverage > 0)).astype(np.uint8)
 
 
-def _resize_matrix(size: int, new: int) -> np.ndarray:
+def resize_matrix(size: int, new: int) -> np.ndarray:
     """Weights `[new, size]` of each old pixel in each new one; rows sum to 1."""
     if new < size:  # overlap of the intervals [i, i + 1) * size / new and [j, j + 1)
         edges = np.arange(new + 1) * size / new

@@ -81,6 +81,12 @@ class Canvas:
         """A filled polygon."""
         self._draw.polygon([(x * FINE, y * FINE) for x, y in points], fill=fill)
 
+    def paste(self, picture: Any, left: float, top: float, width: float, height: float) -> None:
+        """A picture (PIL) scaled into a rectangle; small ones are enlarged smoothly."""
+        size = (round(width * FINE), round(height * FINE))
+        scaled = picture.convert("RGB").resize(size, resample=3)  # bicubic
+        self._image.paste(scaled, (round(left * FINE), round(top * FINE)))
+
     def panel(self, box: Box, title: str, most: int = 6, largest: float = math.inf) -> None:
         """Title, frame, and grid lines with their values at the left, none above `largest`."""
         self.text(box.left, box.top - 10, title, 14, anchor="ls")

@@ -1,0 +1,279 @@
+"""Where, not only whether: what heatmaps of one stated setting are worth, beside controls.
+
+    python experiments/studies/localise.py mvtec_bottle,size=64 --out runs/bottle
+    python experiments/studies/localise.py magnetic_tile,size=128 --tile 64 --out runs/tile
+    python experiments/studies/localise.py textures:brick-defect,size=64 --out runs/smoke --smoke
+
+Trains `binary/cutpaste` at a patch area of .04 (a setting said beforehand, nothing is selected)
+with every seed, and localises by every method; controls learn nothing: the untrained network of the
+same seed, and Gaussians per position of raw pixels. With `--tile` all of it again on tiles of the
+same images, stitched. Prints image AUROC and average precision (an image's score is the highest
+point of its heatmap; `pooled` is the density of the pooled embedding instead), pixel AUROC and
+AUPRO, means over seeds with 95 % t intervals (three seeds or more). Writes `rows.json`, and
+`strangest.png` of the default method, the seeds' heatmaps averaged. Opens the labels, and logs it.
+"""
+
+from __future__ import annotations
+
+import argparse
+import io
+import json
+import time
+from collections import defaultdict
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from ad_jax import augment as augmentations
+from ad_jax import localise, program, scores, search, tiles
+from ad_jax import pretext as pretexts
+from ad_jax.data import Labels, Problem, load, parse
+from ad_jax.errors import InputError, in_one_line
+from ad_jax.evaluate.audit import quality
+from ad_jax.evaluate.intervals import over_seeds
+from ad_jax.evaluate.pixels import audit_pixels
+from ad_jax.report import heatmaps as pictures
+from ad_jax.report.table import render
+from ad_jax.store import keep_compilations, write_whole
+from ad_jax.train import Hyper, make_train, seed_keys
+
+SETTING = search.setting("binary", "cutpaste", area=0.04)
+FIGURES = ("image AUROC", "image AP", "pixel AUROC", "AUPRO")
+BLOCK = 32  # images whose features are held at once
+
+
+class Arm(NamedTuple):
+    """What a network sees: whole images, or their tiles by a plan."""
+
+    name: str
+    plan: tiles.Plan | None = None
+
+    def seen(self, images: np.ndarray) -> np.ndarray:
+        """The network's samples `[n t, ...]` of images `[n, ...]`."""
+        if self.plan is None:
+            return images
+        cut = np.asarray(tiles.cut(self.plan, jnp.asarray(images)))
+        return cut.reshape(-1, *cut.shape[2:])
+
+
+class Found(NamedTuple):
+    """One line of one seed: heatmaps of the images, and what the bar of a sheet marks."""
+
+    maps: np.ndarray
+    scores: np.ndarray
+    known: float
+    alarm: float
+
+
+class Bench:
+    """The compiled programs of one arm."""
+
+    def __init__(self, arm: Arm, problem: Problem, config: program.Config) -> None:
+        self.arm, self.problem, self.config = arm, problem, config
+        pretext = pretexts.make(SETTING.pretext, SETTING.augmentation)
+        shape = arm.seen(problem.target[:1]).shape[1:]
+        backbone = program.network(config, shape, pretext)
+        families = (SETTING.augmentation,)
+        length = augmentations.packed_length(families)
+        packed = augmentations.get(SETTING.augmentation).pack(SETTING.hyper, length)
+
+        def augment(hyper: Hyper, key: Any, samples: Any, donors: Any) -> augmentations.Pseudo:
+            def one(k: Any, sample: Any, donor: Any) -> augmentations.Pseudo:
+                packed = hyper.augmentation
+                return augmentations.switch(families, hyper.family, k, packed, sample, donor)
+
+            return pretexts.augment_all(one, key, samples, donors)
+
+        trainer = make_train(backbone, pretext, augment)
+        hyper = Hyper(
+            jnp.int32(0), packed, SETTING.learning_rate, SETTING.weight_decay, SETTING.jitter
+        )
+
+        def train(seed: jax.Array, normals: jax.Array, steps: jax.Array) -> Any:
+            keys = seed_keys(config.root, seed)
+            state = trainer.init(keys, hyper)
+            state, info = trainer.go_on(state, keys, hyper, normals, 0, steps)
+            return state.params, info.loss
+
+        look = program.make_look(backbone, pretext)
+
+        def pooled(params: Any, normals: jax.Array, target: jax.Array) -> jax.Array:
+            state = scores.fit_density(look.embed(params, normals)[0])
+            return scores.score_density(state, look.embed(params, target)[0])
+
+        self.train, self.pooled = jax.jit(train), jax.jit(pooled)
+        read = localise.network_maps(backbone, shape)
+        self.methods = {name: self._localiser(read, name) for name in localise.METHODS}
+        self.raw = self._localiser(localise.pixel_maps, "position")
+
+    def _localiser(self, read: Any, method: str) -> localise.Localiser:
+        one = localise.make_localiser(read, self.problem.shape, method, self.arm.plan)
+        return localise.Localiser(*map(jax.jit, one))
+
+    def lines(self, seed: int) -> dict[str, Found | np.ndarray]:
+        """Name of a line -> heatmaps, or only scores `[n]`, of the target's images."""
+        split = self.problem.split(seed)
+        samples = split.train, split.held_out, self.problem.target
+        normals, target = (jnp.asarray(self.arm.seen(x)) for x in (samples[0], samples[2]))
+        found: dict[str, Found | np.ndarray] = {}
+        for name, steps in (("trained", self.config.steps), ("untrained", 0)):
+            params, loss = self.train(seed, normals, steps)
+            if steps:
+                print(f"  {self.arm.name}, seed {seed}: training loss {float(loss):.3f}")
+            pooled = np.asarray(self.pooled(params, normals, target))
+            found[f"{name}, pooled"] = pooled.reshape(len(samples[2]), -1).max(1)
+            found |= self._maps(name, self.methods, params, samples)
+        return found | self._maps("raw pixels", {"position": self.raw}, None, samples)
+
+    def _maps(
+        self,
+        network: str,
+        methods: dict[str, localise.Localiser],
+        params: Any,
+        samples: tuple[np.ndarray, ...],
+    ) -> dict[str, Found | np.ndarray]:
+        """Every method on one network; features are read once, the target's block by block."""
+        normals, held_out, target = samples
+        read = next(iter(methods.values())).features
+        seen = tuple(
+            jnp.asarray(np.concatenate(list(_read(read, params, x)))[: len(x)])
+            for x in (normals, held_out)
+        )
+        fitted = {name: one.fit(*seen) for name, one in methods.items()}
+        maps: dict[str, list[np.ndarray]] = defaultdict(list)
+        for block in _read(read, params, target):
+            for name, one in methods.items():
+                maps[name].append(np.asarray(one.heatmaps(fitted[name], jnp.asarray(block))))
+        found: dict[str, Found | np.ndarray] = {}
+        for name, blocks in maps.items():
+            whole = np.concatenate(blocks)[: len(target)]
+            found[f"{network}, {name}"] = Found(
+                whole,
+                whole.max((1, 2)),
+                float(fitted[name].scale.decades[-1]),
+                localise.alarm(fitted[name].scale),
+            )
+        return found
+
+
+def _read(read: Any, params: Any, samples: np.ndarray) -> Iterator[np.ndarray]:
+    """Features of samples in blocks of one shape; the last repeats its last sample."""
+    for start in range(0, len(samples), BLOCK):
+        rows = np.minimum(np.arange(start, start + BLOCK), len(samples) - 1)
+        yield np.asarray(read(params, jnp.asarray(samples[rows])))
+
+
+def _judge(one: Found | np.ndarray, labels: Labels) -> list[float]:
+    """`FIGURES` of one line."""
+    nothing = float("nan")
+    if not isinstance(one, Found):
+        return [*quality(one, labels.anomalous), nothing, nothing]
+    image = quality(one.scores, labels.anomalous)
+    if labels.masks is None:
+        return [*image, nothing, nothing]
+    pixels = audit_pixels(one.maps, labels)
+    return [*image, pixels.auroc, pixels.aupro]
+
+
+def _cell(values: list[float]) -> str:
+    """Mean, and its interval where seeds allow one."""
+    low, high = over_seeds(values)
+    mean = float(np.mean(values))
+    if mean != mean:
+        return "-"
+    return f"{mean:.3f}" if low != low else f"{mean:.3f} [{low:.3f}, {high:.3f}]"
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("source", help="as of ad-jax select, such as mvtec_bottle,size=64")
+    parser.add_argument("--out", type=Path, required=True)
+    parser.add_argument("--tile", type=int, help="px; localise tiles of this size, too")
+    parser.add_argument("--overlap", type=float, default=0.25, help="share of a tile (.25)")
+    parser.add_argument("--seeds", type=int, default=3)
+    parser.add_argument("--steps", type=int, default=400)
+    parser.add_argument("--width", type=int, default=24)
+    parser.add_argument("--backbone", default="encoder")
+    parser.add_argument("--most", type=int, default=12, help="images on the sheet (12)")
+    parser.add_argument("--side", type=int, default=pictures.SIDE, help="half the px of a picture")
+    parser.add_argument("--smoke", action="store_true", help="a few steps of one seed")
+    options = parser.parse_args()
+    if options.seeds < 1:
+        raise InputError(f"--seeds {options.seeds} trains nothing; give at least 1")
+    keep_compilations()
+    source, given = parse(options.source)
+    if options.smoke:
+        given["limit"] = min(int(given.get("limit", 24)), 24)  # type: ignore[call-overload]
+        options.steps, options.width, options.seeds = 4, 8, 1
+    problem, truth = load(source, **given)
+    config = program.Config(options.steps, options.width, options.backbone)
+    arms = [Arm("whole")]
+    if options.tile:
+        plan = tiles.plan(problem.shape, options.tile, options.overlap)
+        arms.append(Arm(f"tiles of {options.tile} px", plan))
+    print(f"{options.source}: {problem}")
+    print(f"{SETTING.label} {SETTING._asdict()}, {config}, seeds 0 to {options.seeds - 1}")
+    found: dict[tuple[str, str], list[Found | np.ndarray]] = defaultdict(list)
+    for arm in arms:
+        bench = Bench(arm, problem, config)
+        for seed in range(options.seeds):
+            start = time.perf_counter()
+            for name, one in bench.lines(seed).items():
+                found[arm.name, name].append(one)
+            print(f"  {arm.name}, seed {seed}: {time.perf_counter() - start:.0f} s", flush=True)
+    labels = truth.open("study localise: image and pixel figures of a setting said beforehand")
+    rows = {key: [_judge(one, labels) for one in several] for key, several in found.items()}
+    table: list[list[Any]] = []
+    for (arm_name, name), several in rows.items():
+        columns = zip(*several, strict=True)
+        table.append([f"{arm_name}: {name}", *(_cell(list(values)) for values in columns)])
+    print(render(["", *FIGURES], table))
+    if labels.masks is not None:
+        first = next(one for several in found.values() for one in several if isinstance(one, Found))
+        about = audit_pixels(first.maps, labels)
+        print(
+            f"{about.images} images judged by pixel, {about.regions} defects, "
+            f"{100 * about.share:.1f} % of the pixels; {about.left_out} without a mask left out"
+        )
+    record = {
+        "source": options.source,
+        "fingerprint": problem.fingerprint,
+        "setting": SETTING._asdict(),
+        "config": config._asdict(),
+        "figures": FIGURES,
+        "rows": {f"{arm_name}: {name}": several for (arm_name, name), several in rows.items()},
+        "labels": truth.log,
+    }
+    write_whole(options.out / "rows.json", json.dumps(record, indent=1).encode())
+    for i, arm in enumerate(arms):
+        seeds: Any = found[arm.name, f"trained, {localise.DEFAULT}"]
+        shown = pictures.strangest(
+            problem.target,
+            np.mean([one.maps for one in seeds], axis=0),
+            np.mean([one.scores for one in seeds], axis=0),
+            options.most,
+            labels.masks,
+        )
+        page = pictures.sheet(
+            shown,
+            pictures.top_of([one.known for one in seeds]),
+            f"{source}, {arm.name}: the {len(shown)} strangest of {len(problem.target)}",
+            float(np.mean([one.known for one in seeds])),
+            float(np.mean([one.alarm for one in seeds])),
+            side=options.side,
+        )
+        content = io.BytesIO()
+        page.save(content, "PNG", optimize=True)
+        name = "strangest.png" if i == 0 else "strangest-tiles.png"
+        write_whole(options.out / name, content.getvalue())
+        print(f"wrote {options.out / name}")
+
+
+if __name__ == "__main__":
+    in_one_line(main)
