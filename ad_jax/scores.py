@@ -39,7 +39,8 @@ def ledoit_wolf(x: jax.Array) -> tuple[jax.Array, jax.Array]:
     dispersion = ((covariance - level * jnp.eye(width)) ** 2).sum() / width
     fourth = ((x**2).sum(1) ** 2).mean()
     error = (fourth - (covariance**2).sum()) / count / width
-    shrinkage = jnp.clip(error / jnp.maximum(dispersion, 1e-30), 0.0, 1.0)
+    # Its square is no denormal, so that the gradient of dead embeddings stays finite.
+    shrinkage = jnp.clip(error / jnp.maximum(dispersion, 1e-18), 0.0, 1.0)
     shrunk = (1.0 - shrinkage) * covariance + shrinkage * level * jnp.eye(width)
     return shrunk, shrinkage
 

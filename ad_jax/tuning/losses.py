@@ -12,7 +12,7 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 
-from ad_jax import alignment, transport
+from ad_jax import alignment, scores, transport
 from ad_jax.errors import InputError
 from ad_jax.numerics import safe_sqrt
 
@@ -53,17 +53,31 @@ def _mmd(sets: Sets) -> jax.Array:
     return alignment.mmd(sets.train, sets.augmented, sets.target, augmented_weights=sets.weights)
 
 
+def _smooth_auroc(target: jax.Array, held_out: jax.Array) -> jax.Array:
+    """Smooth AUROC of scores against those of held-out normals (scalar).
+
+    The step of a pair is a sigmoid of a quarter of the normals' own spread.
+    """
+    scale = safe_sqrt(jnp.var(held_out)) / 4.0 + 1e-3
+    return jax.nn.sigmoid((target[:, None] - held_out[None, :]) / scale).mean()
+
+
 def held_out_auroc(sets: Sets) -> jax.Array:
     """Minus the smooth AUROC of the target against held-out normals, by the log-odds.
 
     Held-out normals are exchangeable with the target's, so in expectation it is
     `(1 - g) / 2 + g AUROC(anomalies against normals)`, whatever the share g of anomalies: it rises
-    with what is wanted and stays at 1/2 where nothing is learned. The step of a pair is a sigmoid
-    of a quarter of the normals' own spread.
+    with what is wanted and stays at 1/2 where nothing is learned.
     """
-    scale = safe_sqrt(jnp.var(sets.odds_held_out)) / 4.0 + 1e-3
-    margin = (sets.odds_target[:, None] - sets.odds_held_out[None, :]) / scale
-    return -jax.nn.sigmoid(margin).mean()
+    return -_smooth_auroc(sets.odds_target, sets.odds_held_out)
+
+
+def held_out_density(sets: Sets) -> jax.Array:
+    """The same by the Mahalanobis distance to the batch of normals, the score of the detector."""
+    fitted = scores.fit_density(sets.train)
+    return -_smooth_auroc(
+        scores.score_density(fitted, sets.target), scores.score_density(fitted, sets.held_out)
+    )
 
 
 OUTER: dict[str, Callable[[Sets], jax.Array]] = {
@@ -72,6 +86,7 @@ OUTER: dict[str, Callable[[Sets], jax.Array]] = {
     "sinkhorn": lambda s: transport.sinkhorn(s.train, s.augmented, s.target, weights=s.weights),
     "mmd": _mmd,
     "held_out_auroc": held_out_auroc,
+    "held_out_density": held_out_density,
 }
 
 

@@ -2,6 +2,8 @@
 
     python experiments/studies/worth.py --out runs/worth                 # everything; resumable
     python experiments/studies/worth.py --out runs/worth --only cookie   # one task
+    python experiments/studies/worth.py --out runs/worth --only planted cookie --spaces 4 \
+        --ways density transport dsv late refine                         # other ways to tune
     python experiments/studies/worth.py --out runs/worth --report        # what is there so far
     python experiments/studies/worth.py --out runs/smoke --smoke         # a minute
 
@@ -19,6 +21,11 @@ trained for the same number of steps:
 - tuning from two starts (default, random), second and first order: the end of lower outer loss, and
   what the rule picks of the default and both ends.
 
+Other ways (`--ways`), tried after these two had lost: the outer loss by density, transport or
+calibrated DSV instead of log-odds; a network that is warm before theta first moves (first order, so
+that it can be afforded); descent with small steps from what random search picks of half the
+settings, where the rule picks of those and the end.
+
 Equal compute means equal plain training steps, a step through which a gradient is taken counted as
 COST of them (experiments/benchmarks/hypergradients.py). AUROC is of one trained seed on the whole
 target. Opens the labels after everything is trained, and prints differences with 95 % intervals
@@ -30,8 +37,9 @@ from __future__ import annotations
 import argparse
 import json
 import time
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -79,6 +87,25 @@ STEPS = 400
 PLAN = tuning.Plan(outer_steps=40, warm_up=100)
 STARTS = 2
 COST = {"unrolled": 6.0, "first_order": 1.5}  # plain steps per step with a gradient
+
+
+class Way(NamedTuple):
+    """One way to tune: what it changes of the plan, and whether it starts at a random search."""
+
+    plan: dict[str, Any]
+    refine: bool = False
+
+
+WAYS = {
+    "second order": Way({}),
+    "first order": Way({"estimator": "first_order"}),
+    "density": Way({"outer": (("held_out_density", 1.0),)}),
+    "transport": Way({"outer": (("calibrated_sinkhorn", 1.0),)}),
+    "dsv": Way({"outer": (("calibrated_dsv_uncapped", 1.0),)}),
+    "late": Way({"estimator": "first_order", "warm_up": 400, "outer_steps": 80}),
+    "refine": Way({"rate": 0.05}, refine=True),
+}
+MAIN = ["second order", "first order"]
 WIDER = 4  # halving tries so many times the settings of random search
 
 
@@ -92,9 +119,9 @@ def random_settings(space: tuning.Space, count: int, seed: int) -> list[Setting]
     ]
 
 
-def budget(plan: tuning.Plan, estimator: str) -> float:
+def budget(plan: tuning.Plan) -> float:
     """Plain training steps that tuning costs, its final trainings not counted."""
-    return STARTS * (plan.warm_up + COST[estimator] * plan.outer_steps * plan.horizon)
+    return STARTS * (plan.warm_up + COST[plan.estimator] * plan.outer_steps * plan.horizon)
 
 
 def hard_twin(soft: Setting) -> Setting:
@@ -117,62 +144,70 @@ def trained(
     return sweep.finish(search.SEARCHES[how](sweep, rules.DEFAULT)).pools[0]
 
 
+def pick(pool: Pool, some: Sequence[Setting]) -> Setting:
+    """What the default rule picks of some settings of a pool."""
+    losses = rules.losses(pool, rules.DEFAULT)
+    return min(some, key=lambda s: losses[s.key])
+
+
 def replicate(
     problem: data.Problem,
     truth: data.Truth,
     space: tuning.Space,
     seed: int,
+    ways: list[str],
     plan: tuning.Plan,
     config: program.Config,
     record: Record,
 ) -> dict[str, Any]:
-    """All contenders with one seed: name -> AUROC, hyper, seconds, and the outer losses of ends."""
+    """All contenders with one seed: name -> AUROC, hyper, seconds, and the states of starts."""
     default = Setting("binary", space.augmentation, default_of(space))
+    count = max(2, round(budget(plan) / config.steps))
+    drawn = random_settings(space, count, seed)
     ends: dict[str, list[Setting]] = {}
     best: dict[str, Setting] = {}
     seconds: dict[str, float] = {}
     said: dict[str, Any] = {}
-    for estimator in COST:
+    for way in ways:
         began = time.perf_counter()
+        starts: Any = STARTS
+        if WAYS[way].refine:
+            found = trained(problem, drawn[: count // 2], seed, config, record)
+            start = pick(found, found.settings)
+            starts = [{name: start.hyper[name] for name in space.names}]
         try:
             descent = tuning.descend(
                 problem,
                 space,
-                STARTS,
-                plan._replace(estimator=estimator),
+                starts,
+                plan._replace(**WAYS[way].plan),
                 seed,
                 config,
                 record=record,
             )
         except InputError as error:  # all starts diverged: a failure to count, not to hide
-            said[estimator] = str(error)
-            ends[estimator] = []
+            said[way] = str(error)
+            ends[way] = []
             continue
-        seconds[estimator] = time.perf_counter() - began
+        seconds[way] = time.perf_counter() - began
         lasting = [start for start in descent.starts if start.status != "diverged"]
-        ends[estimator] = [Setting("binary", space.augmentation, s.end) for s in lasting]
-        best[estimator] = Setting("binary", space.augmentation, descent.hyper)
-        said[estimator] = [start.status for start in descent.starts]
-    count = max(2, round(budget(plan, "unrolled") / config.steps))
-    drawn = random_settings(space, count, seed)
+        ends[way] = [Setting("binary", space.augmentation, s.end) for s in lasting]
+        best[way] = Setting("binary", space.augmentation, descent.hyper)
+        said[way] = [start.status for start in descent.starts]
     twins = []
     if space.augmentation in HARD:
-        twins = [hard_twin(s) for s in (default, best.get("unrolled", default))]
+        twins = [hard_twin(s) for s in (default, best.get(ways[0], default))]
     settings = {s.key: s for s in (default, *drawn, *sum(ends.values(), []), *twins)}
     pool = trained(problem, list(settings.values()), seed, config, record)
     halved = trained(
         problem, random_settings(space, WIDER * count, seed), seed, config, record, "halving"
     )
     losses = rules.losses(pool, rules.DEFAULT)
-
-    def by_rule(some: list[Setting]) -> Setting:
-        return min(some, key=lambda s: losses[s.key])
-
-    picks = {"default": default, "random search": by_rule(drawn)}
-    for estimator, settings_of in ends.items():
-        name = {"unrolled": "second order", "first_order": "first order"}[estimator]
-        picks[name] = best.get(estimator, default)
-        picks[f"{name}, by the rule"] = by_rule([default, *settings_of])
+    picks = {"default": default, "random search": pick(pool, drawn)}
+    for way, settings_of in ends.items():
+        rivals = drawn[: count // 2] if WAYS[way].refine else [default]
+        picks[way] = best.get(way, default)
+        picks[f"{way}, by the rule"] = pick(pool, [*rivals, *settings_of])
     if twins:
         picks["hard kernel, default"], picks["hard kernel, tuned"] = twins
     anomalous = np.asarray(truth.open("worth").anomalous)
@@ -190,8 +225,7 @@ def replicate(
         }
         for name, s in picks.items()
     }
-    kept = rules.losses(halved, rules.DEFAULT)
-    survivor = min(halved.settings, key=lambda s: kept[s.key])
+    survivor, kept = pick(halved, halved.settings), rules.losses(halved, rules.DEFAULT)
     out["halving"] = {
         "auroc": auroc(halved, survivor),
         "hyper": survivor.hyper,
@@ -199,7 +233,7 @@ def replicate(
     }
     out["random, mean"] = {"auroc": float(np.mean([auroc(pool, s) for s in drawn]))}
     out["random, best by labels"] = {"auroc": max(auroc(pool, s) for s in drawn)}
-    return {"picks": out, "seconds": seconds, "said": said, "count": count}
+    return {"picks": out, "ways": ways, "seconds": seconds, "said": said, "count": count}
 
 
 def interval(values: np.ndarray) -> tuple[float, float]:
@@ -209,8 +243,8 @@ def interval(values: np.ndarray) -> tuple[float, float]:
 
 
 def summarise(rows: list[dict[str, Any]]) -> None:
-    for space in dict.fromkeys(row["space"] for row in rows):
-        some = [row for row in rows if row["space"] == space]
+    for space, ways in dict.fromkeys((row["space"], tuple(row["ways"])) for row in rows):
+        some = [row for row in rows if row["space"] == space and tuple(row["ways"]) == ways]
         tasks = list(dict.fromkeys(row["task"] for row in some))
         names = [name for name in some[0]["picks"]]
         table = []
@@ -233,17 +267,13 @@ def summarise(rows: list[dict[str, Any]]) -> None:
         )
         header = ["", *tasks, "mean", "- default", "- random search", "- halving"]
         print(render(header, table))
-        for estimator in COST:
-            spent = [r["seconds"][estimator] for r in some if estimator in r["seconds"]]
-            failed = sum(isinstance(r["said"][estimator], str) for r in some)
-            states = [
-                s
-                for r in some
-                if not isinstance(r["said"][estimator], str)
-                for s in r["said"][estimator]
-            ]
+        for way in ways:
+            spent = [r["seconds"][way] for r in some if way in r["seconds"]]
+            said = [r["said"][way] for r in some]
+            states = [state for one in said if not isinstance(one, str) for state in one]
             counts = {s: states.count(s) for s in sorted(set(states))}
-            print(f"{estimator}: {np.mean(spent):.0f} s a tuning, starts {counts}, {failed} failed")
+            failed = sum(isinstance(one, str) for one in said)
+            print(f"{way}: {np.mean(spent):.0f} s a tuning, starts {counts}, {failed} failed")
 
 
 def main() -> None:
@@ -251,6 +281,7 @@ def main() -> None:
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--only", nargs="*", help="tasks", choices=list(TASKS))
     parser.add_argument("--spaces", nargs="*", help="of them", choices=list(SPACES))
+    parser.add_argument("--ways", nargs="*", help="to tune", choices=list(WAYS), default=MAIN)
     parser.add_argument("--report", action="store_true", help="only print what is there")
     parser.add_argument("--smoke", action="store_true")
     options = parser.parse_args()
@@ -268,13 +299,15 @@ def main() -> None:
             augmentation, tuned = SPACES[name]
             space = tuning.make_space(augmentation, problem.shape, tuned)
             for seed in seeds:
-                path = options.out / f"{task}-{name}-{seed}.json"
+                stem = [task, name, str(seed), *([] if options.ways == MAIN else options.ways)]
+                path = options.out / f"{'-'.join(stem)}.json"
                 if options.report and not path.is_file():
                     continue
                 if not path.is_file():
                     began = time.perf_counter()
                     made = replicate(
-                        problem, truth, space, seed, plan, config, Record(options.out / "record")
+                        *(problem, truth, space, seed, options.ways, plan, config),
+                        Record(options.out / "record"),
                     )
                     made |= {"task": task, "space": name, "seed": seed}
                     write_whole(path, json.dumps(made, indent=1).encode())
