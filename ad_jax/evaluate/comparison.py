@@ -64,8 +64,8 @@ def holm(p: Sequence[float]) -> list[float]:
 def best_constant(scopes: Sequence[Scope]) -> tuple[str, list[float]]:
     """The constant that every task has and whose gain is highest in hindsight, and its AUROC."""
     shared = set.intersection(*(set(s.constants) for s in scopes))
-    values = {name: [s.constants[name] for s in scopes] for name in scopes[0].constants}
-    name = max((n for n in values if n in shared), key=lambda n: gain(scopes, values[n]))
+    values = {n: [s.constants[n] for s in scopes] for n in scopes[0].constants if n in shared}
+    name = max(values, key=lambda n: gain(scopes, values[n]))
     return name, values[name]
 
 

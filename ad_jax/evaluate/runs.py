@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import NamedTuple
 
-from ad_jax import run
+import numpy as np
+
+from ad_jax import rules, run
 from ad_jax.data import Truth, load
 from ad_jax.errors import InputError
 from ad_jax.evaluate.audit import Audit, audit
 from ad_jax.evaluate.bought import SPLITS
+from ad_jax.pool import Pool
 
 
 class Audited(NamedTuple):
@@ -42,6 +46,7 @@ def audit_run(
     truth: Truth | None = None,
     seed: int = 0,
     splits: int = SPLITS,
+    further: Mapping[str, Callable[[Pool], np.ndarray]] | None = None,
 ) -> Audited:
     """Audits a folder that `ad-jax select` wrote and logs every opening in its manifest.
 
@@ -50,14 +55,19 @@ def audit_run(
       reason: goes into the log.
       truth: of the same target samples; by default that of the run's source.
       seed, splits: of the snooping audit.
+      further: rules that are in no registry, name -> (pool -> loss per member); their picks are
+        judged beside the others'.
 
     Raises:
       InputError: no run there, damaged files, a source that has changed, labels of one class.
     """
     one = run.read(folder)
+    more = {
+        name: rules.by_setting(one.pool, loss(one.pool)) for name, loss in (further or {}).items()
+    }
     result = audit(
         one.pool,
-        one.losses,
+        {**one.losses, **more},
         one.rule,
         one.pick,
         one.pick_scores,

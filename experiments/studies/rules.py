@@ -1,9 +1,9 @@
 """Every label-free rule on the development tasks: which deserves trust?
 
-    for part in brick gravel bottle cookie tile fashion digits; do
-      ad-jax select --config experiments/configs/development.py:$part --out runs/development/$part
+    for part in textures bottle cookie tile fashion digits; do
+      ad-jax select --config experiments/configs/shelf.py:$part --out runs/shelf/$part
     done
-    python experiments/studies/rules.py runs/development/*
+    python experiments/studies/rules.py runs/shelf
 
 Reads runs, opens their labels, logs it, and prints, for semantic tasks (`--semantic PATTERN`), for
 the others, and for planted ones, across families and within them:
@@ -13,26 +13,106 @@ the others, and for planted ones, across families and within them:
 2. rule design, cross-checked: the rule of the highest gain on one half of the training sets (every
    second one by name, within each kind), reported on the other half, both ways round;
 3. trust: regret of the default rule's pick by verdict.
+
+Beside the registry's rules it judges CANDIDATES, rules of our own that are not in it: a candidate
+has to win on halves of the training sets that did not choose it before it may move there.
 """
 
 from __future__ import annotations
 
 import argparse
+import dataclasses
 import json
 import re
+from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 
+from ad_jax import ranks, rules
 from ad_jax.errors import in_one_line
 from ad_jax.evaluate import Audit, Scope, audit_run, gain
 from ad_jax.evaluate.comparison import LABELS, RANDOM, Line, compare, smallest_p
+from ad_jax.pool import Pool
 from ad_jax.report.table import render
 
 SEMANTIC = "fashion|digits|orientation"
 PLANTED = "planted"
 REFERENCE = "dsv_code"
+Loss = Callable[[Pool], np.ndarray]
+
+
+def mean_surprise(pool: Pool) -> np.ndarray:
+    """Minus the mean conformal surprise of the target: counts how far samples stand out, too."""
+    target, held_out = pool.own_scores()
+    out = np.full(len(target), np.inf)
+    for i, (one, normal) in enumerate(zip(target, held_out, strict=True)):
+        if np.isfinite(one).all() and np.isfinite(normal).all():
+            out[i] = -float(np.mean(-np.log(ranks.p_values(normal, one))))
+    return out
+
+
+def partial_auroc(pool: Pool, high: float = 0.25) -> np.ndarray:
+    """Minus the mean share of the target above each of the highest quarter of held-out normals."""
+    target, held_out = pool.own_scores()
+    out = np.full(len(target), np.inf)
+    for i, (one, normal) in enumerate(zip(target, held_out, strict=True)):
+        if np.isfinite(one).all() and np.isfinite(normal).all():
+            top = np.sort(normal)[-max(1, round(high * len(normal))) :]
+            out[i] = -float((one[:, None] > top[None]).mean())
+    return out
+
+
+def several_tails(pool: Pool) -> np.ndarray:
+    """Mean rank by tail shares above three quantiles and by the AUROC."""
+    target, held_out = pool.own_scores()
+    tails = [-ranks.tail_share_rows(held_out, target, level) for level in (0.8, 0.9, 0.95)]
+    losses = np.stack([*tails, rules.get("auroc_held_out").loss(pool)])
+    return ranks.rank_rows(losses).mean(0) / len(pool.members)
+
+
+def smoothed(name: str) -> Loss:
+    """A rule's loss, averaged with that of the neighbouring strengths: 1/4, 1/2, 1/4."""
+
+    def loss(pool: Pool) -> np.ndarray:
+        values = rules.get(name).loss(pool)
+        by_key = rules.by_setting(pool, values)
+        out = values.copy()
+        for family in dict.fromkeys(s.family for s in pool.settings):
+            own = [s for s in pool.settings if s.family == family and np.isfinite(by_key[s.key])]
+            own.sort(key=lambda s: s.strength or 0.0)
+            line = np.pad([by_key[s.key] for s in own], 1, mode="edge") if own else np.zeros(2)
+            for i, setting in enumerate(own):
+                out[pool.rows(setting, trained=True)] = line[i : i + 3] @ [0.25, 0.5, 0.25]
+        return out
+
+    return loss
+
+
+def bounded(name: str) -> Loss:
+    """A rule's loss plus its standard error over the seeds of a setting: no lucky seed wins."""
+
+    def loss(pool: Pool) -> np.ndarray:
+        values = rules.get(name).loss(pool)
+        out = values.copy()
+        for setting in pool.settings:
+            rows = pool.rows(setting, trained=True)
+            if len(rows) > 1:
+                out[rows] = values[rows].mean() + values[rows].std(ddof=1) / len(rows) ** 0.5
+        return out
+
+    return loss
+
+
+CANDIDATES: dict[str, Loss] = {
+    "? mean surprise": mean_surprise,
+    "? partial AUROC": partial_auroc,
+    "? several tails": several_tails,
+    "? tail and AUROC, smoothed": smoothed("tail_and_auroc"),
+    "? tail and AUROC, bounded": bounded("tail_and_auroc"),
+    "? AUROC, smoothed": smoothed("auroc_held_out"),
+}
 
 
 class Task(NamedTuple):
@@ -50,7 +130,7 @@ def read(paths: list[Path], semantic: str) -> list[Task]:
     """Audits every run below the paths."""
     out = []
     for path in sorted({p.parent for root in paths for p in root.glob("**/manifest.json")}):
-        result, one = audit_run(path, "rules study")
+        result, one = audit_run(path, "rules study", further=CANDIDATES)
         source = str(one.manifest["source"])
         options = "".join(f",{k}={v}" for k, v in one.manifest["options"].items())
         name = source.rstrip("/").split("/")[-1] + options
@@ -65,13 +145,18 @@ def read(paths: list[Path], semantic: str) -> list[Task]:
 
 
 def scopes_of(tasks: list[Task], within: bool) -> tuple[list[Scope], list[str]]:
-    """Scopes and training sets: one across families per task, or one per family of a task."""
-    pairs = [
-        (scope, task.group)
-        for task in tasks
-        for scope in (task.audit.within.values() if within else [task.audit.across])
-    ]
-    return [p[0] for p in pairs], [p[1] for p in pairs]
+    """Scopes and training sets: one across families per task, or one per family of a task.
+
+    Constants within a family lose its name: "always smallest" means the same in all of them.
+    """
+    out = []
+    for task in tasks:
+        if not within:
+            out.append((task.audit.across, task.group))
+        for family, scope in task.audit.within.items() if within else ():
+            named = {k.replace(f" {family}", ""): v for k, v in scope.constants.items()}
+            out.append((dataclasses.replace(scope, constants=named), task.group))
+    return [one[0] for one in out], [one[1] for one in out]
 
 
 def table(lines: dict[str, Line]) -> str:
