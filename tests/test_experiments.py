@@ -105,6 +105,9 @@ def test_rules_study(monkeypatch, tmp_path, capsys):
     command(monkeypatch, "studies/rules.py", tmp_path)
     said = capsys.readouterr().out
     assert "semantic, across families" in said and "label pick" in said and "verdict" in said
+    command(monkeypatch, "studies/sensitivity.py", tmp_path)
+    said = capsys.readouterr().out
+    assert "four draws" in said and "0.25 of the target" in said and "stage 1" in said
 
 
 def test_failures_study(monkeypatch, tmp_path, capsys):
