@@ -110,7 +110,6 @@ def choose(
     record: Record | None = None,
     report: Callable[[Progress], None] | None = None,
     search: str = "all",
-    pick: Setting | None = None,
     second: np.ndarray | None = None,
 ) -> list[Choice]:
     """One choice per problem, from the same trainings; arguments as in `selection.select_all`."""
@@ -126,11 +125,10 @@ def choose(
         member_losses = {name: entry.loss(pool) for name, entry in served.items()}
         losses = {name: rules.by_setting(pool, values) for name, values in member_losses.items()}
         by_key = losses[rule]
-        best = pick or min(pool.settings, key=lambda s: by_key[s.key])
+        best = min(pool.settings, key=lambda s: by_key[s.key])
         if not np.isfinite(by_key[best.key]):
-            what = pick.label if pick else f"none of the {len(settings)} settings"
             raise InputError(
-                f"{what} learned {'nothing' if pick else 'anything'}; train longer "
+                f"none of the {len(settings)} settings learned anything; train longer "
                 f"(steps={config.steps}) or give more normals"
             )
         supported = trust(pool, rule, member_losses[rule], by_key, best)

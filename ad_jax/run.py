@@ -169,6 +169,7 @@ def write_tuning(folder: Path, tuned: Tuned) -> None:
             for start in descent.starts
         ],
         "best": descent.best,
+        "picked": tuned.picked,
         "hyper": tuned.hyper,
         "reasons": tuned.reasons,
     }

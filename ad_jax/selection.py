@@ -57,14 +57,10 @@ def select_all(
     record: Record | None = None,
     report: Callable[[Progress], None] | None = None,
     search: str = "all",
-    pick: Setting | None = None,
     second: np.ndarray | None = None,
 ) -> list[Selection]:
-    """`select` for several problems that share their normals, and so their trainings.
-
-    `pick` takes a setting whatever the rule says: a selection of what was chosen otherwise.
-    """
-    choices = choose(problems, settings, seeds, rule, config, record, report, search, pick, second)
+    """`select` for several problems that share their normals, and so their trainings."""
+    choices = choose(problems, settings, seeds, rule, config, record, report, search, second)
     return [
         Selection(
             one.pool,

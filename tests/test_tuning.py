@@ -17,6 +17,7 @@ from ad_jax.store import Record
 from ad_jax.train import seed_keys
 from ad_jax.tuning import estimators, loop, losses
 from ad_jax.tuning import space as spaces
+from ad_jax.tuning.descent import default_of
 
 SHAPE = (16, 16, 1)
 
@@ -229,7 +230,12 @@ def test_tuning_ends_in_a_detector_and_goes_on_after_a_kill(problem, relaxed, tm
     )
     assert [step.done for step in seen] == [10, 12] and seen[-1].left == 0
     assert first.descent.trajectory.values.shape == (2, 12, 1) and len(first.descent.starts) == 2
-    assert first.setting.hyper["area"] == first.descent.starts[first.descent.best].end["area"]
+    by_key = first.selection.losses[first.selection.rule]
+    ends = [start.end for start in first.descent.starts]
+    assert len(by_key) == 3 and by_key[first.setting.key] == min(by_key.values())
+    assert first.hyper == (
+        default_of(first.descent.space) if first.picked is None else ends[first.picked]
+    )
     assert first.setting.hyper["aspect"] == 1.0
     assert first.detector.decision_function(problem.target).shape == (18,)
     assert first.descent.starts[first.descent.best].loss == min(

@@ -89,8 +89,8 @@ def tune(arguments: argparse.Namespace) -> None:
             "tuned": space.names,
             "starts": count,
             "training_steps": count * plan.steps,
-            "final_trainings": 2 * len(seeds),
-            "final_steps": 2 * len(seeds) * config.steps,
+            "final_trainings": (1 + count) * len(seeds),
+            "final_steps": (1 + count) * len(seeds) * config.steps,
         }
         print(json.dumps(cost) if arguments.json else cost)
         return
@@ -131,6 +131,7 @@ def tune(arguments: argparse.Namespace) -> None:
         result = {
             "folder": str(out),
             "hyper": outcome.hyper,
+            "picked": outcome.picked,
             "loss": best.loss,
             "status": best.status,
             "reasons": outcome.reasons,

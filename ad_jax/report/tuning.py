@@ -69,7 +69,7 @@ def picture(tuned: Tuned, problem: Problem) -> Any:
     """The picture (PIL): loss and every tuned number per start, samples, strangest target samples.
 
     Colours are starts; the legend marks the best. Target samples are those
-    that the tuned detector finds strangest; no label is used.
+    that the picked detector finds strangest; no label is used.
     """
     from PIL import Image, ImageDraw
 
@@ -95,7 +95,7 @@ def picture(tuned: Tuned, problem: Problem) -> Any:
     draw = ImageDraw.Draw(page)
     for i, start in enumerate(tuned.descent.starts):
         text = ", ".join(f"{n} {start.start[n]:.3g} -> {start.end[n]:.3g}" for n in path.names)
-        best = "  <- best" if i == tuned.descent.best else ""
+        best = "".join(f"  <- {word}" for word in _marks(tuned, i))
         draw.text(
             (10, 6 + 16 * i),
             f"start {i} ({start.status}, loss {start.loss:.3g}): {text}"[:150] + best,
@@ -113,12 +113,17 @@ def picture(tuned: Tuned, problem: Problem) -> Any:
         draw.text((at[0], y + 16), caption, fill="black")
         page.paste(image_of(image, SHOWN), at)
     y += strip + 16
-    draw.text((10, y), "strangest samples of the target, by the tuned detector", fill="black")
+    draw.text((10, y), "strangest samples of the target, by the picked detector", fill="black")
     order = np.argsort(-tuned.detector.decision_function(problem.target))
     for i, row in enumerate(order[: 2 * per_row]):
         at = (10 + (i % per_row) * (SHOWN + 6), y + 16 + (i // per_row) * (SHOWN + 6))
         page.paste(image_of(np.asarray(as_unit(jnp.asarray(problem.target[row]))), SHOWN), at)
     return page
+
+
+def _marks(tuned: Tuned, start: int) -> list[str]:
+    lowest = ["lowest loss"] if start == tuned.descent.best else []
+    return lowest + (["picked"] if start == tuned.picked else [])
 
 
 def table(tuned: Tuned) -> tuple[Sequence[str], list[list[object]]]:
@@ -129,6 +134,9 @@ def table(tuned: Tuned) -> tuple[Sequence[str], list[list[object]]]:
         moved = [
             f"{start.start[n]:.3g} -> {start.end[n]:.3g}" for n in tuned.descent.trajectory.names
         ]
-        name = f"{i} (best)" if i == tuned.descent.best else str(i)
+        name = " ".join([str(i), *(f"({word})" for word in _marks(tuned, i))])
         rows.append([name, start.status, start.loss, start.error, *moved])
+    if tuned.picked is None:
+        same = [f"{tuned.hyper[n]:.3g}" for n in tuned.descent.trajectory.names if n in tuned.hyper]
+        rows.append(["default (picked)", "", "", "", *same])
     return header, rows

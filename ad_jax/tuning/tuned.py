@@ -1,4 +1,4 @@
-"""Tune an augmentation by gradient: several starts, a diagnosis, a detector at the tuned values."""
+"""Tune an augmentation by gradient: several starts, a rule that picks an end, a diagnosis."""
 
 from __future__ import annotations
 
@@ -27,13 +27,16 @@ class Tuned:
 
     Attributes:
       descent: starts, where they ended, every outer step.
-      selection: pool of the untuned default and the tuned setting, trained from scratch; pick and
-        detector are the tuned ones, and `trust.reasons` say how far to trust them: what the rule
-        prefers, bounds, noise, starts that disagree, collapse.
+      selection: pool of the untuned default and of every end, trained from scratch; the rule picks
+        among them, since the end of the lowest outer loss is often worse than the default
+        (experiments/results/worth.txt). `trust.reasons` say how far to trust the pick: what the
+        rule prefers, bounds, noise, starts that disagree, collapse.
+      picked: number of the start whose end the rule picked, None for the untuned default.
     """
 
     descent: Descent
     selection: Selection
+    picked: int | None
 
     @property
     def setting(self) -> Setting:
@@ -82,9 +85,9 @@ def tune(
       starts: how many (the first at the defaults, the others random), or their hyperparameters.
         All have the first of `seeds`, so that their losses differ by theta alone.
       plan: how to tune.
-      seeds: trainings of the final detector.
-      rule: compares the tuned setting with the untuned default.
-      config: network and training; `steps` are those of the final detector.
+      seeds: trainings of the untuned default and of every end.
+      rule: picks among these.
+      config: network and training; `steps` are those of the final trainings.
       tune_on: `[n, ...]` unlabelled samples to tune on instead of the target.
       memory_mb: refuse programs that need more than this.
       record: keeps the outer state of every chunk and the final trainings; a second call goes on.
@@ -101,25 +104,37 @@ def tune(
     descent = descend(
         problem, space, starts, plan, seeds[0], config, tune_on, memory_mb, record, report
     )
-    tuned = Setting("binary", augmentation, descent.hyper)
+    ends = {
+        i: Setting("binary", augmentation, start.end)
+        for i, start in enumerate(descent.starts)
+        if start.status != "diverged"
+    }
     default = Setting("binary", augmentation, default_of(space))
-    settings = [default, tuned] if default.key != tuned.key else [tuned]
+    settings = {setting.key: setting for setting in (default, *ends.values())}
     (selection,) = select_all(
-        [problem], settings, seeds, rule, config, record, report_training, pick=tuned
+        [problem], list(settings.values()), seeds, rule, config, record, report_training
     )
-    reasons = diagnosis(descent) + _against_default(selection, default)
+    own = (i for i, setting in ends.items() if setting.key == selection.pick.key)
+    picked = None if selection.pick.key == default.key else next(own)
+    reasons = diagnosis(descent) + _preference(selection, descent, picked)
     return Tuned(
         descent,
         replace(selection, trust=selection.trust._replace(reasons=tuple(reasons))),
+        picked,
     )
 
 
-def _against_default(selection: Selection, default: Setting) -> list[str]:
-    by_key = selection.losses[selection.rule]
-    own, untuned = by_key[selection.pick.key], by_key[default.key]
-    if own <= untuned:
-        return [f"against the untuned default: {reason}" for reason in selection.trust.reasons]
-    return [
-        f"the rule {selection.rule} prefers the untuned default "
-        f"({untuned:.3g} to {own:.3g}): tuning may not have helped"
-    ]
+def _preference(selection: Selection, descent: Descent, picked: int | None) -> list[str]:
+    """What the rule made of the ends."""
+    if picked is None:
+        return [
+            f"the rule {selection.rule} prefers the untuned default to all "
+            f"{len(descent.starts)} ends: tuning has not helped"
+        ]
+    out = [f"against default and other ends: {reason}" for reason in selection.trust.reasons]
+    if picked != descent.best:
+        out.append(
+            f"the rule {selection.rule} prefers the end of start {picked} to that of start "
+            f"{descent.best}, which has the lowest outer loss"
+        )
+    return out
