@@ -16,6 +16,9 @@ TEST = [
     "hypothesis>=6.100",
     "ruff>=0.6",
     "mypy>=1.11",
+    "jupytext>=1.16",
+    "nbclient>=0.10",
+    "ipykernel>=6.29",
 ]
 
 setup(
