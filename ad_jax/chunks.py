@@ -31,15 +31,24 @@ class Shard(NamedTuple):
     workers: int
 
 
-def chunks(members: Sequence[tuple[Setting, int]]) -> list[Chunk]:
-    """Members in their order, cut into chunks of one family each."""
+def chunks(members: Sequence[tuple[Setting, int]], size: int = CHUNK) -> list[Chunk]:
+    """Members in their order, cut into chunks of one family and at most `size` members each."""
     out = []
     for family in dict.fromkeys(setting.family for setting, _ in members):
         own = [member for member in members if member[0].family == family]
-        for start in range(0, len(own), CHUNK):
-            some = own[start : start + CHUNK]
+        for start in range(0, len(own), size):
+            some = own[start : start + size]
             out.append(Chunk(tuple(m[0] for m in some), tuple(m[1] for m in some)))
     return out
+
+
+def sharded(members: Sequence[tuple[Setting, int]], shard: Shard, size: int) -> list[Chunk]:
+    """A worker's chunks: every `workers`-th of `CHUNK` members, joined to chunks of `size`.
+
+    So who does what depends on no machine's devices.
+    """
+    own = chunks(members)[shard.number - 1 :: shard.workers]
+    return chunks([one for chunk in own for one in zip(*chunk, strict=True)], size)
 
 
 class Union(NamedTuple):
@@ -80,9 +89,9 @@ def check_settings(settings: Sequence[Setting], shape: tuple[int, ...], config: 
             raise InputError(f"learning_rate={setting.learning_rate} is out of range; take 1e-5..1")
 
 
-def pack_chunk(chunk: Chunk, families: tuple[str, ...]) -> Hyper:
-    """Hyperparameters of a chunk `[CHUNK, ...]`, padded with its first member's."""
-    padded = list(chunk.settings) + [chunk.settings[0]] * (CHUNK - len(chunk.settings))
+def pack_chunk(chunk: Chunk, families: tuple[str, ...], size: int = CHUNK) -> Hyper:
+    """Hyperparameters of a chunk `[size, ...]`, padded with its first member's."""
+    padded = list(chunk.settings) + [chunk.settings[0]] * (size - len(chunk.settings))
     entry = augmentations.get(chunk.settings[0].augmentation)
     length = augmentations.packed_length(families)
     return Hyper(

@@ -19,19 +19,33 @@ from jax.flatten_util import ravel_pytree
 
 from ad_jax import pretext as pretexts
 from ad_jax.alignment import Parts
-from ad_jax.chunks import Chunk, Shard, check_settings, chunks, pack_chunk, stacked_folds, union
+from ad_jax.chunks import (
+    Chunk,
+    Shard,
+    check_settings,
+    chunks,
+    pack_chunk,
+    sharded,
+    stacked_folds,
+    union,
+)
 from ad_jax.controls import control_members
 from ad_jax.data import Problem
+from ad_jax.devices import capacity, spread
 from ad_jax.errors import InputError, MembersFailed
 from ad_jax.pool import HEADS, Member, Pool, Setting
-from ad_jax.program import CHUNK, Config, Trained, make_program
+from ad_jax.program import Config, Trained, make_program
 from ad_jax.program import Member as Program
 from ad_jax.rows import Ledger, Members, Row, split
 from ad_jax.store import Record
-from ad_jax.train import Keys, State, seed_keys
+from ad_jax.train import Hyper, Keys, State, seed_keys
 
 CHANCE_LOSS = 0.97  # of the loss at chance: above it a member is called untrained
 CHANCE_AUROC = 0.55  # of held-out normals against their augmentations: below it, too
+
+
+# state, keys, hyper, valid, fold, start, stop, folds, target, weights of `program.make_program`
+OF_MEMBERS = (True, True, Hyper(False, *[True] * 4), True, True, *[False] * 5)
 
 
 class Progress(NamedTuple):
@@ -114,6 +128,7 @@ class Sweep:
             np.add.at(weights[i], rows, 1.0 / len(rows))
         self._folds = (jnp.asarray(train), jnp.asarray(held_out))
         self._target, self._weights = jnp.asarray(self.joined.target), jnp.asarray(weights)
+        self._size = capacity()
         self._compiled: dict[tuple[str, tuple[str, ...]], tuple[Any, Any]] = {}
         self._started = time.perf_counter()
         self._ran = 0  # member-steps really run
@@ -161,7 +176,7 @@ class Sweep:
             else:
                 lacking["measuring" if row else "training"].append((setting, seed))
         self._count(done=len(done), skipped=len(done), steps=len(done) * (stop - start))
-        plan = chunks(lacking["training"]) + chunks(lacking["measuring"])
+        plan = [chunk for some in lacking.values() for chunk in chunks(some, self._size)]
         self.progress = self.progress._replace(total=self.progress.total + len(members))
         if done and not plan:
             self._tell()
@@ -182,7 +197,7 @@ class Sweep:
           MembersFailed: some of its own raised.
         """
         assert self.record is not None
-        plan = chunks(members)[shard.number - 1 :: shard.workers]
+        plan = sharded(members, shard, self._size)
         self.planned = sum(len(chunk.seeds) for chunk in plan) * stop
         self.progress = self.progress._replace(total=sum(len(chunk.seeds) for chunk in plan))
         for _ in self._work(plan, 0, stop, {}, False, load=False):
@@ -294,7 +309,7 @@ class Sweep:
             program: Program = make_program(self.config, self.shape, pretext, families)
             init = jax.jit(program.init)
             state = jax.eval_shape(program.init, *arguments(None)[1:3])
-            run = jax.jit(program.run).lower(*arguments(state)).compile()
+            run = spread(program.run, OF_MEMBERS).lower(*arguments(state)).compile()
             self._compiled[key] = (init, run)
             self.progress = self.progress._replace(
                 compile_seconds=self.progress.compile_seconds + time.perf_counter() - before,
@@ -311,9 +326,9 @@ class Sweep:
         keep_state: bool,
     ) -> list[Row]:
         count, first = len(chunk.seeds), chunk.settings[0]
-        padded = list(chunk.seeds) + [chunk.seeds[0]] * (CHUNK - count)
+        padded = list(chunk.seeds) + [chunk.seeds[0]] * (self._size - count)
         keys: Keys = jax.vmap(lambda seed: seed_keys(self.config.root, seed))(jnp.array(padded))
-        hyper = pack_chunk(chunk, self.program_of(first)[1])
+        hyper = pack_chunk(chunk, self.program_of(first)[1], self._size)
         fold = jnp.array([self._fold_of[seed] for seed in padded])
 
         def arguments(state: Any) -> tuple:
@@ -321,7 +336,7 @@ class Sweep:
                 state,
                 keys,
                 hyper,
-                jnp.arange(CHUNK) < count,
+                jnp.arange(self._size) < count,
                 fold,
                 jnp.int32(start),
                 jnp.int32(stop),
@@ -335,7 +350,7 @@ class Sweep:
         state = init(keys, hyper)
         if start:
             rows = [earlier[s.key, seed] for s, seed in zip(*chunk, strict=True)]
-            state = _restored(state, rows + [rows[0]] * (CHUNK - count), start == stop)
+            state = _restored(state, rows + [rows[0]] * (self._size - count), start == stop)
         state, measured = jax.block_until_ready(run(*arguments(state)))
         seconds = (time.perf_counter() - before) / count
         leaves = [np.asarray(leaf) for leaf in jax.tree.leaves(state)] if keep_state else []
@@ -418,7 +433,7 @@ class Sweep:
 
 
 def _restored(state: State, rows: Sequence[Row], networks_only: bool) -> State:
-    """Training states `[CHUNK, ...]` of rows; with `networks_only` good for measuring alone."""
+    """Training states `[members, ...]` of rows; with `networks_only` good for measuring alone."""
     if not networks_only:
         leaves, shape = jax.tree.flatten(state)
         kept = [jnp.stack([row.state[f"state.{i}"] for row in rows]) for i in range(len(leaves))]

@@ -29,6 +29,7 @@ ORDER = [  # a room may import rooms above it only
     "trust",
     "signatures",
     "program",
+    "devices",
     "controls",
     "rows",
     "chunks",

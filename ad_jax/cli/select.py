@@ -37,6 +37,10 @@ def add(adder: Adder) -> None:
     one.add_argument("--random", type=int, help="so many random settings instead of the grid")
     one.add_argument("--search", help="all (default), or halving: drop settings early")
     one.add_argument("--shard", help="I/N: do every N-th chunk from the I-th, I = 1 … N; no pick")
+    one.add_argument(
+        "--distributed",
+        help="auto, or HOST:PORT,I/N: each process of a jax.distributed job does its shard",
+    )
     one.add_argument("--second", help="SOURCE whose target is a second set: would it pick alike?")
 
 
@@ -59,15 +63,19 @@ def slug(source: str) -> str:
 
 def check_shard(arguments: argparse.Namespace, search: str) -> Any:
     """The shard of a select, None without; refused where it cannot be."""
-    from ad_jax import plan
+    from ad_jax import devices, plan
+    from ad_jax.chunks import Shard
 
+    if arguments.shard and arguments.distributed:
+        raise InputError("--shard and --distributed both say which part to do; give one")
     found = plan.shard(arguments.shard)
-    if found and search != "all":
+    option = "--shard" if arguments.shard else "--distributed"
+    if (found or arguments.distributed) and search != "all":
         raise InputError(
-            f"--shard {arguments.shard} with --search {search}: what is dropped depends on all "
-            "members of a stage; start plain `ad-jax select` several times on one --record instead"
+            f"{option} with --search {search}: what is dropped depends on all members of a stage; "
+            "start plain `ad-jax select` several times on one --record instead"
         )
-    return found
+    return Shard(*devices.join(arguments.distributed)) if arguments.distributed else found
 
 
 def say_shard(text: str, left: int, as_json: bool) -> None:
@@ -199,7 +207,7 @@ def select(arguments: argparse.Namespace) -> None:
     if failures:
         raise MembersFailed("; ".join(failures))
     if shard:
-        say_shard(arguments.shard, left, arguments.json)
+        say_shard(f"{shard.number}/{shard.workers}", left, arguments.json)
     elif arguments.json:
         print(json.dumps(results))
     else:
