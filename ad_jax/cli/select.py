@@ -37,6 +37,9 @@ def add(adder: Adder) -> None:
     one.add_argument("--random", type=int, help="so many random settings instead of the grid")
     one.add_argument("--search", help="all (default), or halving: drop settings early")
     one.add_argument("--shard", help="I/N: do every N-th chunk from the I-th, I = 1 … N; no pick")
+    one.add_argument(
+        "--plan", action="store_true", help="like --dry-run, and write what `ad-jax status` counts"
+    )
     one.add_argument("--second", help="SOURCE whose target is a second set: would it pick alike?")
 
 
@@ -107,7 +110,7 @@ def select(arguments: argparse.Namespace) -> None:
         shape = group[0][0].shape
         settings_of[name] = make_settings(choices, shape)
         chunks.check_settings(settings_of[name], shape, config)
-    if arguments.dry_run:
+    if arguments.dry_run or arguments.plan:
         costs = [
             estimate.estimate(
                 [one[0] for one in group],
@@ -127,6 +130,7 @@ def select(arguments: argparse.Namespace) -> None:
                 f"{total.minutes:.1f} minutes, {total.memory_mb:.0f} MB beyond the program's "
                 f"start, {total.compilations} compilations"
             )
+    if arguments.dry_run:
         return
     if arguments.second and len(groups) > 1:
         raise InputError(f"--second with {len(groups)} training sets; select them one by one")
@@ -142,6 +146,8 @@ def select(arguments: argparse.Namespace) -> None:
     ]
     finished = record(arguments)
     plan.write(out, parts, config, choices["search"], arguments.record)
+    if arguments.plan:
+        return
     rows, results, left = [], [], 0
     failures: list[str] = []
     for number, (name, group) in enumerate(groups.items(), 1):
