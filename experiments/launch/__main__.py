@@ -57,7 +57,11 @@ def _parse(arguments: Sequence[str]) -> argparse.Namespace:
     add("--spot", action="store_true", help="cheaper machines that may be taken away")
     add("--jax", help=f"what it runs on, should ad-jax be installed: {', '.join(KINDS)}")
     add("--data", help="a bucket's folder, copied to every machine under its own name")
-    add("--extra", default="", help="options for the engine's own command, as one word")
+    add(
+        "--extra",
+        default="",
+        help="options for the engine's own command: --extra='--one=1 --two=2'",
+    )
     add("--zone", help="tpu, gke")
     add("--accelerator", help="tpu, gke: its type, on one host, e.g. v5litepod-8")
     add("--runtime", help="tpu: version of the VM's software")
@@ -84,6 +88,10 @@ def script(arguments: Sequence[str]) -> tuple[str, bool]:
     for name in engine.NEEDED:
         if not getattr(options, name):
             raise InputError(f"{options.engine} needs --{name}; see --help")
+    try:
+        extra = shlex.split(options.extra)
+    except ValueError as error:
+        raise InputError(f"--extra {options.extra!r}: {error}; mend its quotes") from None
     if not options.shards.isdecimal():
         raise InputError(f"--shards {options.shards!r} is no number of machines; take 1 or more")
     asked = sweep.Sweep(
@@ -95,7 +103,7 @@ def script(arguments: Sequence[str]) -> tuple[str, bool]:
         spot=options.spot,
         jax=options.jax or engine.JAX,
         data=options.data and options.data.rstrip("/"),
-        extra=tuple(shlex.split(options.extra)),
+        extra=tuple(extra),
         **{name: getattr(options, name) for name in sweep.Sweep._fields[-5:]},
     )
     sweep.check(asked)

@@ -16,7 +16,9 @@ def check(sweep: Sweep) -> None:
 
 
 def start(sweep: Sweep) -> str:
-    """Tasks append to their logs, so that one that was requeued keeps what it said before.
+    """The check comes first and alone, so that tasks find one finished environment on the disk.
+
+    Tasks append to their logs, so that one that was requeued keeps what it said before.
 
     The gather comes after any end (`afterany`): it does what a dead shard left, so a sweep always
     ends in a pick or an error. After a task that was cancelled or failed, `afterok` never comes
@@ -29,7 +31,7 @@ def start(sweep: Sweep) -> str:
     job = sweep.job(sweep.jax)
     shard = f'{job} --shard "$SLURM_ARRAY_TASK_ID/{sweep.shards}"'
     return f"""\
-{sweep.check()}
+{sweep.check(sweep.jax)}
 mkdir -p {shlex.quote(logs)}
 array=$({common} \\
   --array=1-{sweep.shards} --output={shlex.quote(logs + "/%A_%a.txt")} \\

@@ -70,12 +70,15 @@ class Sweep(NamedTuple):
             ]
         )
 
-    def check(self) -> str:
+    def check(self, jax: str = "cpu") -> str:
         """A shell line that refuses what no shard could do, before anything is created.
 
         It also writes the plan, so that `ad-jax status` knows the total.
+
+        Args:
+          jax: as of `job`.
         """
-        return f"{self.job()} --shard 1/{self.shards} --plan"
+        return f"{self.job(jax)} --shard 1/{self.shards} --plan"
 
 
 def check(sweep: Sweep) -> None:

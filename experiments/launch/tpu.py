@@ -37,7 +37,7 @@ def start(sweep: Sweep) -> str:
         f"--accelerator-type={sweep.accelerator}",
         f"--runtime-version={sweep.runtime}",
         *(["--spot"] if sweep.spot else []),
-        "--scopes=cloud-platform",
+        "--scopes=https://www.googleapis.com/auth/cloud-platform",
         "--metadata-from-file=startup-script=experiments/launch/boot.sh",
         *sweep.extra,
     ]

@@ -133,7 +133,9 @@ def _scene(root: Path) -> list[str]:
     _run("scancel", task)
     _wait("the end of task 1", lambda: task not in _queue(""))
     done = len(list((run / "record").glob("*.safetensors")))
-    print(_queue(f"scancel {task}, with {done} of 6 chunks done"), end="", flush=True)
+    print(
+        _queue(f"scancel {task}, with {done} of 6 chunks done: {_state(task)}"), end="", flush=True
+    )
     if "is done" in log.read_text():
         raise SystemExit("task 1 ended before it was cancelled; take more steps")
 
@@ -141,20 +143,21 @@ def _scene(root: Path) -> list[str]:
     _run("scontrol", "update", f"JobId={task}", "StartTime=now")  # else in two minutes
     print(_queue(f"scontrol requeue {task}"), end="", flush=True)
     _wait("the gather", lambda: gather not in _queue(""))
-    state = re.findall(r"JobState=\w+", _out("scontrol", "show", "job", gather))
-    print(f"gather {gather}: {' '.join(state)}")
+    print(f"\ngather {gather}: {_state(gather)}")
+    print(f"\nlog of {task}:", *re.findall(".*members \\(.*", log.read_text()), sep="\n")
     _run(*launch, "stop", *options)
     calm, disturbed = _outputs(root / "calm"), _outputs(run)
     return [name for name in calm if calm[name] != disturbed.get(name)]
 
 
 def _outputs(run: Path) -> dict[str, object]:
-    """What a run says of its pick, without what is never the same twice."""
+    """What must not depend on the cancelled task, the seconds left out; empty without a pick."""
     if not (run / "members.csv").exists():
         return {}
     with open(run / "members.csv", newline="") as file:
         members = [{**row, "seconds": ""} for row in csv.DictReader(file)]
-    return {"pick.json": (run / "pick.json").read_bytes(), "members.csv": members}
+    files = [run / "pick.json", run / "samples.csv", run / "scores.npz", *run.glob("detector/*")]
+    return {"members.csv": members} | {path.name: path.read_bytes() for path in files}
 
 
 def _out(*command: str) -> str:
@@ -167,6 +170,10 @@ def _run(*command: str) -> str:
     if done.returncode:
         raise SystemExit(f"{' '.join(command)}: {done.stderr or done.stdout}")
     return done.stdout
+
+
+def _state(job: str) -> str:
+    return " ".join(re.findall(r"JobState=\w+", _out("scontrol", "show", "job", job)))
 
 
 def _queue(title: str) -> str:
