@@ -32,7 +32,7 @@ TOOLS = ("munged", "slurmctld", "slurmd", "sbatch")
 SWEEP = "digits,normal=3,limit=60 --steps 150 --width 8 --seeds 12 --families binary/cutpaste"
 SWEEP += " --areas .05,.2"  # 24 members, 6 chunks
 PATIENCE = 300.0  # seconds for anything to happen
-TOLD = r"submit_batch_job|sched: Allocate|REQUEST_KILL|Requeuing|_job_complete.*WEXIT"  # of the log
+TOLD = r"submit_batch_job|sched: Allocate|Started JobId|REQUEST_KILL|Requeuing|_job_complete.*WEXIT"  # of the log
 
 # Debian's SLURM in a container: no cgroups, no hosts but this, one user.
 CONFIG = """\
@@ -68,7 +68,8 @@ def main() -> None:
             f"{' '.join(missing) or 'root'} is missing; as root: apt-get install slurm-wlm munge"
         )
     with tempfile.TemporaryDirectory() as text, _slurm(Path(text)):
-        print(_out("sbatch", "--version"), f"one node of 2 CPUs, {SWEEP}\n", sep=", ", flush=True)
+        print("# python experiments/studies/slurm.py")
+        print(f"# {_out('sbatch', '--version')}, one node of 2 CPUs; ad-jax select {SWEEP}\n")
         differing = _scene(Path(text))
         told = re.findall(f".*(?:{TOLD}).*", (Path(text) / "slurmctld.log").read_text())
         print("\nslurmctld.log:", *told, sep="\n")
@@ -125,7 +126,7 @@ def _scene(root: Path) -> list[str]:
     options = ["--spot", "--name", "study", "--shards", "2", "--out", str(run)]
     said = _run(*launch, "start", *options, "--", *select)
     array, gather = re.findall(r"job (\d+)", said)
-    print(said, _queue("started"), sep="", flush=True)
+    print(said, _queue("started"), sep="", end="", flush=True)
 
     task = f"{array}_1"
     log = run / "logs" / f"{task}.txt"
