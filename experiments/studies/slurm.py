@@ -32,7 +32,9 @@ TOOLS = ("munged", "slurmctld", "slurmd", "sbatch")
 SWEEP = "digits,normal=3,limit=60 --steps 150 --width 8 --seeds 12 --families binary/cutpaste"
 SWEEP += " --areas .05,.2"  # 24 members, 6 chunks
 PATIENCE = 300.0  # seconds for anything to happen
-TOLD = r"submit_batch_job|sched: Allocate|Started JobId|REQUEST_KILL|Requeuing|_job_complete.*WEXIT"  # of the log
+TOLD = (  # lines of slurmctld's log worth keeping
+    "submit_batch_job|sched: Allocate|Started JobId|REQUEST_KILL|Requeuing|_job_complete.*WEXIT"
+)
 
 # Debian's SLURM in a container: no cgroups, no hosts but this, one user.
 CONFIG = """\
