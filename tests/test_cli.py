@@ -122,6 +122,17 @@ def test_dry_run_tells_the_cost_and_writes_nothing(source, tmp_path, capsys):
     assert not (tmp_path / "x").exists()
 
 
+def test_a_plan_is_what_status_counts_by_and_trains_nothing(source, tmp_path, capsys):
+    out = tmp_path / "x"
+    arguments = ["select", f"{source},size=16", "--out", str(out), "--plan", "--json"]
+    assert cli.main([*arguments, *SMALL]) == 0
+    assert json.loads(capsys.readouterr().out)["members"] == 4
+    assert [path.name for path in out.iterdir()] == ["plan.json"]
+    assert cli.main(["status", str(out), "--json"]) == 0
+    told = json.loads(capsys.readouterr().out)
+    assert (told["total"], told["done"], told["left"]) == (4, 0, 4)
+
+
 def test_preview_draws_a_sheet(source, tmp_path):
     assert cli.main(["preview", f"{source},size=16", "--out", str(tmp_path)]) == 0
     with Image.open(tmp_path / "preview.png") as sheet:

@@ -41,6 +41,9 @@ def add(adder: Adder) -> None:
         "--distributed",
         help="auto, or HOST:PORT,I/N: each process of a jax.distributed job does its shard",
     )
+    one.add_argument(
+        "--plan", action="store_true", help="like --dry-run, and write what `ad-jax status` counts"
+    )
     one.add_argument("--second", help="SOURCE whose target is a second set: would it pick alike?")
 
 
@@ -115,7 +118,7 @@ def select(arguments: argparse.Namespace) -> None:
         shape = group[0][0].shape
         settings_of[name] = make_settings(choices, shape)
         chunks.check_settings(settings_of[name], shape, config)
-    if arguments.dry_run:
+    if arguments.dry_run or arguments.plan:
         costs = [
             estimate.estimate(
                 [one[0] for one in group],
@@ -135,6 +138,7 @@ def select(arguments: argparse.Namespace) -> None:
                 f"{total.minutes:.1f} minutes, {total.memory_mb:.0f} MB beyond the program's "
                 f"start, {total.compilations} compilations"
             )
+    if arguments.dry_run:
         return
     if arguments.second and len(groups) > 1:
         raise InputError(f"--second with {len(groups)} training sets; select them one by one")
@@ -150,6 +154,8 @@ def select(arguments: argparse.Namespace) -> None:
     ]
     finished = record(arguments)
     plan.write(out, parts, config, choices["search"], arguments.record)
+    if arguments.plan:
+        return
     rows, results, left = [], [], 0
     failures: list[str] = []
     for number, (name, group) in enumerate(groups.items(), 1):
