@@ -10,6 +10,7 @@ import pytest
 ROOT = Path(__file__).parent.parent
 
 
+@pytest.mark.kills
 @pytest.mark.slow
 def test_kills_leave_no_trace():
     """One worker, shards, and plain selects on one record; see the study for what is compared.

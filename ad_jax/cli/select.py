@@ -170,10 +170,12 @@ def select(arguments: argparse.Namespace) -> None:
                 )
 
         def report(progress: Any) -> None:
+            known = progress.left == progress.left  # NaN before anything ran here
+            soon = f", about {progress.left:.0f} s left" if known else ""
             say(
                 f"  {progress.done}/{progress.total} members ({progress.skipped} from the record), "
                 f"{progress.seconds:.0f} s of which {progress.compile_seconds:.0f} s compiling "
-                f"{progress.compilations} programs, about {progress.left:.0f} s left"
+                f"{progress.compilations} programs{soon}"
             )
 
         common = (seeds, config, finished, report)
