@@ -133,3 +133,9 @@ def test_localise_study(monkeypatch, tmp_path, capsys):
         assert name in said
     assert "AUPRO" in said and "defects" in said
     assert (tmp_path / "strangest.png").is_file() and (tmp_path / "rows.json").is_file()
+
+
+def test_spread_study(monkeypatch, tmp_path, capsys):
+    command(monkeypatch, "studies/spread.py", "--out", tmp_path, "--smoke")
+    said = capsys.readouterr().out
+    assert "learning rate" in said and "shallow detector" in said and "seed" in said
