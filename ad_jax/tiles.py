@@ -15,6 +15,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from ad_jax.data import Problem
+from ad_jax.data.problem import number_groups
 from ad_jax.data.samples import content_hashes
 from ad_jax.errors import InputError
 from ad_jax.numerics import rowwise
@@ -155,11 +156,20 @@ class Tiled(NamedTuple):
       problem: tiles of the normals and of the target; tiles of one image are a group.
       plan: where they lie.
       rows: `[n, t]` row of `problem.target` that holds tile t of image n of the large target.
+      groups: `[n]` the group in `problem` of the tiles of normal image n.
     """
 
     problem: Problem
     plan: Plan
     rows: np.ndarray
+    groups: np.ndarray
+
+    @property
+    def folds(self) -> np.ndarray:
+        """Fold of every normal image `[n]`: that of all its tiles."""
+        assert self.problem.groups is not None
+        of_group = dict(zip(self.problem.groups.tolist(), self.problem.folds.tolist(), strict=True))
+        return np.array([of_group[group] for group in self.groups.tolist()], np.int32)
 
 
 def tiled(problem: Problem, where: Plan) -> Tiled:
@@ -167,8 +177,8 @@ def tiled(problem: Problem, where: Plan) -> Tiled:
 
     Its target is in the order of the tiles' contents, so not image by image: `rows` leads back.
     Splits never share an image: its tiles form one group, together with those of images that were a
-    group (or copies of each other) before. Its folds need not be those of the large problem: give
-    that one `held_out` where both are used.
+    group (or copies of each other) before. Its folds need not be those of the large problem:
+    `Tiled.folds` says which images they are.
 
     Raises:
       InputError: images of another size than the plan's.
@@ -189,13 +199,16 @@ def tiled(problem: Problem, where: Plan) -> Tiled:
     order = sorted(range(len(target)), key=hashes.__getitem__)  # as `Problem` orders them
     rows = np.empty(len(target), np.int64)
     rows[order] = np.arange(len(target))
+    train = pieces(problem.train)
+    owners = np.repeat(problem.units, count)
     small = Problem(
-        train=pieces(problem.train),
+        train=train,
         target=target,
         held_out=None if problem.held_out is None else pieces(problem.held_out),
-        groups=np.repeat(problem.units, count),
+        groups=owners,
     )
-    return Tiled(small, where, rows.reshape(len(problem.target), count))
+    groups = number_groups(owners, content_hashes(train))[::count]  # as `small` numbers them
+    return Tiled(small, where, rows.reshape(len(problem.target), count), groups)
 
 
 def image_scores(cuts: Tiled, scores: np.ndarray) -> np.ndarray:
