@@ -426,3 +426,46 @@ def test_info_tells_tiles_and_localiser(saved, capsys):
     assert cli.main(["info", str(saved)]) == 0
     said = capsys.readouterr().out
     assert "localiser              texture" in said and "tiles                  6" in said
+
+
+def test_select_on_tiles_from_end_to_end(relaxed, tmp_path, capsys):
+    """Select, score with heatmaps, audit: everything is of whole images, one row an image."""
+    source, generator = tmp_path / "parts", np.random.default_rng(0)
+    for kind, count in (("train/good", 12), ("test/good", 3), ("test/scratch", 3)):
+        (source / kind).mkdir(parents=True)
+        for i in range(count):
+            pixels = generator.integers(0, 128, (24, 24), np.uint8)
+            pixels[4:9, 12:] += 127 * (kind == "test/scratch")
+            Image.fromarray(pixels).save(source / kind / f"{i}.png")
+    mask = np.full((24, 24), 255, np.uint8)
+    mask[:, :3] = 0
+    Image.fromarray(mask).save(tmp_path / "mask.png")
+    run, maps = tmp_path / "run", tmp_path / "maps"
+    command = ["select", f"{source},size=24", "--out", str(run), "--steps", "8", "--width", "8"]
+    command += ["--seeds", "2", "--areas", ".05,.2", "--families", "binary/cutpaste"]
+    tiled = ["--tile", "16", "--roi", str(tmp_path / "mask.png"), "--localiser", "texture"]
+    assert cli.main([*command, *tiled]) == 0
+    with np.load(run / "scores.npz") as file:
+        assert file["scores"].shape[2] == 6 and file["held_out"].shape[2] == 3
+        pick = file["pick"]
+    one = Detector.load(run / "detector")
+    assert one.networks.tiles == 4 and one.shape == (24, 24, 1)
+    assert not one.state_.tiling.region[:, :3].any() and one.state_.tiling.region[:, 3:].all()
+    capsys.readouterr()
+    assert cli.main(["score", str(run), str(source / "test"), "--heatmaps", str(maps)]) == 2
+    assert "unattainable" in capsys.readouterr().err and not maps.exists()  # 6 held out, alpha .05
+    asked = ["--alpha", "0.2", "--heatmaps", str(maps)]
+    assert cli.main(["score", str(run), str(source / "test"), *asked]) == 0
+    rows = list(csv.DictReader(io.StringIO(capsys.readouterr().out)))
+    np.testing.assert_allclose(
+        sorted(float(row["score"]) for row in rows), np.sort(pick), rtol=1e-3, atol=1e-3
+    )
+    assert len(list(maps.rglob("*.png"))) == 6
+    assert cli.main(["audit", str(run)]) == 0
+    assert cli.main([*command, "--tile", "18"]) == 2  # other tiles are other data
+    assert "begun on other data" in capsys.readouterr().err
+    for option in (["--overlap", "0.5"], ["--roi", "mask.png"]):
+        assert cli.main([*command, *option]) == 2
+        assert "needs --tile" in capsys.readouterr().err
+    assert cli.main([*command, "--tile", "16", "--roi", str(source / "none.png")]) == 2
+    assert "no such file" in capsys.readouterr().err

@@ -294,14 +294,17 @@ class Detector:
         held_out: np.ndarray,
         config: Config,
         seeds: Sequence[int] | None = None,
+        tiling: Tiling | None = None,
     ) -> Detector:
         """The detector of a setting's members and their own held-out scores `[seeds, m]`.
 
-        `seeds` are those of the members, 0, 1, … if not said.
+        `seeds` are those of the members, 0, 1, … if not said. With `tiling` the members were
+        trained on tiles of the problem (`tiles.tiled`), and whole images are scored anew.
         """
         numbers = tuple(range(len(trained)) if seeds is None else seeds)
         members = Members(setting, numbers, tuple(trained), np.asarray(held_out))
-        return cls._with(networks_of(Normals.of(problem), members, config))
+        cuts = None if tiling is None else tiles.tiled(problem, tiling.plan(problem.shape))
+        return cls._with(networks_of(Normals.of(problem, cuts), members, config, tiling))
 
     @classmethod
     def _with(cls, networks: Networks, alpha: float = 0.05) -> Detector:
