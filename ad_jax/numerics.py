@@ -9,8 +9,8 @@ HIGHEST = jax.lax.Precision.HIGHEST
 
 
 def safe_sqrt(x: jax.Array) -> jax.Array:
-    """sqrt(max(x, 0)) with gradient 0 where x <= 0 instead of infinity."""
-    positive = x > 0
+    """sqrt(max(x, 0)) with gradient 0 where x <= 0 instead of infinity; NaN stays NaN."""
+    positive = ~(x <= 0)
     return jnp.where(positive, jnp.sqrt(jnp.where(positive, x, 1.0)), 0.0)
 
 

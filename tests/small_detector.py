@@ -17,6 +17,11 @@ from ad_jax.program import Config, Trained, make_look, network
 from ad_jax.train import as_unit
 
 CONFIG = Config(steps=1, width=8)
+ROWS = CONFIG._replace(backbone="mlp")
+
+
+def config_of(shape):
+    return CONFIG if len(shape) == 3 else ROWS
 
 
 def images(count, shape=(16, 16, 1), seed=0, high=128):
@@ -28,7 +33,8 @@ def _members(shape, seeds, count):
     problem = Problem(train=images(count, shape), target=images(2, shape, 1))
     setting = search.setting("binary", "cutpaste", area=0.1)
     task = pretext.make(setting.pretext, setting.augmentation)
-    backbone = network(CONFIG, shape, task)
+    config = config_of(shape)
+    backbone = network(config, shape, task)
     look = make_look(backbone, task)
 
     @jax.jit
@@ -44,7 +50,7 @@ def _members(shape, seeds, count):
         trained.append(Trained(*(np.asarray(x) for x in (flat, *density))))
     zeros = np.zeros((seeds, len(problem.split(0).held_out)), np.float32)
     zeros += np.arange(zeros.shape[1])  # stands in until the networks can score
-    blank = Detector.of(problem, setting, trained, zeros, CONFIG)
+    blank = Detector.of(problem, setting, trained, zeros, config)
     held_out = [blank.networks.raw(problem.split(s).held_out)[s] for s in range(seeds)]
     return problem, setting, trained, np.stack(held_out)
 
@@ -52,7 +58,7 @@ def _members(shape, seeds, count):
 @cache
 def _made(shape, seeds, count):
     problem, setting, trained, held_out = _members(shape, seeds, count)
-    return Detector.of(problem, setting, trained, held_out, CONFIG)
+    return Detector.of(problem, setting, trained, held_out, config_of(shape))
 
 
 def make(shape=(16, 16, 1), seeds=3, count=40):

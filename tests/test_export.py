@@ -1,8 +1,11 @@
 """The exported detector: scored by jax and numpy alone, in another process."""
 
 import json
+import re
 import subprocess
 import sys
+import textwrap
+from pathlib import Path
 
 import jax.export
 import numpy as np
@@ -10,23 +13,18 @@ import pytest
 from small_detector import LARGE, images, make, make_tiled
 
 from ad_jax import cli
+from ad_jax.detector import Detector, Networks
 from ad_jax.errors import InputError
 
-# What a user without this package writes; README has the same lines.
-ALONE = """
+README = (Path(__file__).parent.parent / "README.md").read_text()
+(ALONE,) = (code for code in re.findall(r"```python\n(.*?)```", README, re.S) if ".export" in code)
+BEFORE = """
 import sys
-import jax, jax.export, numpy as np
-
-file = np.load(sys.argv[1])
-scores_of = jax.export.deserialize(bytearray(file["program"])).call
-out = {}
-for name, batch in np.load(sys.argv[2]).items():
-    scores = np.asarray(scores_of(batch))
-    above = len(file["held_out"]) - np.searchsorted(file["held_out"], scores, side="left")
-    out[name] = scores
-    out[name + "_p"] = (1 + above) / (len(file["held_out"]) + 1)
-    out[name + "_flag"] = scores > file["threshold"]
-np.savez(sys.argv[3], **out)
+import numpy as np
+for images in np.load("in.npz").values():
+"""
+AFTER = """
+    np.savez(f"out{len(images)}.npz", scores=scores, p=p, flags=flags)
 foreign = {"ad_jax", "flax", "optax", "PIL", "sklearn", "safetensors"} & set(sys.modules)
 assert not foreign, foreign
 """
@@ -36,21 +34,32 @@ assert not foreign, foreign
     ("detector", "shape"), [(make, (16, 16, 1)), (make_tiled, LARGE)], ids=["whole", "tiles"]
 )
 def test_scores_without_the_package(detector, shape, tmp_path):
-    """Of any number of samples, equal to rounding: 1e-4 of a score."""
+    """By README's lines, any number of samples at a time, equal within 1e-4 of a score."""
     one = detector().set_params(alpha=0.1)
-    path = tmp_path / "detector.npz"
-    one.export(path)
+    one.export(tmp_path / "detector.npz")
     batches = {f"n{n}": images(n, shape, n, high=200) for n in (1, 2, 19)}
     np.savez(tmp_path / "in.npz", **batches)
-    arguments = [path, tmp_path / "in.npz", tmp_path / "out.npz"]
-    subprocess.run([sys.executable, "-c", ALONE, *map(str, arguments)], check=True, cwd=tmp_path)
-    with np.load(tmp_path / "out.npz") as out:
-        for name, batch in batches.items():
+    code = BEFORE + textwrap.indent(ALONE, "    ") + AFTER
+    subprocess.run([sys.executable, "-c", code], check=True, cwd=tmp_path)
+    for batch in batches.values():
+        with np.load(tmp_path / f"out{len(batch)}.npz") as out:
             scores = one.decision_function(batch)
-            np.testing.assert_allclose(out[name], scores, rtol=1e-4, atol=1e-4)
+            np.testing.assert_allclose(out["scores"], scores, rtol=1e-4, atol=1e-4)
             apart = np.abs(scores[:, None] - one.calibration_.scores).min(1) > 1e-3
-            np.testing.assert_allclose(out[f"{name}_p"][apart], one.p_values(batch)[apart])
-            np.testing.assert_array_equal(out[f"{name}_flag"][apart], one.predict(batch)[apart])
+            np.testing.assert_allclose(out["p"][apart], one.p_values(batch)[apart])
+            np.testing.assert_array_equal(out["flags"][apart], one.predict(batch)[apart])
+
+
+def test_what_has_no_finite_score_is_flagged(tmp_path):
+    state = make().state_._replace(dtype="float32")
+    one = Detector._with(Networks(state), 0.1)
+    one.export(tmp_path / "a.npz")
+    rows = np.full((4, 16, 16, 1), 0.5, np.float32)
+    rows[0, 3, 3], rows[1, 3, 3], rows[2] = np.nan, np.inf, 1e30
+    with np.load(tmp_path / "a.npz") as file:
+        scores = np.asarray(jax.export.deserialize(bytearray(file["program"])).call(rows))
+    assert (scores[:3] == np.inf).all()
+    assert scores[3] == pytest.approx(one.decision_function(rows[3:])[0], abs=1e-4)
 
 
 def test_what_the_file_says(tmp_path):

@@ -315,6 +315,16 @@ def test_any_input_gives_finite_results_or_one_line(whole, tiled, shape, dtype, 
             finite_or_one_line(call, samples)
 
 
+@settings(max_examples=40, deadline=None)
+@given(st.lists(st.floats(width=32), min_size=9, max_size=9))
+def test_any_row_has_a_finite_score_or_is_refused(values):
+    """Rows have no range: what overflows in the network is refused, not scored as if it were 0."""
+    row = np.array([values], np.float32)
+    finite_or_one_line(make((9,)).decision_function, row)
+    with pytest.raises(InputError, match="positions|finite|NaN"):
+        make((9,)).decision_function(np.where(np.arange(9) == 4, 3e38, row))
+
+
 @settings(max_examples=80, deadline=None)
 @given(
     st.one_of(

@@ -14,6 +14,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from ad_jax import ranks
+from ad_jax.data.samples import SLACK
 from ad_jax.detector.calibration import Calibration
 from ad_jax.detector.networks import Networks
 from ad_jax.store import write_whole
@@ -27,8 +28,9 @@ def write(path: str | Path, networks: Networks, calibration: Calibration, alpha:
 
     - `program`: bytes of a `jax.export` artifact for `PLATFORMS`, the networks inside it. It takes
       a batch `[b, *shape]` of any size b, uint8 or float32 as the normals were, and returns scores
-      `[b]`, equal to `decision_function` but for rounding. It refuses nothing: what is not finite
-      scores NaN, and memory grows with b.
+      `[b]`, equal to `decision_function` within 1e-4 of a score. It cannot refuse: what
+      `decision_function` refuses (NaN, images out of [0, 1]) scores infinity, and so is flagged;
+      memory grows with b.
     - `held_out`: `[N]` ascending scores of held-out normals; the p-value of a score is
       `(1 + how many of them are at least as high) / (N + 1)`.
     - `threshold`: above it p is at most `alpha`.
@@ -38,7 +40,12 @@ def write(path: str | Path, networks: Networks, calibration: Calibration, alpha:
 
     def scores(samples: jax.Array) -> jax.Array:
         raw = networks.look(networks.arrays, samples)
-        return jax.vmap(ranks.surprise)(state.arrays["held_out"], raw).mean(0)
+        found = jax.vmap(ranks.surprise)(state.arrays["held_out"], raw).mean(0)
+        good = jnp.isfinite(samples)
+        if state.dtype != "uint8" and len(state.shape) == 3:
+            good = (samples >= -SLACK) & (samples <= 1.0 + SLACK)
+        usable = good.all(range(1, samples.ndim)) & jnp.isfinite(raw).all(0)
+        return jnp.where(usable, found, jnp.inf)
 
     (count,) = jax.export.symbolic_shape("b")
     taken = jax.ShapeDtypeStruct((count, *state.shape), jnp.dtype(state.dtype))
