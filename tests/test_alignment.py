@@ -279,7 +279,6 @@ def test_nan_stays_nan():
     assert np.isnan(safe_sqrt(np.nan)) and safe_sqrt(np.inf) == np.inf
 
 
-
 def test_numerics_have_gradient_zero_where_it_would_be_infinite(nans_raise):
     assert jax.grad(safe_sqrt)(0.0) == 0.0 and jax.grad(safe_sqrt)(-1.0) == 0.0
     np.testing.assert_allclose(jax.grad(safe_sqrt)(4.0), 0.25)
