@@ -101,6 +101,7 @@ def test_only_the_normals_of_the_fit_make_a_localiser():
         ({"tile": 0}, images(40), "tile=0"),
         ({"tile": 8}, images(40), "8 x 8 px are smaller"),
         ({"tile": "big"}, images(40), "tile='big'"),
+        ({"tile": 17}, images(40), "tile=17 px is larger"),
         ({"tile": 16, "overlap": 1}, images(40), "overlap=1"),
         ({"tile": 16}, np.zeros((40, 9)), "images"),
     ],
@@ -394,7 +395,7 @@ def test_overlays_of_a_stream(square, pictures, tmp_path, capsys):
     assert "broken.png: no PNG" in told.err and "one colour scale" in told.err
     assert len(list(csv.DictReader(io.StringIO(told.out)))) == 3
     made = sorted(str(path.relative_to(out)) for path in out.rglob("*") if path.is_file())
-    assert made == ["a.png.png", "b/a.jpg.png", "b/a.png.png"]
+    assert made == ["a.png.png", "b/a.jpg.png", "b/a.png.png", "scale.png"]
     assert pixels_of(out / "a.png.png").shape == (256, 256, 3)
 
 
@@ -417,7 +418,7 @@ def test_paths_from_elsewhere_keep_their_folders(square, pictures, tmp_path, cap
     monkeypatch.setattr("sys.stdin", io.StringIO(f"{pictures / 'a.png'}\n"))
     out = tmp_path / "maps"
     assert cli.main(["score", str(square), "-", "--heatmaps", str(out)]) == 0
-    (made,) = (path for path in out.rglob("*") if path.is_file())
+    (made,) = (path for path in out.rglob("*.png.png"))
     assert str(made).endswith(f"{pictures}/a.png.png")
 
 
@@ -470,7 +471,7 @@ def test_select_on_tiles_from_end_to_end(relaxed, tmp_path, capsys):
     np.testing.assert_allclose(
         sorted(float(row["score"]) for row in rows), np.sort(pick), rtol=1e-3, atol=1e-3
     )
-    assert len(list(maps.rglob("*.png"))) == 6
+    assert len(list(maps.rglob("*.png.png"))) == 6
     assert cli.main(["audit", str(run)]) == 0
     assert cli.main([*command, "--tile", "18"]) == 2  # other tiles are other data
     assert "begun on other data" in capsys.readouterr().err

@@ -226,6 +226,7 @@ def score(arguments: argparse.Namespace) -> int:
     asked = f"alpha={alpha:g}" if share is None else f"false_discovery={share:g}"
     say(f"  {flagged} of {total} flagged at {asked}; {bad} not readable")
     if overlays is not None:
+        overlays.write_scale()
         reached = detector.heatmap_alarm(alpha)
         say(
             f"  heatmaps in {arguments.heatmaps}, one colour scale: 0 to {overlays.top:g} decades "
@@ -316,7 +317,8 @@ def info(arguments: argparse.Namespace) -> None:
             continue
         text = f"{value:.4g}" if isinstance(value, float) else value
         if isinstance(value, dict):
-            text = ", ".join(f"{k} {v:g}" for k, v in value.items())
+            shown = {k: f"{v:,}" if isinstance(v, int) else f"{v:g}" for k, v in value.items()}
+            text = ", ".join(f"{k} {v}" for k, v in shown.items())
         elif isinstance(value, list):
             text = ", ".join(map(str, value))
         print(f"{name.replace('_', ' '):22} {'-' if value is None else text}")

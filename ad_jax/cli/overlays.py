@@ -18,6 +18,8 @@ from ad_jax.store import write_whole
 class Overlays:
     """Writes `FOLDER/<path of the image>.png`, the path below the sources' common folder.
 
+    And `scale.png`, which no image's file is named as: the colours of all of them.
+
     Attributes:
       top: decades of the strongest colour, of all images; known before the first.
     """
@@ -32,7 +34,9 @@ class Overlays:
         self._folder = Path(folder).expanduser()
         if self._folder.exists() and not self._folder.is_dir():
             raise InputError(f"--heatmaps {folder} is a file; give a folder")
-        self.top = pictures.top_of(np.asarray(localised.fitted.scale.decades)[:, -1].tolist())
+        known = np.asarray(localised.fitted.scale.decades)[:, -1]
+        self.top = pictures.top_of(known.tolist())
+        self._scale = pictures.legend(self.top, float(known.mean()), detector.heatmap_alarm())
         places = [os.path.abspath(Path(one).expanduser()) for one in sources if one != "-"]
         folders = [one if os.path.isdir(one) else os.path.dirname(one) for one in places]
         self._base = os.path.commonpath(folders) if folders else os.getcwd()
@@ -50,6 +54,14 @@ class Overlays:
 
     def write(self, name: str, image: np.ndarray, heatmap: np.ndarray) -> None:
         """Writes one overlay, whole."""
-        content = io.BytesIO()
-        pictures.overlay(image, heatmap, self.top).save(content, "PNG")
-        write_whole(self.place(name), content.getvalue())
+        _write(self.place(name), pictures.overlay(image, heatmap, self.top))
+
+    def write_scale(self) -> None:
+        """Writes `scale.png`."""
+        _write(self._folder / "scale.png", self._scale)
+
+
+def _write(path: Path, picture: Any) -> None:
+    content = io.BytesIO()
+    picture.save(content, "PNG")
+    write_whole(path, content.getvalue())

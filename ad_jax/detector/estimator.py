@@ -495,9 +495,8 @@ class Detector:
         normals = Normals.of(problem, cuts)
         localising.check_normals(networks, normals)
         localised = localising.fit_localised(networks, method, normals)
-        self.state_ = networks.state = state._replace(localised=localised)
-        self.localiser = method
-        self._use(networks)
+        self.state_, self.localiser = state._replace(localised=localised), method
+        self._heatmaps = localising.Heatmaps(networks, localised)
         return self
 
     def heatmaps(self, X: Any) -> np.ndarray:

@@ -50,6 +50,11 @@ class Tiling(NamedTuple):
         Raises:
           InputError: values out of range, a region that does not fit.
         """
+        if len(shape) > 1 and self.tile > max(shape[:2]):
+            raise InputError(
+                f"tile={self.tile} px is larger than the images of {shape[0]} x {shape[1]} px; "
+                "take a smaller one, or leave it out to see them whole"
+            )
         return tiles.plan(shape, self.tile, self.overlap, self.region)
 
 
