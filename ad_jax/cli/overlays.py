@@ -42,7 +42,7 @@ class Overlays:
         self._base = os.path.commonpath(folders) if folders else os.getcwd()
 
     def place(self, name: str) -> Path:
-        """The file for an image; two images never share one.
+        """The file for an image.
 
         Paths from elsewhere (on stdin) keep all of their folders.
         """
