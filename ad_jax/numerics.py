@@ -9,8 +9,8 @@ HIGHEST = jax.lax.Precision.HIGHEST
 
 
 def safe_sqrt(x: jax.Array) -> jax.Array:
-    """sqrt(max(x, 0)) with gradient 0 where x <= 0 instead of infinity."""
-    positive = x > 0
+    """sqrt(max(x, 0)) with gradient 0 where x <= 0 instead of infinity; NaN stays NaN."""
+    positive = ~(x <= 0)
     return jnp.where(positive, jnp.sqrt(jnp.where(positive, x, 1.0)), 0.0)
 
 
@@ -34,8 +34,13 @@ def every(function, rows):
 
 
 def rowwise(function, rows: jax.Array, block: int = 256):
-    """Applies `function: [b, ...] -> tree of [b, ...]` to blocks of rows, in bounded memory."""
+    """Applies `function: [b, ...] -> tree of [b, ...]` to blocks of rows, in bounded memory.
+
+    A number of rows that is not known yet (`jax.export` with a symbolic size) is one block.
+    """
     count = rows.shape[0]
+    if not isinstance(count, int):
+        return function(rows)
     block = min(block, count)
     blocks = -(-count // block)
     padded = jnp.concatenate([rows, jnp.repeat(rows[:1], blocks * block - count, axis=0)])

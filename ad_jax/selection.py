@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
-from ad_jax import rules
+from ad_jax import rules, tiles
 from ad_jax.choice import choose
 from ad_jax.data import Problem
-from ad_jax.detector import Detector
+from ad_jax.detector import Detector, Tiling
 from ad_jax.pool import Pool, Setting
-from ad_jax.program import Config
+from ad_jax.program import Config, Trained
 from ad_jax.signatures import Signature
 from ad_jax.store import Record
 from ad_jax.sweep import Progress
@@ -114,3 +114,46 @@ def select(
     return select_all(
         [problem], settings, seeds, rule, config, record, report, search, second=second
     )[0]
+
+
+def of_images(
+    selection: Selection, problem: Problem, cuts: tiles.Tiled, tiling: Tiling
+) -> Selection:
+    """A selection that was made on tiles, as one of the images that they were cut from.
+
+    Pick, losses and trust stay those of tiles. The detector looks at images, and so do the pool's
+    scores of target and held-out normals: an image's is that of its highest tile. What the pool
+    knows of tiles alone (alignment, generated samples) is left out.
+
+    Args:
+      selection: on `cuts.problem`.
+      problem: of images.
+      cuts, tiling: how their tiles were cut.
+    """
+    pool, state = selection.pool, selection.detector.state_
+    held_out = [
+        tiles.held_out_scores(cuts, own, member.seed)
+        for member, own in zip(pool.members, pool.held_out_scores, strict=True)
+    ]
+    trained = [
+        Trained(*(state.arrays[name][i] for name in Trained._fields))
+        for i in range(len(state.seeds))
+    ]
+    return replace(
+        selection,
+        pool=Pool(
+            pool.members,
+            tiles.image_scores(cuts, pool.scores),
+            np.stack(held_out),
+            default_head=pool.default_head,
+        ),
+        detector=Detector.of(
+            problem,
+            selection.pick,
+            trained,
+            state.arrays["held_out"],
+            state.config,
+            state.seeds,
+            tiling,
+        ),
+    )

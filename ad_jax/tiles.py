@@ -15,6 +15,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from ad_jax.data import Problem
+from ad_jax.data.problem import FOLDS, number_groups
 from ad_jax.data.samples import content_hashes
 from ad_jax.errors import InputError
 from ad_jax.numerics import rowwise
@@ -108,6 +109,12 @@ def cut(where: Plan, images: jax.Array) -> jax.Array:
     return rowwise(jax.vmap(one), images, _IMAGES)
 
 
+def pieces(where: Plan, images: np.ndarray) -> np.ndarray:
+    """The tiles of all images below each other `[n t, tile, tile, c]`, on the host."""
+    tiles = np.asarray(cut(where, jnp.asarray(images)))
+    return tiles.reshape(-1, *tiles.shape[2:])
+
+
 def window(tile: int) -> np.ndarray:
     """Weights `[tile, tile]` of a tile's pixels: a squared sine both ways, near 0 at its edge."""
     along = np.sin(np.pi * (np.arange(tile) + 0.5) / tile) ** 2 + _FAINTEST
@@ -155,11 +162,19 @@ class Tiled(NamedTuple):
       problem: tiles of the normals and of the target; tiles of one image are a group.
       plan: where they lie.
       rows: `[n, t]` row of `problem.target` that holds tile t of image n of the large target.
+      train_rows: the same of the normals; `held_out_rows` of those held out apart, or None.
     """
 
     problem: Problem
     plan: Plan
     rows: np.ndarray
+    train_rows: np.ndarray
+    held_out_rows: np.ndarray | None
+
+    @property
+    def folds(self) -> np.ndarray:
+        """Fold of every normal image `[n]`: that of all its tiles."""
+        return self.problem.folds[self.train_rows[:, 0]]
 
 
 def tiled(problem: Problem, where: Plan) -> Tiled:
@@ -167,8 +182,8 @@ def tiled(problem: Problem, where: Plan) -> Tiled:
 
     Its target is in the order of the tiles' contents, so not image by image: `rows` leads back.
     Splits never share an image: its tiles form one group, together with those of images that were a
-    group (or copies of each other) before. Its folds need not be those of the large problem: give
-    that one `held_out` where both are used.
+    group (or copies of each other) before. Its folds need not be those of the large problem:
+    `Tiled.folds` says which images they are.
 
     Raises:
       InputError: images of another size than the plan's.
@@ -180,27 +195,53 @@ def tiled(problem: Problem, where: Plan) -> Tiled:
         )
     count = len(where.corners)
 
-    def pieces(images: np.ndarray) -> np.ndarray:
-        tiles = np.asarray(cut(where, jnp.asarray(images)))
-        return tiles.reshape(-1, *tiles.shape[2:])
+    def places(hashes: list[str], groups: np.ndarray | None = None) -> np.ndarray:
+        """Row `[n, t]` of every tile in the order in which `Problem` puts them."""
+        ties = np.zeros(len(hashes)) if groups is None else groups
+        order = sorted(range(len(hashes)), key=lambda i: (hashes[i], ties[i]))
+        rows = np.empty(len(hashes), np.int64)
+        rows[order] = np.arange(len(hashes))
+        return rows.reshape(-1, count)
 
-    target = pieces(problem.target)
-    hashes = content_hashes(target)
-    order = sorted(range(len(target)), key=hashes.__getitem__)  # as `Problem` orders them
-    rows = np.empty(len(target), np.int64)
-    rows[order] = np.arange(len(target))
-    small = Problem(
-        train=pieces(problem.train),
-        target=target,
-        held_out=None if problem.held_out is None else pieces(problem.held_out),
-        groups=np.repeat(problem.units, count),
+    train, target = pieces(where, problem.train), pieces(where, problem.target)
+    held_out = None if problem.held_out is None else pieces(where, problem.held_out)
+    owners = np.repeat(problem.units, count)
+    hashes = content_hashes(train)
+    return Tiled(
+        Problem(train=train, target=target, held_out=held_out, groups=owners),
+        where,
+        places(content_hashes(target)),
+        places(hashes, number_groups(owners, hashes)),
+        None if held_out is None else places(content_hashes(held_out)),
     )
-    return Tiled(small, where, rows.reshape(len(problem.target), count))
 
 
 def image_scores(cuts: Tiled, scores: np.ndarray) -> np.ndarray:
-    """Scores `[n]` of the images from those of the target's tiles `[n t]`: the highest tile."""
-    return np.asarray(scores)[cuts.rows].max(1)
+    """Scores `[..., n]` of images from those of the target's tiles `[..., n t]`: the highest."""
+    return np.asarray(scores)[..., cuts.rows].max(-1)
+
+
+def held_out_scores(cuts: Tiled, scores: np.ndarray, seed: int) -> np.ndarray:
+    """The same `[..., m]` of a seed's held-out normals, from its held-out tiles `[..., m t]`.
+
+    Folds of unlike size are cut, so some tiles of an image may not have been scored; the images
+    are the first of the fold that have any, as many for every seed.
+    """
+    scores = np.asarray(scores)
+    if cuts.held_out_rows is not None:
+        return scores[..., cuts.held_out_rows].max(-1)
+
+    def inside(fold: int) -> tuple[np.ndarray, np.ndarray]:
+        _, rows = cuts.problem.split_rows(fold)
+        place = np.full(len(cuts.problem.train), -1)
+        place[rows] = np.arange(len(rows))
+        found = place[cuts.train_rows]  # [n, t]
+        return found, np.flatnonzero((found >= 0).any(1))
+
+    least = min(len(inside(fold)[1]) for fold in range(FOLDS))
+    found, images = inside(seed)
+    of_tiles = found[images[:least]]
+    return np.where(of_tiles >= 0, scores[..., of_tiles], -np.inf).max(-1)
 
 
 def image_maps(cuts: Tiled, maps: np.ndarray, join: str = "mean") -> np.ndarray:

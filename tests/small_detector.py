@@ -6,13 +6,22 @@ import jax
 import numpy as np
 from jax.flatten_util import ravel_pytree
 
-from ad_jax import pretext, scores, search
+from ad_jax import pretext, scores, search, tiles
+from ad_jax.choice import Members
 from ad_jax.data import Problem
 from ad_jax.detector import Detector
+from ad_jax.detector.fitting import networks_of
+from ad_jax.detector.normals import Normals
+from ad_jax.detector.state import Tiling
 from ad_jax.program import Config, Trained, make_look, network
 from ad_jax.train import as_unit
 
 CONFIG = Config(steps=1, width=8)
+ROWS = CONFIG._replace(backbone="mlp")
+
+
+def config_of(shape):
+    return CONFIG if len(shape) == 3 else ROWS
 
 
 def images(count, shape=(16, 16, 1), seed=0, high=128):
@@ -24,7 +33,8 @@ def _members(shape, seeds, count):
     problem = Problem(train=images(count, shape), target=images(2, shape, 1))
     setting = search.setting("binary", "cutpaste", area=0.1)
     task = pretext.make(setting.pretext, setting.augmentation)
-    backbone = network(CONFIG, shape, task)
+    config = config_of(shape)
+    backbone = network(config, shape, task)
     look = make_look(backbone, task)
 
     @jax.jit
@@ -40,7 +50,7 @@ def _members(shape, seeds, count):
         trained.append(Trained(*(np.asarray(x) for x in (flat, *density))))
     zeros = np.zeros((seeds, len(problem.split(0).held_out)), np.float32)
     zeros += np.arange(zeros.shape[1])  # stands in until the networks can score
-    blank = Detector.of(problem, setting, trained, zeros, CONFIG)
+    blank = Detector.of(problem, setting, trained, zeros, config)
     held_out = [blank.networks.raw(problem.split(s).held_out)[s] for s in range(seeds)]
     return problem, setting, trained, np.stack(held_out)
 
@@ -48,7 +58,7 @@ def _members(shape, seeds, count):
 @cache
 def _made(shape, seeds, count):
     problem, setting, trained, held_out = _members(shape, seeds, count)
-    return Detector.of(problem, setting, trained, held_out, CONFIG)
+    return Detector.of(problem, setting, trained, held_out, config_of(shape))
 
 
 def make(shape=(16, 16, 1), seeds=3, count=40):
@@ -58,4 +68,35 @@ def make(shape=(16, 16, 1), seeds=3, count=40):
     """
     again = object.__new__(Detector)
     again.__dict__.update(_made(tuple(shape), seeds, count).__dict__)
+    return again
+
+
+LARGE = (40, 28, 1)  # shape of images that are looked at in six tiles of 16 px
+
+
+def region():
+    """A region of interest of `LARGE` images: all but four columns."""
+    mask = np.ones(LARGE[:2], np.uint8)
+    mask[:, :4] = 0
+    return mask
+
+
+@cache
+def _made_tiled(count):
+    _, setting, trained, held_out = _members((16, 16, 1), 3, 40)
+    problem = Problem(train=images(count, LARGE), target=images(2, LARGE, 1))
+    tiling = Tiling(16, 0.25, region())
+    cuts = tiles.tiled(problem, tiling.plan(LARGE))
+    members = Members(setting, (0, 1, 2), tuple(trained), held_out)
+    one = Detector._with(networks_of(Normals.of(problem, cuts), members, CONFIG, tiling), 0.1)
+    return one.fit_localiser(images(count, LARGE), "texture")
+
+
+def make_tiled(count=16):
+    """The same networks on tiles of 16 px of `count` `LARGE` images with a region; heatmaps, too.
+
+    Three quarters of the images are held out by one seed each.
+    """
+    again = object.__new__(Detector)
+    again.__dict__.update(_made_tiled(count).__dict__)
     return again

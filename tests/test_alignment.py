@@ -274,6 +274,11 @@ def test_gradients_are_finite_everywhere(case, nans_raise):
         assert np.isfinite(leaf).all()
 
 
+def test_nan_stays_nan():
+    """A distance that is not known must not become the smallest one."""
+    assert np.isnan(safe_sqrt(np.nan)) and safe_sqrt(np.inf) == np.inf
+
+
 def test_numerics_have_gradient_zero_where_it_would_be_infinite(nans_raise):
     assert jax.grad(safe_sqrt)(0.0) == 0.0 and jax.grad(safe_sqrt)(-1.0) == 0.0
     np.testing.assert_allclose(jax.grad(safe_sqrt)(4.0), 0.25)

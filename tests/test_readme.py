@@ -15,11 +15,8 @@ def test_first_example_runs(capsys):
 
 def test_commands_parse():
     parser = cli.parser()
-    for line in re.findall(
-        r"(?:^|/)ad-jax ((?:select|preview|tune|audit|rules|status|merge|score|info) [^#\n]*)",
-        README,
-        re.M,
-    ):
+    named = "select|preview|tune|audit|rules|status|merge|score|info|export"
+    for line in re.findall(rf"(?:^|/)ad-jax ((?:{named}) [^#\n]*)", README, re.M):
         parser.parse_args(line.split("&&")[0].split())
 
 

@@ -143,3 +143,27 @@ def test_wrong_plans():
     problem = Problem(train=images(8, (6, 6, 1)), target=images(2, (6, 6, 1)))
     with pytest.raises(InputError, match="plan is for images"):
         tiles.tiled(problem, where)
+
+
+def test_held_out_scores_are_of_whole_images():
+    """By the brightest pixel: of the very images that a seed holds out."""
+    x = images(13, (12, 12, 1))
+    problem = Problem(train=x, target=images(2, (12, 12, 1), 1))
+    cuts = tiles.tiled(problem, tiles.plan(problem.shape, 8, 0.5))
+    counts = np.bincount(cuts.folds)
+    assert sorted(counts) == [3, 3, 3, 4]
+    for seed in range(4):
+        brightest = cuts.problem.split(seed).held_out.max((1, 2, 3)).astype(float)
+        found = tiles.held_out_scores(cuts, np.stack([brightest, -brightest]), seed)
+        own = problem.train[cuts.folds == seed].max((1, 2, 3))
+        assert found.shape == (2, 3)
+        if counts[seed] == 3:
+            np.testing.assert_array_equal(found[0], own)
+        else:  # the larger fold lost tiles
+            assert (found[0] <= own[:3]).all()
+    apart = Problem(train=x, target=x[:1], held_out=images(3, (12, 12, 1), 2))
+    cuts = tiles.tiled(apart, tiles.plan(apart.shape, 8, 0.5))
+    brightest = cuts.problem.held_out.max((1, 2, 3))
+    np.testing.assert_array_equal(
+        tiles.held_out_scores(cuts, brightest, 0), apart.held_out.max((1, 2, 3))
+    )

@@ -92,6 +92,31 @@ def add_training(command: argparse.ArgumentParser, folder: str) -> None:
     command.add_argument("--rule", help="selection rule; an unknown name lists them")
 
 
+def add_localiser(command: argparse.ArgumentParser) -> None:
+    command.add_argument(
+        "--localiser",
+        nargs="?",
+        const="position",
+        help="for `score --heatmaps`: position (if nothing follows), neighbour or texture",
+    )
+
+
+def check_localiser(method: str | None, config: Any, shape: tuple[int, ...], tiling: Any) -> None:
+    """Refuses what `localise` would, before anything is trained."""
+    from ad_jax.detector import localising
+
+    if method is not None:
+        localising.check(method, config, shape, None if tiling is None else tiling.plan(shape))
+
+
+def localise(detector: Any, problem: Any, method: str | None) -> None:
+    """Fits a selection's detector a localiser, if one is asked for."""
+    if method is not None:
+        detector.fit_localiser(
+            problem.train, method, held_out=problem.held_out, groups=problem.groups
+        )
+
+
 def record(arguments: argparse.Namespace) -> Any:
     from ad_jax.store import Record
 

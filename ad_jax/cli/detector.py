@@ -1,4 +1,4 @@
-"""The commands `ad-jax score` and `ad-jax info`: a saved detector at work. No label is read."""
+"""`ad-jax score`, `ad-jax info`, `ad-jax export`: a saved detector at work. No label is read."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ COLUMNS = ("path", "score", "p_value", "flag")
 
 
 def add(adder: Adder) -> None:
-    """Adds both commands with `adder(name, function, about)`."""
+    """Adds the commands with `adder(name, function, about)`."""
     one = adder(
         "score", score, "score images with a saved detector: score, p-value and flag of each"
     )
@@ -44,10 +44,15 @@ def add(adder: Adder) -> None:
     )
     one.add_argument("--fit", help="stretch, crop or pad (as the detector was trained)")
     one.add_argument("--out", help="file to write instead of stdout, whole or not at all")
+    one.add_argument("--heatmaps", help="folder for an overlay of each image's heatmap (PNG)")
 
     one = adder("info", info, "what is in a saved detector: setting, seeds, thresholds, size")
     one.add_argument("detector", help="folder of a detector, or of a run that holds detector/")
     one.add_argument("--alpha", help="change its false-positive rate, and save that")
+
+    one = adder("export", export, "write one .npz that scores with jax and numpy alone")
+    one.add_argument("detector", help="folder of a detector, or of a run that holds detector/")
+    one.add_argument("file", help="the .npz to write")
 
 
 def folder_of(text: str) -> Path:
@@ -103,21 +108,38 @@ class Row(NamedTuple):
     p: float
 
 
-def _raw(detector: Any, batch: Any) -> tuple[list[str], np.ndarray, list[tuple[str, str]]]:
-    """Names and seeds' scores of what can be scored, and (name, reason) of what cannot."""
+class Seen(NamedTuple):
+    """What a look at samples found, row by row, and (name, reason) of what it refused."""
+
+    names: list[str]
+    samples: np.ndarray
+    found: np.ndarray
+    bad: list[tuple[str, str]]
+
+
+def _seen(
+    look: Callable[[np.ndarray], np.ndarray],
+    names: list[str],
+    samples: np.ndarray,
+    shape: tuple[int, ...],
+) -> Seen:
+    """`look` `[n, ...]` at samples of `shape`; a bad one takes no other with it."""
+    if not names:
+        return Seen([], samples, np.zeros((0, 0)), [])
     try:
-        return batch.names, detector.networks.raw(batch.samples), []
+        return Seen(names, samples, look(samples), [])
     except InputError:
-        if batch.samples.shape[1:] != detector.shape:
+        if samples.shape[1:] != shape:
             raise
-    names, found, bad = [], [], []  # one by one: a bad sample must not take others with it
-    for name, sample in zip(batch.names, batch.samples, strict=True):
+    rows, found, bad = [], [], []
+    for row, name in enumerate(names):
         try:
-            found.append(detector.networks.raw(sample[None]))
-            names.append(name)
+            found.append(look(samples[row : row + 1]))
+            rows.append(row)
         except InputError as error:
             bad.append((name, str(error).replace("sample 0 ", "")))
-    return names, np.concatenate(found, axis=1) if found else np.zeros((0, 0)), bad
+    kept = np.concatenate(found) if found else np.zeros((0, 0))
+    return Seen([names[row] for row in rows], samples[rows], kept, bad)
 
 
 def _rows(detector: Any, names: list[str], raw: np.ndarray, proven: bool) -> Iterator[Row]:
@@ -147,7 +169,8 @@ def score(arguments: argparse.Namespace) -> int:
     Returns:
       Exit status: 0, or 1 if something did not read.
     """
-    from ad_jax.data.stream import stream
+    from ad_jax.cli.overlays import Overlays
+    from ad_jax.data.stream import BATCH, stream
     from ad_jax.detector import Detector, check_false_discovery, check_level, false_discovery_cut
     from ad_jax.detector.calibration import SLACK
 
@@ -161,21 +184,30 @@ def score(arguments: argparse.Namespace) -> int:
         share = check_false_discovery(detector.calibration_, arguments.false_discovery, proven)
     else:
         detector.calibration_.check(alpha, proven)
+    overlays = None
+    if arguments.heatmaps is not None:
+        overlays = Overlays(detector, arguments.heatmaps, arguments.source)
     fit = arguments.fit or _fit_of(detector, folder)
+    size = max(1, BATCH // detector.networks.tiles)
     counts: Counter[float] = Counter()
     bad = 0
     cut = alpha + SLACK
     with _opened(arguments.out) as out, tempfile.TemporaryFile("w+", encoding="utf-8") as waiting:
         write = _writer(out, arguments.json)
-        for batch in stream(_sources(arguments.source), detector.shape, fit):
-            names, raw, unusable = batch.names, np.zeros((0, 0)), list(batch.bad)
-            if names:
-                names, raw, more = _raw(detector, batch)
-                unusable += more
+        for batch in stream(_sources(arguments.source), detector.shape, fit, size):
+            own = _seen(
+                lambda x: detector.networks.raw(x).T, batch.names, batch.samples, detector.shape
+            )
+            unusable = batch.bad + own.bad
+            if overlays is not None:
+                maps = _seen(detector.heatmaps, own.names, own.samples, detector.shape)
+                unusable += maps.bad
+                for name, sample, heatmap in zip(*maps[:3], strict=True):
+                    overlays.write(name, sample, heatmap)
             for name, reason in unusable:
                 say(f"ad-jax: {name}: {reason}")
             bad += len(unusable)
-            for row in _rows(detector, names, raw, proven):
+            for row in _rows(detector, own.names, own.found.T, proven):
                 counts[row.p] += 1
                 if share is None:
                     write(row, row.p <= cut)
@@ -193,6 +225,13 @@ def score(arguments: argparse.Namespace) -> int:
     flagged = sum(n for p, n in counts.items() if p <= cut)
     asked = f"alpha={alpha:g}" if share is None else f"false_discovery={share:g}"
     say(f"  {flagged} of {total} flagged at {asked}; {bad} not readable")
+    if overlays is not None:
+        overlays.write_scale()
+        reached = detector.heatmap_alarm(alpha)
+        say(
+            f"  heatmaps in {arguments.heatmaps}, one colour scale: 0 to {overlays.top:g} decades "
+            f"of held-out normals' pixels; {alpha:g} of normal images reach {reached:.1f} somewhere"
+        )
     if share is not None:
         smallest = detector.calibration_.smallest(proven)
         least = math.ceil(total * smallest / share)
@@ -214,6 +253,20 @@ def _writer(out: IO[str], as_json: bool) -> Callable[[Row, bool], None]:
     return lambda row, flag: table.writerow(
         (row.path, f"{row.score:.6g}", f"{row.p:.6g}", int(flag))
     )
+
+
+def export(arguments: argparse.Namespace) -> None:
+    from ad_jax.detector import Detector
+
+    path = Path(arguments.file).expanduser()
+    if path.suffix != ".npz":
+        raise InputError(f"{arguments.file} does not end in .npz, which numpy reads it by")
+    Detector.load(folder_of(arguments.detector)).export(path)
+    size = path.stat().st_size
+    if arguments.json:
+        print(json.dumps({"file": str(path), "bytes": size}))
+    else:
+        print(f"written to {path}, {size / 1e6:.1f} MB; README says how to use it")
 
 
 def info(arguments: argparse.Namespace) -> None:
@@ -243,6 +296,10 @@ def info(arguments: argparse.Namespace) -> None:
         "parameters": int(np.size(state.arrays["params"])),
         "shape": list(state.shape),
         "fit": detector.loading.fit if detector.loading else None,
+        "tile": state.tiling.tile if state.tiling else None,
+        "overlap": state.tiling.overlap if state.tiling else None,
+        "tiles": detector.networks.tiles,
+        "localiser": state.localised.method if state.localised else None,
         "held_out": len(known.scores),
         "held_out_per_seed": int(state.arrays["held_out"].shape[1]),
         "alpha": detector.alpha,
@@ -260,7 +317,8 @@ def info(arguments: argparse.Namespace) -> None:
             continue
         text = f"{value:.4g}" if isinstance(value, float) else value
         if isinstance(value, dict):
-            text = ", ".join(f"{k} {v:g}" for k, v in value.items())
+            shown = {k: f"{v:,}" if isinstance(v, int) else f"{v:g}" for k, v in value.items()}
+            text = ", ".join(f"{k} {v}" for k, v in shown.items())
         elif isinstance(value, list):
             text = ", ".join(map(str, value))
         print(f"{name.replace('_', ' '):22} {'-' if value is None else text}")

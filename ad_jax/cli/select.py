@@ -6,13 +6,16 @@ import argparse
 import json
 import re
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from ad_jax.cli.common import (
     Adder,
+    add_localiser,
     add_training,
+    check_localiser,
     choices_of,
     load,
+    localise,
     names,
     numbers,
     record,
@@ -29,6 +32,10 @@ def add(adder: Adder) -> None:
     one = adder("select", select, "train a pool, pick a setting by the unlabelled target")
     one.add_argument("source", nargs="*", help="SOURCE[,key=value…]; default: embedded textures")
     add_training(one, "runs/select")
+    add_localiser(one)
+    one.add_argument("--tile", type=int, help="px: train and score on tiles in full resolution")
+    one.add_argument("--overlap", type=float, help="share of a tile that neighbours share (.25)")
+    one.add_argument("--roi", help="image, white where it counts (one fixed camera); needs --tile")
     one.add_argument("--config", help="FILE.py or FILE.py:argument with get_config(argument)")
     one.add_argument(
         "--families", type=names, help="PRETEXT/AUGMENTATION,…, or `wide`; default: three of them"
@@ -56,6 +63,64 @@ def make_settings(choices: dict[str, Any], shape: tuple[int, ...]) -> list[Any]:
     if choices["random"]:
         return search.draw(shape, choices["random"], families, choices["root"])
     return search.grid(shape, choices["areas"] or search.AREAS, families)
+
+
+def tiling_of(arguments: argparse.Namespace, shape: tuple[int, ...], fit: str) -> Any:
+    """How images of a shape are cut into tiles, None without `--tile`."""
+    from ad_jax.data.stream import stream
+    from ad_jax.detector import Tiling
+
+    if arguments.tile is None:
+        for option in ("overlap", "roi"):
+            if getattr(arguments, option) is not None:
+                raise InputError(f"--{option} needs --tile PX")
+        return None
+    region = None
+    if arguments.roi is not None:
+        (mask,) = stream([arguments.roi], (*shape[:2], 1), fit)  # fitted as the pictures are
+        if len(mask.samples) != 1:
+            raise InputError(f"--roi {arguments.roi}: {mask.bad[0][1] if mask.bad else 'no image'}")
+        region = (mask.samples[0, :, :, 0] > 127).astype("uint8")
+    tiling = Tiling(
+        arguments.tile, 0.25 if arguments.overlap is None else arguments.overlap, region
+    )
+    tiling.plan(shape)
+    return tiling
+
+
+class Job(NamedTuple):
+    """A problem to select on; with tiles `task` holds those that are trained on and looked at."""
+
+    problem: Any
+    truth: Any
+    source: str
+    options: dict[str, Any]
+    text: str
+    tiling: Any
+    cuts: Any
+
+    @property
+    def task(self) -> Any:
+        return self.problem if self.cuts is None else self.cuts.problem
+
+
+def _job(arguments: argparse.Namespace, text: str) -> Job:
+    from ad_jax import tiles
+
+    problem, truth, source, options = load(text, arguments.skip_bad)
+    tiling = tiling_of(arguments, problem.shape, str(options.get("fit", "stretch")))
+    cuts = None if tiling is None else tiles.tiled(problem, tiling.plan(problem.shape))
+    return Job(problem, truth, source, options, text, tiling, cuts)
+
+
+def _second(arguments: argparse.Namespace, job: Job) -> Any:
+    """The second unlabelled set, as what the job's networks see."""
+    from ad_jax import tiles
+
+    if not arguments.second:
+        return None
+    target = load(arguments.second)[0].target
+    return target if job.cuts is None else tiles.pieces(job.cuts.plan, target)
 
 
 def slug(source: str) -> str:
@@ -100,28 +165,29 @@ def select(arguments: argparse.Namespace) -> None:
     config, seeds = training(choices)
     choice.check(rule, seeds, choices["search"])
     shard = check_shard(arguments, choices["search"])
-    loaded = [(*load(text, arguments.skip_bad), text) for text in choices["sources"]]
+    jobs = [_job(arguments, text) for text in choices["sources"]]
     out = Path(arguments.out)
-    slugs = [slug(text) for *_, text in loaded]
+    slugs = [slug(job.text) for job in jobs]
     if len(set(slugs)) != len(slugs):
         raise InputError(f"two sources share the folder name {slugs}; give them different options")
     folders = {
-        text: out if len(loaded) == 1 else out / slug
-        for (*_, text), slug in zip(loaded, slugs, strict=True)
+        job.text: out if len(jobs) == 1 else out / slug
+        for job, slug in zip(jobs, slugs, strict=True)
     }
-    groups: dict[str, list[Any]] = {}
-    for problem, *rest in loaded:
-        run.refuse_changes(folders[rest[-1]], problem, config)
-        groups.setdefault(problem.train_fingerprint, []).append((problem, *rest))
+    groups: dict[str, list[Job]] = {}
+    for job in jobs:
+        run.refuse_changes(folders[job.text], job.problem, config)
+        check_localiser(arguments.localiser, config, job.problem.shape, job.tiling)
+        groups.setdefault(job.task.train_fingerprint, []).append(job)
     settings_of = {}
     for name, group in groups.items():
-        shape = group[0][0].shape
+        shape = group[0].task.shape
         settings_of[name] = make_settings(choices, shape)
         chunks.check_settings(settings_of[name], shape, config)
     if arguments.dry_run or arguments.plan:
         costs = [
             estimate.estimate(
-                [one[0] for one in group],
+                [job.task for job in group],
                 settings_of[name],
                 seeds,
                 config,
@@ -142,11 +208,11 @@ def select(arguments: argparse.Namespace) -> None:
         return
     if arguments.second and len(groups) > 1:
         raise InputError(f"--second with {len(groups)} training sets; select them one by one")
-    second = load(arguments.second)[0].target if arguments.second else None
+    second = _second(arguments, jobs[0])
     parts = [
         plan.Part(
-            {one[-1]: one[0] for one in group},
-            choice.targets([one[0] for one in group], second),
+            {job.text: job.task for job in group},
+            choice.targets([job.task for job in group], second),
             settings_of[name],
             seeds,
         )
@@ -159,13 +225,13 @@ def select(arguments: argparse.Namespace) -> None:
     rows, results, left = [], [], 0
     failures: list[str] = []
     for number, (name, group) in enumerate(groups.items(), 1):
-        problems = [one[0] for one in group]
-        say(f"training set {number}/{len(groups)}: {', '.join(one[-1] for one in group)}")
-        for one in group:
-            duplicates = one[0].duplicates()
+        tasks = [job.task for job in group]
+        say(f"training set {number}/{len(groups)}: {', '.join(job.text for job in group)}")
+        for job in group:
+            duplicates = job.problem.duplicates()
             if duplicates.exact or duplicates.near:
                 say(
-                    f"  {one[-1]}: {len(duplicates.exact)} exact and {len(duplicates.near)} near "
+                    f"  {job.text}: {len(duplicates.exact)} exact and {len(duplicates.near)} near "
                     "duplicates between normals and target"
                 )
 
@@ -181,10 +247,10 @@ def select(arguments: argparse.Namespace) -> None:
         common = (seeds, config, finished, report)
         try:
             if shard:
-                left += choice.work(problems, settings_of[name], shard, *common, second)
+                left += choice.work(tasks, settings_of[name], shard, *common, second)
                 continue
             selections = selection.select_all(
-                problems,
+                tasks,
                 settings_of[name],
                 *(seeds, rule, *common[1:], choices["search"]),
                 second=second,
@@ -192,14 +258,21 @@ def select(arguments: argparse.Namespace) -> None:
         except MembersFailed as error:  # other training sets go on
             failures.append(str(error))
             continue
-        for (problem, truth, source, options, text), chosen in zip(group, selections, strict=True):
-            run.write(folders[text], chosen, problem, truth.names, source, options, config, seeds)
+        for job, chosen in zip(group, selections, strict=True):
+            if job.cuts is not None:
+                chosen = selection.of_images(chosen, job.problem, job.cuts, job.tiling)
+            localise(chosen.detector, job.problem, arguments.localiser)
+            text, folder = job.text, folders[job.text]
+            run.write(
+                *(folder, chosen, job.problem, job.truth.names),
+                *(job.source, job.options, config, seeds),
+            )
             loss = chosen.losses[chosen.rule][chosen.pick.key]
             rows.append([text, chosen.pick.label, loss, chosen.trust.verdict])
             results.append(
                 {
                     "source": text,
-                    "folder": str(folders[text]),
+                    "folder": str(folder),
                     "rule": chosen.rule,
                     "pick": chosen.pick._asdict(),
                     "trust": chosen.trust._asdict(),

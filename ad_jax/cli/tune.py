@@ -9,9 +9,12 @@ from typing import Any
 
 from ad_jax.cli.common import (
     Adder,
+    add_localiser,
     add_training,
+    check_localiser,
     choices_of,
     load,
+    localise,
     names,
     number,
     pairs,
@@ -27,6 +30,7 @@ def add(adder: Adder) -> None:
     one = adder("tune", tune, "descend alignment through training, by gradient")
     one.add_argument("source")
     add_training(one, "runs/tune")
+    add_localiser(one)
     one.add_argument("--augmentation", default="cutdiff", help="family, or a mixture like a+b")
     one.add_argument("--tune", type=names, help="hyperparameters; default: all with a gradient")
     one.add_argument("--bounds", help="NAME=LOW:HIGH,…")
@@ -63,6 +67,7 @@ def tune(arguments: argparse.Namespace) -> None:
     choices = choices_of(arguments)
     config, seeds = training(choices)
     problem, truth, source, options = load(arguments.source, arguments.skip_bad)
+    check_localiser(arguments.localiser, config, problem.shape, None)
     plan = tuning.Plan()
     given = {
         name: getattr(arguments, name)
@@ -123,6 +128,7 @@ def tune(arguments: argparse.Namespace) -> None:
     run.write_tuning(out, outcome)
     out.mkdir(parents=True, exist_ok=True)
     report_tuning.picture(outcome, problem).save(out / "tuning.png")
+    localise(outcome.selection.detector, problem, arguments.localiser)
     run.write(out, outcome.selection, problem, truth.names, source, options, config, seeds)
     for reason in outcome.reasons:
         say(f"  {reason}")

@@ -78,7 +78,7 @@ class Problem:
         hashes = {name: content_hashes(array) for name, array in arrays.items()}
         group_ids = None
         if self.groups is not None:
-            group_ids = _number_groups(self.groups, hashes["train"])
+            group_ids = number_groups(self.groups, hashes["train"])
         ordered = {}
         for name, array in arrays.items():
             # Equal samples can only differ in their group; the group number settles their order.
@@ -115,7 +115,7 @@ class Problem:
         """
         if self.groups is not None:
             return self.groups
-        units = _number_groups(self._hashes["train"], self._hashes["train"])
+        units = number_groups(self._hashes["train"], self._hashes["train"])
         units.setflags(write=False)
         return units
 
@@ -175,10 +175,7 @@ class Problem:
         Returns:
           `(train_rows [n], held_out_rows [m])`, int64, ascending.
         """
-        counts = np.bincount(self.folds, minlength=FOLDS)
-        held_out = self.folds == seed % FOLDS
-        n_train = len(self.folds) - counts.max()
-        return np.flatnonzero(~held_out)[:n_train], np.flatnonzero(held_out)[: counts.min()]
+        return split_rows(self.folds, seed)
 
     def split(self, seed: int) -> Split:
         """Train and held-out normals of one seed: those given, or fold `seed % 4` held out.
@@ -293,7 +290,15 @@ def _set(problem: Problem, name: str, array: np.ndarray) -> None:
     object.__setattr__(problem, name, array)
 
 
-def _number_groups(groups: Iterable[Hashable], hashes: list[str]) -> np.ndarray:
+def split_rows(folds: np.ndarray, seed: int) -> tuple[np.ndarray, np.ndarray]:
+    """`Problem.split_rows` of samples whose folds are `folds [n]`."""
+    counts = np.bincount(folds, minlength=FOLDS)
+    held_out = folds == seed % FOLDS
+    n_train = len(folds) - counts.max()
+    return np.flatnonzero(~held_out)[:n_train], np.flatnonzero(held_out)[: counts.min()]
+
+
+def number_groups(groups: Iterable[Hashable], hashes: list[str]) -> np.ndarray:
     """Number groups by the contents of their samples, so that their names leave no trace."""
     labels = groups.tolist() if isinstance(groups, np.ndarray) else list(groups)
     if len(labels) != len(hashes):

@@ -6,6 +6,8 @@ import numpy as np
 
 from ad_jax.errors import InputError
 
+SLACK = 1e-5  # rounding of a resize: images may leave [0, 1] by so much
+
 
 def as_samples(name: str, array: object) -> np.ndarray:
     """Check one array of samples and bring it to a kept form.
@@ -41,8 +43,7 @@ def as_samples(name: str, array: object) -> np.ndarray:
             f"{name} holds images of dtype {samples.dtype}; give uint8 or floats in [0, 1]"
         )
     samples = _finite(name, samples)
-    slack = 1e-5  # rounding of a resize
-    if samples.size and (samples.min() < -slack or samples.max() > 1 + slack):
+    if samples.size and (samples.min() < -SLACK or samples.max() > 1 + SLACK):
         raise InputError(
             f"{name} holds images with values {samples.min():g} to {samples.max():g}; "
             "scale them to [0, 1] or give uint8"

@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import inspect
+import operator
 from collections.abc import Callable, Hashable, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from ad_jax import rules
+from ad_jax import localise, rules, tiles
 from ad_jax.choice import Members, choose, train_one
 from ad_jax.data import Problem
 from ad_jax.data.samples import as_samples
-from ad_jax.detector import saving
+from ad_jax.detector import exporting, localising, saving
 from ad_jax.detector.calibration import (
     SLACK,
     calibrate,
@@ -22,10 +23,11 @@ from ad_jax.detector.calibration import (
     false_discovery_cut,
     unattainable,
 )
-from ad_jax.detector.fitting import default_setting, numbered, scores_of_normals, state_of
+from ad_jax.detector.fitting import default_setting, networks_of, numbered, scores_of_normals
 from ad_jax.detector.networks import Networks
+from ad_jax.detector.normals import Normals
 from ad_jax.detector.share import Share, anomaly_share
-from ad_jax.detector.state import Loading, NotFitted, State, held_out_count
+from ad_jax.detector.state import Loading, NotFitted, State, Tiling
 from ad_jax.errors import InputError
 from ad_jax.pool import Setting
 from ad_jax.program import Config, Trained
@@ -50,6 +52,7 @@ _FITTED = (  # what only a fitted detector has; properties too, whose errors end
     "trust_",
     "anomaly_share_",
     "_networks",
+    "_heatmaps",
     "_by_fold",
 )
 
@@ -72,6 +75,14 @@ class Detector:
       seeds: how many trainings, or their numbers. Four seeds hold out every normal once.
       steps, width, backbone, root: of the training (`program.Config`).
       alpha: asked false-positive rate of `predict`, in (0, 1).
+      tile: side in px of the tiles that the networks see in full resolution, for images that would
+        be squeezed otherwise; None sees whole images. An image's score is that of its strangest
+        tile, thresholds count whole held-out images.
+      overlap: share of a tile that neighbours have in common at least, 0 up to below 1.
+      localiser: "position", "neighbour" or "texture" (`ad_jax.localise`) for heatmaps. None fits
+        none: rows and the `mlp` have no positions, and a localiser can make most of a saved
+        detector (`position` up to 8.5 MB a seed, and as much for every tile; `neighbour` .5 MB,
+        `texture` 20 kB). `fit_localiser` adds one later, without training.
       record: folder of finished work, so that a killed `fit` goes on.
       report: called with the progress of training.
 
@@ -105,12 +116,16 @@ class Detector:
         backbone: str = "encoder",
         root: int = 0,
         alpha: float = 0.05,
+        tile: int | None = None,
+        overlap: float = 0.25,
+        localiser: str | None = None,
         record: str | None = None,
         report: Callable[[Progress], None] | None = None,
     ) -> None:
         self.setting, self.settings, self.rule, self.search = setting, settings, rule, search
         self.seeds, self.steps, self.width, self.backbone = seeds, steps, width, backbone
         self.root, self.alpha, self.record, self.report = root, alpha, record, report
+        self.tile, self.overlap, self.localiser = tile, overlap, localiser
         self.loading: Loading | None = None
 
     # Parameters
@@ -155,12 +170,13 @@ class Detector:
         )
 
     def __getstate__(self) -> dict[str, Any]:
-        return {name: value for name, value in self.__dict__.items() if name != "_networks"}
+        compiled = ("_networks", "_heatmaps")
+        return {name: value for name, value in self.__dict__.items() if name not in compiled}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         self.__dict__.update(state)
         if "state_" in state:
-            self._networks = Networks(self.state_)
+            self._use(Networks(self.state_))
 
     # Training
 
@@ -172,6 +188,7 @@ class Detector:
         *,
         held_out: Any = None,
         groups: Sequence[Hashable] | None = None,
+        roi: Any = None,
     ) -> Detector:
         """Trains on normals; an unlabelled target chooses what to train, if nothing else does.
 
@@ -183,6 +200,8 @@ class Detector:
           held_out: `[k, h, w, c]` normals that are never trained on. Without them a fold of X is
             held out by every seed, in turn.
           groups: `[n]`, samples of one group are held out together (photographs of one object).
+          roi: `[h, w]`, not zero where it counts (one fixed camera); needs `tile`. Pixels outside
+            are black to the networks and 0 in heatmaps, and tiles without any inside are dropped.
 
         Raises:
           InputError: labels, data or parameters that cannot be used, an alpha that so few normals
@@ -195,26 +214,34 @@ class Detector:
             )
         alpha, seeds = check_level("alpha", self.alpha), numbered(self.seeds)
         samples = as_samples("X", X)
+        tiling = self._tiling(roi)
+        plan = None if tiling is None else tiling.plan(samples.shape[1:])
+        seen = 1 if plan is None else len(plan.corners)
         problem = Problem(
             train=samples,
-            target=samples[:STAND_IN] if target is None else target,
+            target=samples[: -(-STAND_IN // seen)] if target is None else target,
             held_out=held_out,
             groups=groups,  # type: ignore[arg-type]
         )
-        count = held_out_count(problem, seeds)
+        config = Config(self.steps, self.width, self.backbone, self.root)
+        if self.localiser is not None:
+            localising.check(self.localiser, config, problem.shape, plan)
+        cuts = None if plan is None else tiles.tiled(problem, plan)
+        normals = Normals.of(problem, cuts)
+        task = problem if cuts is None else cuts.problem
+        count = normals.count(seeds)
         if alpha < 1.0 / (count + 1) - SLACK:
             raise InputError(unattainable(alpha, int(np.ceil(1 / alpha - 1 - SLACK)), count))
-        config = Config(self.steps, self.width, self.backbone, self.root)
         if self.steps < 1:
             raise InputError(f"steps={self.steps} is too small; take at least 1")
         record = Record(Path(self.record)) if self.record else None
         trust = None
         if target is None or self.setting is not None:
             setting = self.setting or default_setting()
-            members = train_one(problem, setting, seeds, config, record, self.report)
+            members = train_one(task, setting, seeds, config, record, self.report)
         else:
             (one,) = choose(
-                [problem],
+                [task],
                 self.settings,
                 seeds,
                 self.rule,
@@ -224,15 +251,37 @@ class Detector:
                 self.search,
             )
             members, trust = one.members, one.trust
-        self._take(state_of(problem, members, config))
+        networks = networks_of(normals, members, config, tiling)
+        if self.localiser is not None:
+            localised = localising.fit_localised(networks, self.localiser, normals)
+            networks.state = networks.state._replace(localised=localised)
+        self._take(networks)
         self.trust_ = trust
-        self.decision_scores_ = scores_of_normals(self._networks, self._by_fold, problem, samples)
+        self.decision_scores_ = scores_of_normals(networks, self._by_fold, normals, samples)
         self.anomaly_share_ = None if target is None else self.anomaly_share(target)
         return self
 
     def fit_predict(self, X: Any, y: None = None, target: Any = None) -> np.ndarray:
         """`fit`, then `labels_` of the normals."""
         return self.fit(X, y, target).labels_
+
+    def _tiling(self, roi: Any) -> Tiling | None:
+        if self.tile is None:
+            if roi is not None:
+                raise InputError("roi needs tile=; the image's side in px looks at it as one tile")
+            return None
+        region = None
+        if roi is not None:
+            try:
+                region = (np.asarray(roi) != 0).astype(np.uint8)
+            except (ValueError, TypeError):
+                raise InputError("roi is no mask; give an array [h, w] of numbers") from None
+        try:
+            return Tiling(operator.index(self.tile), float(self.overlap), region)
+        except (TypeError, ValueError):
+            raise InputError(
+                f"tile={self.tile!r}, overlap={self.overlap!r}: give px and a share, as 64 and .25"
+            ) from None
 
     # A detector from what was trained elsewhere
 
@@ -245,18 +294,22 @@ class Detector:
         held_out: np.ndarray,
         config: Config,
         seeds: Sequence[int] | None = None,
+        tiling: Tiling | None = None,
     ) -> Detector:
         """The detector of a setting's members and their own held-out scores `[seeds, m]`.
 
-        `seeds` are those of the members, 0, 1, … if not said.
+        `seeds` are those of the members, 0, 1, … if not said. With `tiling` the members were
+        trained on tiles of the problem (`tiles.tiled`), and whole images are scored anew.
         """
         numbers = tuple(range(len(trained)) if seeds is None else seeds)
         members = Members(setting, numbers, tuple(trained), np.asarray(held_out))
-        return cls._with(state_of(problem, members, config))
+        cuts = None if tiling is None else tiles.tiled(problem, tiling.plan(problem.shape))
+        return cls._with(networks_of(Normals.of(problem, cuts), members, config, tiling))
 
     @classmethod
-    def _with(cls, state: State, alpha: float = 0.05) -> Detector:
-        config = state.config
+    def _with(cls, networks: Networks, alpha: float = 0.05) -> Detector:
+        state, config = networks.state, networks.state.config
+        tiling, localised = state.tiling, state.localised
         detector = cls(
             state.setting,
             seeds=state.seeds,
@@ -265,15 +318,24 @@ class Detector:
             backbone=config.backbone,
             root=config.root,
             alpha=alpha,
+            tile=None if tiling is None else tiling.tile,
+            overlap=0.25 if tiling is None else tiling.overlap,
+            localiser=None if localised is None else localised.method,
         )
-        detector._take(state)
+        detector._take(networks)
         return detector
 
-    def _take(self, state: State) -> None:
-        networks = Networks(state)
+    def _use(self, networks: Networks) -> None:
+        localised = networks.state.localised
+        self._networks = networks
+        self._heatmaps = None if localised is None else localising.Heatmaps(networks, localised)
+
+    def _take(self, networks: Networks) -> None:
+        state = networks.state
+        self._use(networks)
         inside = networks.surprise(state.arrays["held_out"])
         self.calibration_, self._by_fold = calibrate(state.arrays["held_out"], inside, state.folds)
-        self._networks, self.state_, self.setting_ = networks, state, state.setting
+        self.state_, self.setting_ = state, state.setting
         self.trust_, self.anomaly_share_ = None, None
         self.decision_scores_ = np.concatenate(list(self._by_fold.values()))
 
@@ -404,10 +466,88 @@ class Detector:
         raw = self._networks.raw(X)
         return anomaly_share(self.state_.arrays["held_out"], raw, self.state_.folds, seed)
 
+    # Heatmaps
+
+    def fit_localiser(
+        self,
+        X: Any,
+        method: str = localise.DEFAULT,
+        *,
+        held_out: Any = None,
+        groups: Sequence[Hashable] | None = None,
+    ) -> Detector:
+        """Adds a localiser to a trained detector, or another one; trains nothing.
+
+        Costs a forward pass over the normals, a density and one compilation.
+
+        Args:
+          X, held_out, groups: the normals of the fit, in any order.
+          method: see `localiser`.
+
+        Raises:
+          InputError: other normals than those it was trained on, a network without positions.
+        """
+        state, networks = self.state_, self._networks
+        localising.check(method, state.config, state.shape, networks.plan)
+        samples = as_samples("X", X)
+        problem = Problem(train=samples, target=samples[:1], held_out=held_out, groups=groups)  # type: ignore[arg-type]
+        cuts = None if networks.plan is None else tiles.tiled(problem, networks.plan)
+        normals = Normals.of(problem, cuts)
+        localising.check_normals(networks, normals)
+        localised = localising.fit_localised(networks, method, normals)
+        self.state_, self.localiser = state._replace(localised=localised), method
+        self._heatmaps = localising.Heatmaps(networks, localised)
+        return self
+
+    def heatmaps(self, X: Any) -> np.ndarray:
+        """Where samples `[n, h, w, c]` are strange: `[n, h, w]` float32 in decades.
+
+        3 means that one in a thousand of held-out normals' pixels scores as high (one scale for
+        all images; see `localise.scale`); the mean over seeds. In fixed memory beyond X and the
+        result. Outside a region of interest 0.
+
+        Raises:
+          InputError: no localiser was fitted, or samples that cannot be looked at; names the first.
+        """
+        return self._localised()(X)
+
+    def heatmap_alarm(self, share: float = 0.05) -> float:
+        """Decades that about `share` of new normal images reach anywhere: a threshold for heatmaps.
+
+        Split-conformal over the highest points of held-out images, by each seed alone; at most
+        `share` is proven with one seed. Infinite where there are too few of them.
+
+        Raises:
+          InputError: no localiser was fitted, or a share out of (0, 1).
+        """
+        self._localised()
+        return localising.alarm(self.state_, check_level("share", share))
+
+    def _localised(self) -> localising.Heatmaps:
+        if self._heatmaps is None:
+            raise InputError(
+                "the detector has no localiser; call fit_localiser(X) with its normals (nothing is "
+                "trained), or fit with Detector(localiser='position')"
+            )
+        return self._heatmaps
+
     # Files
 
+    def export(self, path: str | Path) -> None:
+        """Writes one `.npz` that scores with jax and numpy alone: see `detector.exporting`.
+
+        Raises:
+          InputError: an alpha that so few held-out normals cannot attain.
+        """
+        exporting.write(
+            path, self._networks, self.calibration_, self.calibration_.check(self.alpha)
+        )
+
     def save(self, path: str | Path) -> None:
-        """Writes `detector.json` and `arrays.safetensors`: networks, held-out scores, alpha."""
+        """Writes `detector.json` and `arrays.safetensors`: networks, held-out scores, alpha.
+
+        With its tiles, region and localiser; the target and the normals are not in it.
+        """
         saving.write(path, self.state_, check_level("alpha", self.alpha), self.loading)
 
     @classmethod
@@ -419,7 +559,7 @@ class Detector:
         """
         saved = saving.read(path)
         try:
-            detector = cls._with(saved.state, saved.alpha)
+            detector = cls._with(Networks(saved.state), saved.alpha)
         except InputError:
             raise
         except Exception as error:  # noqa: BLE001  (an intact file that holds nonsense)

@@ -9,10 +9,10 @@ import numpy as np
 from ad_jax import pretext as pretexts
 from ad_jax import search
 from ad_jax.choice import Members
-from ad_jax.data import Problem
 from ad_jax.data.samples import content_hashes
 from ad_jax.detector.networks import Networks
-from ad_jax.detector.state import State, fold_of
+from ad_jax.detector.normals import Normals
+from ad_jax.detector.state import State, Tiling
 from ad_jax.errors import InputError
 from ad_jax.pool import Setting
 from ad_jax.program import Config, Trained
@@ -43,29 +43,43 @@ def numbered(seeds: int | Sequence[int]) -> tuple[int, ...]:
     return numbers
 
 
-def state_of(problem: Problem, members: Members, config: Config) -> State:
-    """The state of a setting's trained seeds."""
+def networks_of(
+    normals: Normals, members: Members, config: Config, tiling: Tiling | None = None
+) -> Networks:
+    """The networks of a setting's trained seeds.
+
+    Those that see tiles score whole held-out samples here: the tiles' own scores calibrate nothing.
+    """
     setting = members.setting
     arrays = {
         name: np.stack([getattr(one, name) for one in members.trained]) for name in Trained._fields
     }
     arrays["held_out"] = np.asarray(members.held_out)
-    return State(
+    state = State(
         setting,
         pretexts.make(setting.pretext, setting.augmentation).score,
-        tuple(problem.shape),
-        str(problem.train.dtype),
+        tuple(normals.train.shape[1:]),
+        str(normals.train.dtype),
         config,
         tuple(members.seeds),
-        tuple(fold_of(problem, seed) for seed in members.seeds),
+        tuple(normals.fold(seed) for seed in members.seeds),
         arrays,
+        tiling,
     )
+    networks = Networks(state)
+    if tiling is not None:
+        by_fold = {
+            fold: networks.raw(normals.split(seed).held_out)
+            for fold, seed in dict(zip(state.folds, state.seeds, strict=True)).items()
+        }
+        arrays["held_out"] = np.stack([by_fold[fold][i] for i, fold in enumerate(state.folds)])
+    return networks
 
 
 def scores_of_normals(
     networks: Networks,
     by_fold: Mapping[int, np.ndarray],
-    problem: Problem,
+    normals: Normals,
     samples: np.ndarray,
 ) -> np.ndarray:
     """Scores `[n]` of the normals given to a fit, in their order.
@@ -73,19 +87,18 @@ def scores_of_normals(
     Those of the calibration where a normal was held out. Others (folds are cut to one size) are
     scored by the seeds of their fold, and where there are none by all, which trained on them.
     """
-    scores = np.full(len(problem.train), np.nan, np.float32)
-    folds = np.full(len(problem.train), -1)
-    if problem.held_out is None:
-        folds = problem.folds
+    scores = np.full(len(normals.train), np.nan, np.float32)
+    folds = np.full(len(normals.train), -1) if normals.folds is None else normals.folds
+    if normals.folds is not None:
         for fold, own in by_fold.items():
-            scores[problem.split_rows(fold)[1]] = own
+            scores[normals.rows(fold)] = own
     left = np.flatnonzero(np.isnan(scores))
     if len(left):
-        surprise = networks.surprise(networks.raw(problem.train[left]))
+        surprise = networks.surprise(networks.raw(normals.train[left]))
         unseen = np.array(networks.state.folds)[:, None] == folds[left][None]  # [seeds, n]
         unseen[:, ~unseen.any(axis=0)] = True
         scores[left] = (surprise * unseen).sum(axis=0) / unseen.sum(axis=0)
     place: dict[str, list[int]] = {}
-    for row, name in enumerate(content_hashes(problem.train)):
+    for row, name in enumerate(content_hashes(normals.train)):
         place.setdefault(name, []).append(row)
     return scores[[place[name].pop() for name in content_hashes(samples)]]

@@ -10,28 +10,32 @@ import numpy as np
 from jax.flatten_util import ravel_pytree
 
 from ad_jax import pretext as pretexts
-from ad_jax import ranks, scores
+from ad_jax import ranks, scores, tiles
 from ad_jax.data.samples import as_samples
 from ad_jax.detector.state import State
 from ad_jax.errors import InputError
 from ad_jax.program import make_look, network
 
-BLOCKS = (16, 256)  # samples a program run: the only batch sizes that are ever compiled
+BLOCKS = (16, 256)  # samples (or tiles) a program run: the only batch sizes ever compiled
 
 
 class Networks:
-    """Scores by every seed.
+    """Scores by every seed; with tiles a sample's score is that of its strangest tile.
 
     Attributes:
       state: what was trained.
+      plan: where the tiles lie, None without.
       backbone, pretext: of every seed.
       unravel: `[p] -> params` of the backbone.
+      arrays: of the state, on the device; what `look` takes.
+      look: `(arrays, samples [n, ...]) -> [seeds, n]`, pure.
     """
 
     def __init__(self, state: State) -> None:
         self.state = state
         self.pretext = pretexts.make(state.setting.pretext, state.setting.augmentation)
-        self.backbone = network(state.config, state.shape, self.pretext)
+        self.plan = None if state.tiling is None else state.tiling.plan(state.shape)
+        self.backbone = network(state.config, state.seen, self.pretext)
         shapes = jax.eval_shape(self.backbone.init, jax.random.key(0))
         template = jax.tree.map(lambda leaf: np.zeros(leaf.shape, leaf.dtype), shapes)
         flat, self.unravel = ravel_pytree(template)
@@ -50,11 +54,25 @@ class Networks:
             density = scores.Density(arrays["mean"], arrays["precision"])
             return scores.score_density(density, look.embed(params, samples)[0])
 
-        self._raw = jax.jit(lambda arrays, x: jax.lax.map(lambda own: one(own, x), arrays))
+        def every(arrays: dict[str, jax.Array], samples: jax.Array) -> jax.Array:
+            if self.plan is None:
+                return jax.lax.map(lambda own: one(own, samples), arrays)
+            cut = tiles.cut(self.plan, samples)
+            cut = cut.reshape(-1, *cut.shape[2:])
+            found = jax.lax.map(lambda own: one(own, cut), arrays)
+            return found.reshape(len(found), -1, self.tiles).max(-1)
+
+        self.look = every
+        self._raw = jax.jit(every)
         self._surprise = jax.jit(jax.vmap(ranks.surprise))
-        self._arrays = jax.device_put(
+        self.arrays = jax.device_put(
             {name: array for name, array in state.arrays.items() if name != "held_out"}
         )
+
+    @property
+    def tiles(self) -> int:
+        """Tiles a sample; 1 where it is seen whole."""
+        return 1 if self.plan is None else len(self.plan.corners)
 
     def raw(self, samples: Any) -> np.ndarray:
         """Every seed's own score `[seeds, n]` of samples `[n, h, w, c]`, `[n, h, w]` or `[n, d]`.
@@ -62,19 +80,25 @@ class Networks:
         Raises:
           InputError: samples of another shape, dtype or range, or whose scores are not finite.
         """
-        samples = self._of_shape(samples)
+        samples = self.of_shape(samples)
         out = np.empty((len(self.state.seeds), len(samples)), np.float32)
-        for start, stop, size in blocks(len(samples)):
-            block = self._checked(samples[start:stop], start)
-            found = np.asarray(self._raw(self._arrays, padded(block, size)))[:, : stop - start]
-            bad = ~np.isfinite(found).all(axis=0)
-            if bad.any():
-                raise InputError(
-                    f"sample {start + int(np.argmax(bad))} has no finite score: its values are "
-                    "beyond what the network can take"
-                )
+        sizes = tuple(max(1, size // self.tiles) for size in BLOCKS)
+        for start, stop, block in self.batches(samples, sizes):
+            found = np.asarray(self._raw(self.arrays, block))[:, : stop - start]
+            refuse_infinite(found.T, start, "score")
             out[:, start:stop] = found
         return out
+
+    def batches(
+        self, samples: np.ndarray, sizes: tuple[int, ...]
+    ) -> Iterator[tuple[int, int, np.ndarray]]:
+        """(start, stop, checked samples, padded to one of `sizes`) of samples `of_shape`.
+
+        Raises:
+          InputError: a sample that is not finite or out of range.
+        """
+        for start, stop, size in blocks(len(samples), sizes):
+            yield start, stop, padded(self._checked(samples[start:stop], start), size)
 
     def surprise(self, raw: np.ndarray) -> np.ndarray:
         """`ranks.surprise` `[seeds, n]` of scores among each seed's own held-out normals."""
@@ -86,7 +110,12 @@ class Networks:
             out[:, start:stop] = np.asarray(found)[:, : stop - start]
         return out
 
-    def _of_shape(self, samples: Any) -> np.ndarray:
+    def of_shape(self, samples: Any) -> np.ndarray:
+        """Samples as an array `[n, *shape]`, n >= 1, whose values are not checked yet.
+
+        Raises:
+          InputError: no array, or one of another shape.
+        """
         try:
             samples = np.asarray(samples)
         except (ValueError, TypeError):
@@ -109,12 +138,25 @@ class Networks:
         return as_samples("X", block)
 
 
-def blocks(count: int) -> Iterator[tuple[int, int, int]]:
-    """(start, stop, padded size) of blocks over `count` samples; sizes from `BLOCKS` only."""
-    small, large = BLOCKS
-    for start in range(0, count, large):
-        stop = min(start + large, count)
-        yield start, stop, small if stop - start <= small else large
+def blocks(count: int, sizes: tuple[int, ...] = BLOCKS) -> Iterator[tuple[int, int, int]]:
+    """(start, stop, padded size) of blocks over `count` samples; `sizes` ascend."""
+    for start in range(0, count, sizes[-1]):
+        stop = min(start + sizes[-1], count)
+        yield start, stop, next(size for size in sizes if stop - start <= size)
+
+
+def refuse_infinite(found: np.ndarray, start: int, what: str) -> None:
+    """Refuses results `[n, ...]` of samples from number `start` on that are not finite.
+
+    Raises:
+      InputError: names the first.
+    """
+    bad = ~np.isfinite(found).all(axis=tuple(range(1, found.ndim)))
+    if bad.any():
+        raise InputError(
+            f"sample {start + int(np.argmax(bad))} has no finite {what}: its values are beyond "
+            "what the network can take"
+        )
 
 
 def padded(block: np.ndarray, size: int) -> np.ndarray:

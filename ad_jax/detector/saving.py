@@ -13,13 +13,15 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from ad_jax.detector.state import ARRAYS, Loading, State
+from ad_jax import localise
+from ad_jax.detector.state import ARRAYS, Loading, Localised, State, Tiling
 from ad_jax.errors import InputError
 from ad_jax.pool import Setting
 from ad_jax.program import Config
 from ad_jax.store import write_whole
 
-FORMAT = 2
+FORMAT = 3
+REGION, LOCALISER = "region", "localiser"  # arrays beside `ARRAYS`, where there are such
 JSON, TENSORS = "detector.json", "arrays.safetensors"
 
 
@@ -48,7 +50,12 @@ def write(path: str | Path, state: State, alpha: float, loading: Loading | None)
     from safetensors.numpy import save
 
     folder = Path(path)
-    content = save({name: np.ascontiguousarray(state.arrays[name]) for name in ARRAYS})
+    arrays = {name: state.arrays[name] for name in ARRAYS}
+    if state.tiling is not None and state.tiling.region is not None:
+        arrays[REGION] = state.tiling.region
+    if state.localised is not None:
+        arrays |= _packed(state.localised)
+    content = save({name: np.ascontiguousarray(array) for name, array in arrays.items()})
     about: dict[str, Any] = {
         "format": FORMAT,
         "setting": state.setting._asdict(),
@@ -60,19 +67,25 @@ def write(path: str | Path, state: State, alpha: float, loading: Loading | None)
         "folds": [int(fold) for fold in state.folds],
         "alpha": float(alpha),
         "loading": None if loading is None else loading._asdict(),
+        "tiles": None
+        if state.tiling is None
+        else {"tile": state.tiling.tile, "overlap": state.tiling.overlap},
+        "localiser": None if state.localised is None else state.localised.method,
     }
     about["sha256"] = _checksum(about, content)
-    arrays = folder / TENSORS
-    if not arrays.is_file() or arrays.read_bytes() != content:  # another threshold: same arrays
-        write_whole(arrays, content)
+    path_of_arrays = folder / TENSORS
+    # Another threshold: the same arrays.
+    if not path_of_arrays.is_file() or path_of_arrays.read_bytes() != content:
+        write_whole(path_of_arrays, content)
     write_whole(folder / JSON, _text(about))
 
 
 def read(path: str | Path) -> Saved:
     """Reads a folder.
 
-    Format 1 (no folds, threshold or loading; checksum of the arrays alone) is read: its seeds count
-    as holding out different normals, alpha is .05.
+    Format 2 (no tiles or localiser) is read; so is format 1 (no folds, threshold or loading
+    either; checksum of the arrays alone): its seeds count as holding out different normals, alpha
+    is .05.
 
     Raises:
       InputError: no detector there, damaged files, or a newer format.
@@ -120,7 +133,9 @@ def _parsed(about: dict[str, Any], content: bytes) -> Saved:
         Config(**about["config"]),
         tuple(about.get("seeds", range(count))),
         tuple(about.get("folds", range(count))),
-        arrays,
+        {name: arrays[name] for name in ARRAYS},
+        _tiling(about.get("tiles"), arrays.get(REGION)),
+        _unpacked(about.get("localiser"), arrays),
     )
     if not len(state.seeds) == len(state.folds) == count:
         raise ValueError("its seeds and arrays do not belong together")
@@ -130,3 +145,49 @@ def _parsed(about: dict[str, Any], content: bytes) -> Saved:
         None if loading is None else Loading(**loading),
         about["format"],
     )
+
+
+def _tiling(about: dict[str, Any] | None, region: np.ndarray | None) -> Tiling | None:
+    return None if about is None else Tiling(about["tile"], about["overlap"], region)
+
+
+def _packed(localised: Localised) -> dict[str, np.ndarray]:
+    """The arrays of a localiser.
+
+    Of a symmetric matrix per position one half: they are most of a detector.
+    """
+    fitted = localised.fitted
+    arrays: dict[str, Any] = {f"{LOCALISER}.spread": fitted.spread}
+    for part in ("scale", "state"):
+        for name, leaf in getattr(fitted, part)._asdict().items():
+            arrays[f"{LOCALISER}.{part}.{name}"] = leaf
+    if localised.method == "position":
+        place = f"{LOCALISER}.state.precision"
+        size = arrays[place].shape[-1]
+        arrays[place] = np.asarray(arrays[place])[(..., *np.triu_indices(size))]
+    return {name: np.asarray(array) for name, array in arrays.items()}
+
+
+def _unpacked(method: str | None, arrays: dict[str, Any]) -> Localised | None:
+    if method is None:
+        return None
+    kind = localise.METHODS[method].state
+    state, scale = (
+        {name: arrays[f"{LOCALISER}.{part}.{name}"] for name in fields}
+        for part, fields in (("state", kind._fields), ("scale", localise.Scale._fields))
+    )
+    if method == "position":
+        state["precision"] = _whole(state["precision"], state["mean"].shape[-1])
+    spread: Any = arrays[f"{LOCALISER}.spread"]
+    parts = (spread, *state.values(), *scale.values())
+    if any(len(part) != len(arrays["params"]) for part in parts):
+        raise ValueError("its localiser and its networks do not belong together")
+    return Localised(method, localise.Fitted(spread, kind(**state), localise.Scale(**scale)))
+
+
+def _whole(half: np.ndarray, size: int) -> np.ndarray:
+    """Symmetric matrices `[..., size, size]` from their upper halves."""
+    out = np.empty((*half.shape[:-1], size, size), half.dtype)
+    rows, columns = np.triu_indices(size)
+    out[..., rows, columns] = out[..., columns, rows] = half
+    return out

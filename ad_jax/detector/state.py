@@ -6,8 +6,9 @@ from typing import NamedTuple
 
 import numpy as np
 
-from ad_jax.data import Problem
+from ad_jax import tiles
 from ad_jax.errors import InputError
+from ad_jax.localise import Fitted
 from ad_jax.pool import Setting
 from ad_jax.program import Config
 
@@ -30,19 +31,60 @@ class Loading(NamedTuple):
     fit: str = "stretch"
 
 
+class Tiling(NamedTuple):
+    """How images are looked at in tiles; see `tiles.plan`.
+
+    Attributes:
+      tile: side in px.
+      overlap: share of a tile that neighbours have in common at least.
+      region: `[h, w]` uint8, 1 where it counts; None = everywhere.
+    """
+
+    tile: int
+    overlap: float
+    region: np.ndarray | None = None
+
+    def plan(self, shape: tuple[int, ...]) -> tiles.Plan:
+        """The plan for images of a shape.
+
+        Raises:
+          InputError: values out of range, a region that does not fit.
+        """
+        if len(shape) > 1 and self.tile > max(shape[:2]):
+            raise InputError(
+                f"tile={self.tile} px is larger than the images of {shape[0]} x {shape[1]} px; "
+                "take a smaller one, or leave it out to see them whole"
+            )
+        return tiles.plan(shape, self.tile, self.overlap, self.region)
+
+
+class Localised(NamedTuple):
+    """What heatmaps need beside the networks.
+
+    Attributes:
+      method: of localisation, one of `localise.METHODS`.
+      fitted: of every seed, stacked: each leaf is `[seeds, ...]`.
+    """
+
+    method: str
+    fitted: Fitted
+
+
 class State(NamedTuple):
     """Everything that a fitted detector knows.
 
     Attributes:
       setting: what was trained.
       score: the score of every seed: "density" or "head".
-      shape: of one sample, `(h, w, c)` or `(d,)`.
+      shape: of one sample, `(h, w, c)` or `(d,)`; with tiles of a whole image.
       dtype: of the normals it was trained on.
       config: of the training.
       seeds: of the trainings.
       folds: per seed, which held-out normals are its own: equal numbers, the same normals.
       arrays: `params [seeds, p]`, `mean [seeds, d]`, `precision [seeds, d, d]`,
         `held_out [seeds, m]` (scores of each seed's held-out normals, in the order of content).
+      tiling: the tiles that the networks see; None = whole samples.
+      localised: None where no localiser was asked for.
     """
 
     setting: Setting
@@ -53,15 +95,12 @@ class State(NamedTuple):
     seeds: tuple[int, ...]
     folds: tuple[int, ...]
     arrays: dict[str, np.ndarray]
+    tiling: Tiling | None = None
+    localised: Localised | None = None
 
-
-def fold_of(problem: Problem, seed: int) -> int:
-    """Number of the held-out normals of a seed; see `Problem.split`."""
-    return 0 if problem.held_out is not None else seed % 4
-
-
-def held_out_count(problem: Problem, seeds: tuple[int, ...]) -> int:
-    """Normals that are held out by at least one seed."""
-    if problem.held_out is not None:
-        return len(problem.held_out)
-    return sum(len(problem.split_rows(fold)[1]) for fold in {fold_of(problem, s) for s in seeds})
+    @property
+    def seen(self) -> tuple[int, ...]:
+        """Shape of what the networks see: of a sample, or of a tile."""
+        if self.tiling is None:
+            return self.shape
+        return (self.tiling.tile, self.tiling.tile, *self.shape[2:])

@@ -8,7 +8,7 @@ one scale for all images. Seeds are averaged as heatmaps, never as raw scores. M
 
 from ad_jax.localise.densities import DEFAULT, METHODS
 from ad_jax.localise.features import network_maps, pixel_maps
-from ad_jax.localise.maps import Fitted, Localiser, make_localiser
+from ad_jax.localise.maps import Fitted, Localiser, fitted_on, make_localiser
 from ad_jax.localise.scale import Scale, alarm, fit_scale, to_decades
 
 __all__ = [
@@ -19,6 +19,7 @@ __all__ = [
     "Scale",
     "alarm",
     "fit_scale",
+    "fitted_on",
     "make_localiser",
     "network_maps",
     "pixel_maps",

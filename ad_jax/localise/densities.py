@@ -23,10 +23,11 @@ _POSITIONS, _IMAGES = 64, 16  # a block
 
 
 class Method(NamedTuple):
-    """A density as two pure functions of features `[n, h, w, d]`."""
+    """A density as two pure functions of features `[n, h, w, d]`, and the kind of its state."""
 
     fit: Callable[[jax.Array], Any]
     score: Callable[[Any, jax.Array], jax.Array]
+    state: Any  # the class, a NamedTuple
 
 
 def fit_position(features: jax.Array) -> scores.Density:
@@ -44,7 +45,8 @@ def fit_position(features: jax.Array) -> scores.Density:
         covariance, _ = scores.ledoit_wolf(x)
         scale = jnp.trace(covariance) / size + floor  # float32 inverts a matrix of unit trace
         precision = jnp.linalg.inv((covariance + floor * jnp.eye(size)) / scale) / scale
-        return scores.Density(x.mean(0), (precision + precision.T) / 2.0)
+        # Symmetric to the last bit, so that one half of it is all of it.
+        return scores.Density(x.mean(0), jnp.triu(precision) + jnp.triu(precision, 1).T)
 
     return rowwise(jax.vmap(one), columns, block=_POSITIONS)
 
@@ -128,9 +130,9 @@ def score_neighbour(state: Bank, features: jax.Array) -> jax.Array:
 
 
 METHODS: dict[str, Method] = {
-    "position": Method(fit_position, score_position),
-    "neighbour": Method(fit_neighbour, score_neighbour),
-    "texture": Method(fit_texture, score_texture),
+    "position": Method(fit_position, score_position, scores.Density),
+    "neighbour": Method(fit_neighbour, score_neighbour, Bank),
+    "texture": Method(fit_texture, score_texture, scores.Density),
 }
 DEFAULT = "position"  # the density that images are scored by, too; README says what it was worth
 

@@ -84,6 +84,15 @@ def projection(channels: int, dimension: int) -> np.ndarray:
     return np.linalg.qr(draws)[0]
 
 
+def fitted_on(count: int, shape: tuple[int, ...]) -> np.ndarray:
+    """Rows of `count` normals that a density is fitted on, by their features' shape `[a, b, d]`.
+
+    All of them, or equal strides through their order where their features are more than `VALUES`.
+    """
+    few = min(count, max(2, VALUES // math.prod(shape)))
+    return np.arange(few) * count // few
+
+
 def make_localiser(
     read: Read,
     shape: tuple[int, ...],
@@ -145,13 +154,14 @@ def make_localiser(
         return rowwise(lambda rows: dense(params, rows), samples, seen_at_once)
 
     def fit(normals: jax.Array, held_out: jax.Array) -> Fitted:
-        given = normals.shape[0]
-        fitting = min(given, max(2, VALUES // math.prod(normals.shape[1:])))
-        normals = normals[np.arange(fitting) * given // fitting]  # equal strides through the order
+        normals = normals[fitted_on(normals.shape[0], normals.shape[1:])]
         spread = jnp.sqrt(jnp.maximum(normals.var((0, 1, 2)), 1e-12))
         state = density.fit(normals / spread)
         blank = Fitted(spread, state, None)  # type: ignore[arg-type]
-        return Fitted(spread, state, fit_scale(scores(blank, held_out)))
+        found = scores(blank, held_out)
+        if where is not None and where.region is not None:
+            found = found[:, where.region]  # what does not count is no normal pixel
+        return Fitted(spread, state, fit_scale(found))
 
     def scores(fitted: Fitted, seen: jax.Array) -> jax.Array:
         def block(rows: jax.Array) -> jax.Array:
@@ -160,7 +170,10 @@ def make_localiser(
         return rowwise(block, seen, seen_at_once)
 
     def heatmaps(fitted: Fitted, seen: jax.Array) -> jax.Array:
-        return to_decades(fitted.scale, scores(fitted, seen))
+        decades = to_decades(fitted.scale, scores(fitted, seen))
+        if where is None or where.region is None:
+            return decades
+        return jnp.where(where.region, decades, 0.0)
 
     def look(params: Any, fitted: Fitted, samples: jax.Array) -> jax.Array:
         def block(rows: jax.Array) -> jax.Array:

@@ -38,7 +38,7 @@ class Scale(NamedTuple):
 
 
 def fit_scale(held_out: jax.Array) -> Scale:
-    """The scale of scores `[m, h, w]` of held-out normals.
+    """The scale of scores `[m, ...]` of held-out normals' pixels.
 
     The r-th highest of N pixels is at log10((N + 1) / r) decades, read off at `KNOTS` ranks that
     are evenly spaced in decades and interpolated linearly. Above the highest pixel it goes on

@@ -152,6 +152,15 @@ def _bar(
         page.line([(place(alarm), y - 4), (place(alarm), y + 14)], INK, 1.4)
         said = "5 % of normal images get this far"
         page.text(place(alarm) - 4, y - 5, said, 11, FAINT, "rs")
+    said = "of held-out normals' pixels score as high"
+    page.text(x + width / 2, y + 36, said, 11, FAINT, "ma")
+
+
+def legend(top: float, known: float = math.inf, alarm: float = math.inf) -> Any:
+    """The picture (PIL) of the colour scale alone; arguments as of `sheet`."""
+    page = Canvas(600, 84)
+    _bar(page, (40, 26), 520, top, known, alarm)
+    return page.image()
 
 
 def sheet(
@@ -202,7 +211,6 @@ def sheet(
         page.text(x, y + height + 4, one.caption, 12)
     at = (margin + 20, head + rows * row + 26)
     _bar(page, at, across - 2 * at[0], top, known, alarm)
-    page.text(across / 2, at[1] + 36, "of held-out normals' pixels score as high", 11, FAINT, "ma")
     return page.image()
 
 
