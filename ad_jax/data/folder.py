@@ -17,7 +17,7 @@ import pathlib
 import re
 import warnings
 from collections.abc import Callable, Iterator
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -148,7 +148,7 @@ def _layout(root: pathlib.Path) -> tuple[dict[str, list[pathlib.Path]], bool]:
                 f"{normals} has no good/ beside {root / 'test'}; move the normals to train/good/, "
                 "or name the unlabelled folder target/"
             )
-        others = [f for f in _images(normals) if f.relative_to(normals).parts[0] != "good"]
+        others = [f for f in images_below(normals) if f.relative_to(normals).parts[0] != "good"]
         if others:
             raise InputError(
                 f"{normals} holds {len(others)} images outside good/, first "
@@ -156,11 +156,11 @@ def _layout(root: pathlib.Path) -> tuple[dict[str, list[pathlib.Path]], bool]:
                 "test/<kind>/"
             )
     files = {
-        "train": list(_images(normals)),
-        "target": list(_images(root / ("test" if labelled else "target"))),
+        "train": list(images_below(normals)),
+        "target": list(images_below(root / ("test" if labelled else "target"))),
     }
     if "held_out" in inside:
-        files["held_out"] = list(_images(root / "held_out"))
+        files["held_out"] = list(images_below(root / "held_out"))
     for name, some in files.items():
         folder = root / ("test" if name == "target" and labelled else name)
         if not some:
@@ -174,20 +174,27 @@ def _layout(root: pathlib.Path) -> tuple[dict[str, list[pathlib.Path]], bool]:
     return files, labelled
 
 
-def _images(folder: pathlib.Path, above: tuple[str, ...] = ()) -> Iterator[pathlib.Path]:
-    """Image files of a folder and its subfolders, sorted, hidden ones left out."""
+def images_below(
+    folder: pathlib.Path,
+    key: Callable[[pathlib.Path], Any] | None = None,
+    above: tuple[str, ...] = (),
+) -> Iterator[pathlib.Path]:
+    """Image files of a folder and its subfolders, each sorted by `key`; hidden ones are left out.
+
+    One folder's names are held at a time.
+    """
     real = os.path.realpath(folder)
     if real in above:  # a link back up
         return
     try:
-        inside = sorted(folder.iterdir())
+        inside = sorted(folder.iterdir(), key=key)
     except OSError as error:
         raise InputError(f"folder {folder} cannot be read ({error.strerror})") from None
     for path in inside:
         if path.name.startswith("."):
             continue
         if path.is_dir():
-            yield from _images(path, (*above, real))
+            yield from images_below(path, key, (*above, real))
         elif path.suffix.lower() in SUFFIXES:
             yield path
 
@@ -367,7 +374,7 @@ def _label_reader(
         truth = root / "ground_truth"
         if not truth.is_dir():
             return Labels(anomalous, kinds)
-        found = {f.relative_to(truth).with_suffix("").as_posix(): f for f in _images(truth)}
+        found = {f.relative_to(truth).with_suffix("").as_posix(): f for f in images_below(truth)}
 
         def masks(row: int) -> np.ndarray | None:
             if not kinds[row]:

@@ -11,12 +11,12 @@ import os
 import pathlib
 import re
 from collections.abc import Iterable, Iterator
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from ad_jax.data.arrays import _keys, _read
-from ad_jax.data.folder import FITS, SUFFIXES, _fitted_picture
+from ad_jax.data.folder import FITS, _fitted_picture, images_below
 from ad_jax.data.samples import as_samples, resize
 from ad_jax.errors import InputError
 
@@ -51,25 +51,8 @@ def natural(name: str) -> list[tuple[int, int | str]]:
     ]
 
 
-def images_below(folder: pathlib.Path, above: tuple[str, ...] = ()) -> Iterator[pathlib.Path]:
-    """Image files of a folder and its subfolders in natural order; hidden ones are left out.
-
-    One folder's names are held at a time.
-    """
-    real = os.path.realpath(folder)
-    if real in above:  # a link back up
-        return
-    try:
-        inside = sorted(folder.iterdir(), key=lambda p: (natural(p.name), p.name))
-    except OSError as error:
-        raise InputError(f"folder {folder} cannot be read ({error.strerror})") from None
-    for path in inside:
-        if path.name.startswith("."):
-            continue
-        if path.is_dir():
-            yield from images_below(path, (*above, real))
-        elif path.suffix.lower() in SUFFIXES:
-            yield path
+def _in_order(path: pathlib.Path) -> tuple[Any, str]:
+    return natural(path.name), path.name
 
 
 def stream(
@@ -117,7 +100,7 @@ def _files(sources: Iterable[str]) -> Iterator[pathlib.Path]:
     for text in sources:
         path = pathlib.Path(text).expanduser()
         if path.is_dir():
-            yield from images_below(path)
+            yield from images_below(path, _in_order)
         else:
             yield path
 
