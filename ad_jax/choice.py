@@ -38,18 +38,35 @@ class Members:
 
 
 @dataclass(frozen=True)
-class Choice:
-    """What a search found on one problem; the attributes are those of `selection.Selection`."""
+class Judged:
+    """What a search found on one problem; nothing in it depends on labels.
+
+    Attributes:
+      pool: what is known of every member.
+      rule: name of the rule that picked.
+      member_losses: rule -> loss of every member `[members]`.
+      losses: rule -> setting key -> loss (infinite: cannot be picked).
+      pick: the selected setting.
+      trust: how far to trust the pick.
+      signatures: ways in which the search may have failed, and what to do next.
+      progress: cost of the sweep.
+    """
 
     pool: Pool
     rule: str
     member_losses: dict[str, np.ndarray]
     losses: dict[str, dict[str, float]]
     pick: Setting
-    members: Members
     trust: Trust
     signatures: tuple[Signature, ...]
     progress: Progress
+
+
+@dataclass(frozen=True)
+class Choice(Judged):
+    """The same, and the pick's trained seeds."""
+
+    members: Members
 
 
 def _members(pool: Pool, setting: Setting, trained: dict[tuple[str, int], Trained]) -> Members:
@@ -133,10 +150,8 @@ def choose(
             )
         supported = trust(pool, rule, member_losses[rule], by_key, best)
         seen = signatures(pool, rule, best, supported, other)
-        own_members = _members(pool, best, members)
-        out.append(
-            Choice(pool, rule, member_losses, losses, best, own_members, supported, seen, progress)
-        )
+        judged = (pool, rule, member_losses, losses, best, supported, seen, progress)
+        out.append(Choice(*judged, _members(pool, best, members)))
     return out
 
 

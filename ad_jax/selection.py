@@ -3,49 +3,31 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 
 import numpy as np
 
 from ad_jax import rules, tiles
-from ad_jax.choice import choose
+from ad_jax.choice import Judged, choose
 from ad_jax.data import Problem
 from ad_jax.detector import Detector, Tiling
 from ad_jax.pool import Pool, Setting
 from ad_jax.program import Config, Trained
-from ad_jax.signatures import Signature
 from ad_jax.store import Record
 from ad_jax.sweep import Progress
-from ad_jax.trust import Trust
 
 SEEDS = (0, 1, 2)
 
 
 @dataclass(frozen=True)
-class Selection:
+class Selection(Judged):
     """Outcome of a selection on one problem; nothing in it depends on labels.
 
     Attributes:
-      pool: what is known of every member.
-      rule: name of the rule that picked.
-      member_losses: rule -> loss of every member `[members]`.
-      losses: rule -> setting key -> loss (infinite: cannot be picked).
-      pick: the selected setting.
-      detector: the pick's trained seeds.
-      trust: how far to trust the pick.
-      signatures: ways in which the search may have failed, and what to do next.
-      progress: cost of the sweep.
+      detector: the pick's trained seeds; the others as in `choice.Judged`.
     """
 
-    pool: Pool
-    rule: str
-    member_losses: dict[str, np.ndarray]
-    losses: dict[str, dict[str, float]]
-    pick: Setting
     detector: Detector
-    trust: Trust
-    signatures: tuple[Signature, ...]
-    progress: Progress
 
 
 def select_all(
@@ -63,12 +45,8 @@ def select_all(
     choices = choose(problems, settings, seeds, rule, config, record, report, search, second)
     return [
         Selection(
-            one.pool,
-            one.rule,
-            one.member_losses,
-            one.losses,
-            one.pick,
-            Detector.of(
+            **{field.name: getattr(one, field.name) for field in fields(Judged)},
+            detector=Detector.of(
                 problem,
                 one.pick,
                 one.members.trained,
@@ -76,9 +54,6 @@ def select_all(
                 config,
                 one.members.seeds,
             ),
-            one.trust,
-            one.signatures,
-            one.progress,
         )
         for problem, one in zip(problems, choices, strict=True)
     ]
