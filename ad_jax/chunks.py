@@ -11,6 +11,7 @@ import numpy as np
 from ad_jax import augment as augmentations
 from ad_jax import pretext as pretexts
 from ad_jax.data import Problem
+from ad_jax.data.problem import FOLDS
 from ad_jax.errors import InputError
 from ad_jax.pool import Setting
 from ad_jax.program import CHUNK, Config, network
@@ -106,7 +107,7 @@ def pack_chunk(chunk: Chunk, families: tuple[str, ...], size: int = CHUNK) -> Hy
 
 def stacked_folds(problem: Problem, seeds: Sequence[int]) -> tuple[np.ndarray, np.ndarray, dict]:
     """Every distinct fold once: train `[f, n, ...]`, held-out `[f, m, ...]`, and seed -> fold."""
-    period = 1 if problem.held_out is not None else 4
+    period = 1 if problem.held_out is not None else FOLDS
     which = sorted({seed % period for seed in seeds})
     splits = [problem.split(fold) for fold in which]
     return (

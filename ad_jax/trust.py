@@ -1,7 +1,7 @@
 """How far to trust a pick, from the pool alone: noise, stability, agreement, and the null.
 
-Nothing here sees labels. The verdict is a summary of the numbers beside it; what it is worth was
-measured once, over the development tasks (experiments/results/rules.txt).
+Nothing here sees labels. The verdict is a summary of the numbers beside it; what it is worth is to
+be measured by experiments/studies/rules.py (regret by verdict), and is not yet.
 """
 
 from __future__ import annotations

@@ -1,9 +1,11 @@
 """A detector in a second: networks as they were initialised, with densities fitted to normals."""
 
+import shutil
 from functools import cache
 
 import jax
 import numpy as np
+from hypothesis import strategies as st
 from jax.flatten_util import ravel_pytree
 
 from ad_jax import pretext, scores, search, tiles
@@ -18,6 +20,23 @@ from ad_jax.train import as_unit
 
 CONFIG = Config(steps=1, width=8)
 ROWS = CONFIG._replace(backbone="mlp")
+
+
+def spoil(saved, folder, data, ways):
+    """A copy of a saved detector, damaged somewhere in a way that hypothesis draws."""
+    shutil.rmtree(folder, ignore_errors=True)
+    shutil.copytree(saved, folder)
+    path = folder / data.draw(st.sampled_from(["detector.json", "arrays.safetensors"]))
+    content = bytearray(path.read_bytes())
+    place = data.draw(st.integers(0, len(content) - 1))
+    how = data.draw(st.sampled_from(ways))
+    if how == "flip":
+        content[place] ^= 1 << data.draw(st.integers(0, 7))
+    else:
+        del content[place:]
+    path.write_bytes(bytes(content))
+    if how == "remove":
+        path.unlink()
 
 
 def config_of(shape):

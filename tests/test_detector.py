@@ -13,7 +13,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from sklearn.base import clone
 from sklearn.utils.validation import check_is_fitted
-from small_detector import images, make
+from small_detector import images, make, spoil
 
 import ad_jax
 from ad_jax import program, search, selection, sweep
@@ -288,16 +288,7 @@ def test_everything_travels(saved, detector):
 @given(st.data())
 def test_damage_anywhere_is_refused(saved, tmp_path, data):
     folder = tmp_path / "copy"
-    shutil.rmtree(folder, ignore_errors=True)
-    shutil.copytree(saved, folder)
-    path = folder / data.draw(st.sampled_from(["detector.json", "arrays.safetensors"]))
-    content = bytearray(path.read_bytes())
-    place = data.draw(st.integers(0, len(content) - 1))
-    if data.draw(st.booleans()):
-        content[place] ^= 1 << data.draw(st.integers(0, 7))
-    else:
-        del content[place:]
-    path.write_bytes(bytes(content))
+    spoil(saved, folder, data, ["flip", "cut"])
     with pytest.raises(InputError):
         Detector.load(folder)
 

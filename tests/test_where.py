@@ -2,7 +2,6 @@
 
 import csv
 import io
-import shutil
 
 import jax
 import numpy as np
@@ -11,7 +10,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from PIL import Image
 from sklearn.base import clone
-from small_detector import LARGE, images, make, make_tiled, region
+from small_detector import LARGE, images, make, make_tiled, region, spoil
 
 from ad_jax import cli, localise, tiles
 from ad_jax.data import Problem
@@ -253,19 +252,7 @@ def test_format_2_says_how_to_get_heatmaps(tmp_path):
 def test_damage_anywhere_is_refused(saved, tmp_path, data):
     """With a region and a localiser: any bit flipped, any end cut, any file gone."""
     folder = tmp_path / "copy"
-    shutil.rmtree(folder, ignore_errors=True)
-    shutil.copytree(saved, folder)
-    path = folder / data.draw(st.sampled_from(["detector.json", "arrays.safetensors"]))
-    content = bytearray(path.read_bytes())
-    place = data.draw(st.integers(0, len(content) - 1))
-    how = data.draw(st.sampled_from(["flip", "cut", "remove"]))
-    if how == "flip":
-        content[place] ^= 1 << data.draw(st.integers(0, 7))
-    else:
-        del content[place:]
-    path.write_bytes(bytes(content))
-    if how == "remove":
-        path.unlink()
+    spoil(saved, folder, data, ["flip", "cut", "remove"])
     with pytest.raises(InputError) as error:
         Detector.load(folder)
     assert "\n" not in str(error.value)

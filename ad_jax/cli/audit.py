@@ -13,9 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from ad_jax.cli.common import (
-    Adder,
-)
+from ad_jax.cli.common import Adder
 from ad_jax.errors import InputError
 
 

@@ -43,6 +43,7 @@ from ad_jax.report.table import render
 from ad_jax.rows import Ledger
 from ad_jax.store import Record
 from ad_jax.train import as_unit, seed_keys
+from ad_jax.trust import Rows, take
 
 LOSSES = (
     "dsv_code",
@@ -149,7 +150,7 @@ class Networks:
             raise InputError(f"{setting.label}, seed {seed} is not in the record; select again")
         embed, draw, entry = self._functions(setting.pretext, setting.augmentation)
         packed = entry.pack(setting.hyper, augment.packed_length((setting.augmentation,)))
-        fold = self.problem.split(seed % (1 if self.problem.held_out is not None else 4))
+        fold = self.problem.split(seed)
         key = jax.random.split(seed_keys(self.config.root, seed).evaluation)[0]
 
         def stages(samples: np.ndarray) -> list[np.ndarray]:
@@ -202,13 +203,6 @@ def reweighted(pool: Pool, alpha: float) -> Losses:
     return {name: value for name, value in out.items() if name in LOSSES}
 
 
-def subset(pool: Pool, rows: np.ndarray) -> Pool:
-    """The pool of a part of its target."""
-    assert pool.parts is not None
-    fewer = Parts(*(a[:, rows] if a.ndim == 2 else a for a in pool.parts))
-    return dataclasses.replace(pool, scores=pool.scores[:, :, rows], parts=fewer)
-
-
 def variants(pool: Pool, networks: Networks) -> Iterator[tuple[str, Losses]]:
     """Every variant's losses; those of several draws come several times."""
     looks: dict[str, list[tuple[Parts, Parts]]] = {}
@@ -230,10 +224,11 @@ def variants(pool: Pool, networks: Networks) -> Iterator[tuple[str, Losses]]:
         yield f"alpha {alpha}", reweighted(own, alpha)
     yield PUBLISHED, {loss: rules.losses(own, loss) for loss in ON_SCORES}
     generator = np.random.default_rng(0)
-    count = pool.scores.shape[-1]
+    count, held_out = pool.scores.shape[-1], np.arange(pool.held_out_scores.shape[-1])
     for size in SIZES:
         for _ in range(DRAWS):
-            some = subset(own, generator.permutation(count)[: max(4, round(size * count))])
+            rows = generator.permutation(count)[: max(4, round(size * count))]
+            some = take(own, Rows(rows, held_out))
             yield f"{size:g} of the target", {n: rules.losses(some, n) for n in LOSSES + ON_SCORES}
 
 
