@@ -161,7 +161,6 @@ def select(arguments: argparse.Namespace) -> None:
 
     choices = choices_of(arguments)
     rule = choices["rule"] or rules.DEFAULT
-    rules.get(rule)
     config, seeds = training(choices)
     choice.check(rule, seeds, choices["search"])
     shard = check_shard(arguments, choices["search"])
