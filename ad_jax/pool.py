@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -160,26 +161,23 @@ class Pool:
     @property
     def settings(self) -> list[Setting]:
         """Settings in the order of their first member, controls left out."""
-        found: dict[str, Setting] = {}
-        for member in self.members:
-            if member.setting.pretext != "control":
-                found.setdefault(member.setting.key, member.setting)
-        return list(found.values())
+        return [s for s, _ in self._by_key.values() if s.pretext != "control"]
 
     def rows(self, setting: Setting, trained: bool = False) -> list[int]:
         """Rows of a setting's members; with `trained` only those of status "ok"."""
-        return [
-            i
-            for i, member in enumerate(self.members)
-            if member.setting.key == setting.key and (not trained or member.status == "ok")
-        ]
+        _, rows = self._by_key.get(setting.key, (setting, []))
+        return [i for i in rows if not trained or self.members[i].status == "ok"]
 
     def controls(self) -> list[Setting]:
-        found: dict[str, Setting] = {}
-        for member in self.members:
-            if member.setting.pretext == "control":
-                found.setdefault(member.setting.key, member.setting)
-        return list(found.values())
+        return [s for s, _ in self._by_key.values() if s.pretext == "control"]
+
+    @cached_property
+    def _by_key(self) -> dict[str, tuple[Setting, list[int]]]:
+        """Setting key -> setting and its rows: looked up once, pools may hold 100,000 members."""
+        found: dict[str, tuple[Setting, list[int]]] = {}
+        for i, member in enumerate(self.members):
+            found.setdefault(member.setting.key, (member.setting, []))[1].append(i)
+        return found
 
     def own_scores(self) -> tuple[np.ndarray, np.ndarray]:
         """Scores of target `[members, n]` and held-out `[members, m]` by each member's head."""

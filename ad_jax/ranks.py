@@ -116,6 +116,18 @@ def auroc_rows(low: np.ndarray, high: np.ndarray) -> np.ndarray:
     return out
 
 
+def average_precision_rows(low: np.ndarray, high: np.ndarray) -> np.ndarray:
+    """`average_precision` of every row `[members]` of `low [members, n]`, `high [members, m]`."""
+    low, high = np.asarray(low), np.asarray(high)
+    out = np.empty(len(low))
+    for i, (below, above) in enumerate(zip(low, high, strict=True)):
+        asked = np.sort(above)
+        true = len(asked) - np.searchsorted(asked, asked, "left")
+        false = len(below) - np.searchsorted(np.sort(below), asked, "left")
+        out[i] = (true / (true + false)).mean()
+    return out
+
+
 def tail_share_rows(held_out: np.ndarray, scores: np.ndarray, level: float = 0.95) -> np.ndarray:
     """`tail_share` of every row `[members]` of `[members, m]` and `[members, n]`, float64."""
     bound = np.quantile(np.asarray(held_out), level, axis=1, keepdims=True)

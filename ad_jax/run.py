@@ -28,6 +28,7 @@ from ad_jax.store import write_arrays, write_whole
 from ad_jax.tuning import Tuned
 
 MANIFEST = "manifest.json"
+TUNED, TRAJECTORY = "tuned.json", "trajectory.csv"
 LIBRARIES = ("jax", "jaxlib", "flax", "optax", "numpy", "ad_jax")
 
 
@@ -37,7 +38,10 @@ class Run(NamedTuple):
     Attributes:
       pool: without alignment parts.
       losses: rule -> setting key -> loss.
+      member_losses: rule -> loss of every member `[members]`; controls are members, too.
       rule, pick: the pick.
+      trust, signatures: as `Trust` and `Signature` were written; runs of earlier versions lack
+        some fields, or have no signatures.
       pick_scores: `[n]` of the picked detector.
       brightness: `[n]` mean grey of the target.
       manifest: as written.
@@ -45,8 +49,11 @@ class Run(NamedTuple):
 
     pool: Pool
     losses: dict[str, dict[str, float]]
+    member_losses: dict[str, np.ndarray]
     rule: str
     pick: Setting
+    trust: dict[str, Any]
+    signatures: list[dict[str, Any]]
     pick_scores: np.ndarray
     brightness: np.ndarray
     manifest: dict[str, Any]
@@ -89,8 +96,12 @@ def write(
     options: dict[str, Any],
     config: Config,
     seeds: Sequence[int],
+    command: str = "",
 ) -> None:
-    """Writes the folder; `manifest.json` last, so that a folder with one is complete."""
+    """Writes the folder; `manifest.json` last, so that a folder with one is complete.
+
+    `command` is the command line that made it, if one did.
+    """
     import jax
 
     pool = selection.pool
@@ -135,6 +146,7 @@ def write(
     selection.detector.save(folder / "detector")
     duplicates = problem.duplicates()
     manifest = {
+        "command": command,
         "versions": {name: version(name) for name in LIBRARIES},
         "source": source,
         "options": options,
@@ -180,8 +192,51 @@ def write_tuning(folder: Path, tuned: Tuned) -> None:
     for i, j in np.ndindex(path.loss.shape):
         numbers = (*path.values[i, j], path.loss[i, j], path.gate[i, j], path.gradient[i, j])
         writer.writerow([i, j, *(f"{float(x):.6g}" for x in numbers), int(path.alive[i, j])])
-    write_whole(folder / "trajectory.csv", out.getvalue().encode())
-    write_whole(folder / "tuned.json", json.dumps(about, indent=1).encode())
+    write_whole(folder / TRAJECTORY, out.getvalue().encode())
+    write_whole(folder / TUNED, json.dumps(about, indent=1).encode())
+
+
+class Traced(NamedTuple):
+    """A tuning read back.
+
+    Attributes:
+      about: `tuned.json`.
+      names: of what was tuned.
+      values: `[starts, steps, names]`, physical.
+      loss: `[starts, steps]` outer loss, what the gate added included.
+      alive: `[starts, steps]`, false from the step on that was not finite.
+    """
+
+    about: dict[str, Any]
+    names: tuple[str, ...]
+    values: np.ndarray
+    loss: np.ndarray
+    alive: np.ndarray
+
+
+def read_tuning(folder: Path) -> Traced | None:
+    """What `write_tuning` wrote; None where nothing was tuned.
+
+    Raises:
+      InputError: damaged files.
+    """
+    if not (folder / TUNED).exists():
+        return None
+    about = _json(folder / TUNED)
+    try:
+        with open(folder / TRAJECTORY, newline="") as file:
+            header, *lines = csv.reader(file)
+        starts = len(about["starts"])
+        cells = np.array([[float(v) for v in line] for line in lines])
+        cells = cells.reshape(starts, -1, len(header))
+        by_name = {name: cells[:, :, i] for i, name in enumerate(header)}
+        names = tuple(header[2 : header.index("loss")])
+        values = np.stack([by_name[name] for name in names], axis=-1)
+        loss, alive = by_name["loss"] + by_name["gate"], by_name["alive"] > 0
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        message = f"{folder / TRAJECTORY} is damaged ({error}); rerun `ad-jax tune`"
+        raise InputError(message) from None
+    return Traced(about, names, values, loss, alive)
 
 
 def _finite(value: float) -> float | None:
@@ -245,8 +300,15 @@ def read(folder: Path) -> Run:
         return Run(
             pool,
             losses,
+            {
+                name.removeprefix("loss."): np.array([float(row[name]) for row in rows])
+                for name in (rows[0] if rows else {})
+                if name.startswith("loss.")
+            },
             pick["rule"],
             Setting(**pick["setting"]),
+            pick["trust"],
+            pick.get("signatures", []),
             arrays["pick"],
             arrays["brightness"],
             manifest,

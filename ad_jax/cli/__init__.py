@@ -7,15 +7,17 @@ kept and the same command goes on), 2 wrong use (one line says what and how to m
 from __future__ import annotations
 
 import argparse
+import shlex
+import sys
 from collections.abc import Sequence
 from typing import Any
 
 from ad_jax import store
-from ad_jax.cli import audit, detector, preview, record, rules, select, tune
+from ad_jax.cli import audit, detector, preview, record, report, rules, select, tune
 from ad_jax.cli.common import say
 from ad_jax.errors import InputError, MembersFailed
 
-COMMANDS = (select, tune, preview, audit, rules, detector, record)
+COMMANDS = (select, tune, preview, audit, report, rules, detector, record)
 
 
 def parser() -> argparse.ArgumentParser:
@@ -39,6 +41,7 @@ def parser() -> argparse.ArgumentParser:
 def main(argv: Sequence[str] | None = None) -> int:
     """Runs a command line; the exit status."""
     arguments = parser().parse_args(argv)
+    arguments.line = shlex.join(["ad-jax", *(sys.argv[1:] if argv is None else argv)])
     try:
         store.keep_compilations()
         return arguments.function(arguments) or 0

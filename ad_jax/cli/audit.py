@@ -3,17 +3,12 @@
 from __future__ import annotations
 
 import argparse
-import csv
 import json
 import re
-from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
 
-import numpy as np
-
-from ad_jax.cli.common import Adder
+from ad_jax.cli.common import Adder, labels_of, runs, task_name
 from ad_jax.errors import InputError
 
 
@@ -28,65 +23,24 @@ def add(adder: Adder) -> None:
     one.add_argument("--labels", help="CSV with columns name,label instead of the source's own")
 
 
-def _runs(paths: Sequence[str]) -> list[Path]:
-    out = []
-    for text in paths:
-        path = Path(text)
-        found = [path] if (path / "manifest.json").is_file() else []
-        found = found or sorted(p.parent for p in path.glob("*/manifest.json"))
-        if not found:
-            raise InputError(f"{text} holds no run; give a folder that `ad-jax select` wrote")
-        out += found
-    return out
-
-
-def _labels_file(path: str, names: Sequence[str]) -> Any:
-    """A truth from CSV with the columns name, label (0 normal, 1 anomalous)."""
-    from ad_jax.data import Labels, Truth
-
-    def read() -> Labels:
-        try:
-            with open(path, newline="") as file:
-                table = {row["name"]: row["label"] for row in csv.DictReader(file)}
-        except (OSError, KeyError, UnicodeDecodeError) as error:
-            raise InputError(f"--labels {path}: needs columns name,label ({error!r})") from None
-        missing = [name for name in names if name not in table]
-        if missing:
-            raise InputError(f"--labels {path}: no label for {missing[0]!r} ({len(missing)} lack)")
-        values = [table[name] for name in names]
-        wrong = [v for v in values if v not in ("0", "1")]
-        if wrong:
-            raise InputError(f"--labels {path}: {wrong[0]!r} is neither 0 (normal) nor 1")
-        return Labels(np.array(values, int), [("anomaly" if v == "1" else "") for v in values])
-
-    return Truth(names, read)
-
-
 def audit(arguments: argparse.Namespace) -> None:
     from ad_jax import evaluate
     from ad_jax.evaluate import text
     from ad_jax.evaluate.picture import picture
 
-    folders = _runs(arguments.run)
+    folders = runs(arguments.run)
     if arguments.picture and len(folders) > 1:
         raise InputError(f"--picture {arguments.picture} is one file for {len(folders)} runs")
     if arguments.splits < 1:
         raise InputError(f"--splits {arguments.splits} is too small; take 200")
     audits, trainings = {}, {}
     for folder in folders:
-        truth = None
-        if arguments.labels:
-            with open(folder / "samples.csv", newline="") as file:
-                names = [row["name"] for row in csv.DictReader(file)]
-            truth = _labels_file(arguments.labels, names)
+        truth = labels_of(folder, arguments.labels) if arguments.labels else None
         result, one = evaluate.audit_run(
             folder, truth=truth, seed=arguments.seed, splits=arguments.splits
         )
         manifest = one.manifest
-        task = ",".join(
-            [manifest["source"].rstrip("/").split("/")[-1]]
-            + [f"{k}={v}" for k, v in manifest["options"].items()]
-        )
+        task = task_name(manifest)
         task = task if task not in audits else f"{task} ({folder})"
         audits[task], trainings[task] = result, manifest["train_fingerprint"]
         path = Path(arguments.picture or folder / "audit.png")

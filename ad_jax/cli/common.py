@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import argparse
+import csv
 import importlib.util
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
+
+import numpy as np
 
 from ad_jax.errors import InputError
 
@@ -131,6 +134,50 @@ def load(text: str, skip_bad: bool = False) -> tuple[Any, Any, str, dict[str, An
         options["skip_bad"] = True
     problem, truth = load(source, **options)
     return problem, truth, source, options
+
+
+def runs(paths: Sequence[str]) -> list[Path]:
+    """Folders that `ad-jax select` wrote: those given, or those below them."""
+    out = []
+    for text in paths:
+        path = Path(text)
+        found = [path] if (path / "manifest.json").is_file() else []
+        found = found or sorted(p.parent for p in path.glob("*/manifest.json"))
+        if not found:
+            raise InputError(f"{text} holds no run; give a folder that `ad-jax select` wrote")
+        out += found
+    return out
+
+
+def task_name(manifest: dict[str, Any]) -> str:
+    """What a run is called in tables: the end of its source, and the options."""
+    options = [f"{k}={v}" for k, v in manifest["options"].items()]
+    return ",".join([manifest["source"].rstrip("/").split("/")[-1], *options])
+
+
+def labels_of(folder: Path, path: str) -> Any:
+    """The truth of a run by a CSV with the columns name, label (0 normal, 1 anomalous)."""
+    from ad_jax.data import Labels, Truth
+
+    with open(folder / "samples.csv", newline="") as file:
+        names = [row["name"] for row in csv.DictReader(file)]
+
+    def read() -> Labels:
+        try:
+            with open(path, newline="") as file:
+                table = {row["name"]: row["label"] for row in csv.DictReader(file)}
+        except (OSError, KeyError, UnicodeDecodeError) as error:
+            raise InputError(f"--labels {path}: needs columns name,label ({error!r})") from None
+        missing = [name for name in names if name not in table]
+        if missing:
+            raise InputError(f"--labels {path}: no label for {missing[0]!r} ({len(missing)} lack)")
+        values = [table[name] for name in names]
+        wrong = [v for v in values if v not in ("0", "1")]
+        if wrong:
+            raise InputError(f"--labels {path}: {wrong[0]!r} is neither 0 (normal) nor 1")
+        return Labels(np.array(values, int), [("anomaly" if v == "1" else "") for v in values])
+
+    return Truth(names, read)
 
 
 def numbers(text: str) -> list[float]:

@@ -4,6 +4,7 @@ from ad_jax.evaluate.audit import Audit, Scope, audit, gain, summary
 from ad_jax.evaluate.bought import Snooping, snooping, snooping_summary
 from ad_jax.evaluate.pools import PoolAudit, audit_pool, labels_file
 from ad_jax.evaluate.runs import Audited, audit_run, truth_of
+from ad_jax.evaluate.worth import Worth, worth
 
 __all__ = [
     "Audit",
@@ -11,6 +12,7 @@ __all__ = [
     "PoolAudit",
     "Scope",
     "Snooping",
+    "Worth",
     "audit",
     "audit_pool",
     "audit_run",
@@ -20,4 +22,5 @@ __all__ = [
     "snooping_summary",
     "summary",
     "truth_of",
+    "worth",
 ]

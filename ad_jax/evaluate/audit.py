@@ -63,6 +63,8 @@ class Audit:
       across, within: scopes; `within` holds families of at least three settings.
       members: number of trained members, `untrained` of them learned nothing.
       snooping: what labels would have bought, stage by stage and by the number tried.
+      member_auroc, member_average_precision: `[all members of the pool]`, NaN where a score is not
+        finite: the raw rows of all that stands above.
       log: every opening of the labels.
     """
 
@@ -76,7 +78,18 @@ class Audit:
     members: int
     untrained: int
     snooping: Snooping
+    member_auroc: list[float]
+    member_average_precision: list[float]
     log: list[tuple[str, str]] = field(default_factory=list)
+
+
+def _of_members(scores: np.ndarray, anomalous: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """AUROC and average precision `[members]` of scores `[members, n]`; NaN where not finite."""
+    fine = np.isfinite(scores).all(1)
+    low, high = scores[fine][:, anomalous == 0], scores[fine][:, anomalous == 1]
+    out = np.full((2, len(scores)), np.nan)
+    out[:, fine] = ranks.auroc_rows(low, high), ranks.average_precision_rows(low, high)
+    return out[0], out[1]
 
 
 def _mean(values: np.ndarray) -> float:
@@ -196,8 +209,7 @@ def audit(
     if anomalous.min() == anomalous.max():
         raise InputError("all labels are equal, so AUROC is undefined; audit needs both classes")
     own, _ = pool.own_scores()
-    both = [quality(s, anomalous) if np.isfinite(s).all() else (np.nan, np.nan) for s in own]
-    per_member = np.array([b[0] for b in both])
+    per_member, precision = _of_members(own, anomalous)
     picked = pool.rows(pick, trained=True)
     across = _scope(pool, pool.settings, per_member, losses)
     if across is None:
@@ -231,7 +243,7 @@ def audit(
             "rule": rule,
             "auroc": by_seed,
             "mean": own_mean,
-            "average_precision": [float(both[i][1]) for i in picked],
+            "average_precision": [float(precision[i]) for i in picked],
             "rank": 1 + order.index(own_mean),
             "settings": len(order),
         },
@@ -243,6 +255,8 @@ def audit(
         len(trained),
         len(trained) - len(usable),
         measure(pool, pick, anomalous, seed, splits),
+        [float(v) for v in per_member],
+        [float(v) for v in precision],
         list(truth.log),
     )
 

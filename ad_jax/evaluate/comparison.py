@@ -62,11 +62,40 @@ def holm(p: Sequence[float]) -> list[float]:
 
 
 def best_constant(scopes: Sequence[Scope]) -> tuple[str, list[float]]:
-    """The constant that every task has and whose gain is highest in hindsight, and its AUROC."""
+    """The constant that every task has and whose gain is highest in hindsight, and its AUROC.
+
+    "" and nothing where tasks have no family in common.
+    """
     shared = set.intersection(*(set(s.constants) for s in scopes))
     values = {n: [s.constants[n] for s in scopes] for n in scopes[0].constants if n in shared}
+    if not values:
+        return "", []
     name = max(values, key=lambda n: gain(scopes, values[n]))
     return name, values[name]
+
+
+def values_of(scopes: Sequence[Scope]) -> tuple[str, dict[str, list[float]]]:
+    """The best constant in hindsight, and rule -> AUROC of its pick on every task.
+
+    The label pick, the expected random pick and that constant are among the rules; rules that a
+    task lacks are left out. AUROC that agree to `DIGITS` are made equal.
+    """
+    constant, always = best_constant(scopes)
+    judged = set.intersection(*(set(s.picks) for s in scopes))
+    values = {name: [s.picks[name] for s in scopes] for name in scopes[0].picks if name in judged}
+    values |= {
+        LABELS: [s.label_pick for s in scopes],
+        RANDOM: [s.expected_random for s in scopes],
+    }
+    if constant:
+        values[constant] = always
+    return constant, {name: [round(v, DIGITS) for v in column] for name, column in values.items()}
+
+
+def over_sets(table: np.ndarray, groups: Sequence[str]) -> np.ndarray:
+    """Means over the tasks of each training set: `[rules, tasks]` to `[rules, sets]`."""
+    member = np.array([[g == name for g in groups] for name in sorted(set(groups))])
+    return (table @ member.T) / member.sum(1)
 
 
 def compare(
@@ -83,23 +112,15 @@ def compare(
       rivals: rules that the others are tested against.
 
     Returns:
-      The name of the best constant in hindsight, and rule -> line; the label pick, the expected
-      random pick and the best constant are among the rules.
+      The name of the best constant in hindsight ("" if tasks share none), and rule -> line; the
+      label pick, the expected random pick and the best constant are among the rules.
     """
-    constant, always = best_constant(scopes)
-    values = {name: [s.picks[name] for s in scopes] for name in scopes[0].picks}
-    values |= {
-        LABELS: [s.label_pick for s in scopes],
-        RANDOM: [s.expected_random for s in scopes],
-        constant: always,
-    }
-    values = {name: [round(v, DIGITS) for v in column] for name, column in values.items()}
+    constant, values = values_of(scopes)
     table = np.array(list(values.values()))  # [rules, tasks]
     oracle = np.round([s.oracle for s in scopes], DIGITS)
-    random, by_constant = np.array(values[RANDOM]), np.array(values[constant])
-    names = sorted(set(groups))
-    member = np.array([[g == name for g in groups] for name in names])  # [sets, tasks]
-    per_set = (table @ member.T) / member.sum(1)  # [rules, sets]
+    random = np.array(values[RANDOM])
+    by_constant = np.array(values.get(constant, [np.nan] * len(scopes)))
+    per_set = over_sets(table, groups)  # [rules, sets]
     better = (table[:, None] < table[None]).sum(1) + (
         (table[:, None] == table[None]).sum(1) - 1
     ) / 2
@@ -112,7 +133,7 @@ def compare(
     def own_gain(name: str, rows: list[int]) -> float:
         return gain([scopes[i] for i in rows], [values[name][i] for i in rows])
 
-    few = len(names) < 3
+    few = per_set.shape[1] < 3
     tests: dict[str, dict[str, tuple[float, float]]] = {name: {} for name in values}
     for rival in rivals:
         other = per_set[list(values).index(rival)]
@@ -128,7 +149,7 @@ def compare(
             gain(scopes, values[name]),
             *over_training_sets(groups, functools.partial(own_gain, name)),
             float((table[i] < random).mean()),
-            float((table[i] < by_constant).mean()),
+            float((table[i] < by_constant).mean()) if constant else float("nan"),
             mean_spearman(name, list(range(len(scopes)))),
             *over_training_sets(groups, functools.partial(mean_spearman, name)),
             float(better[i].mean() + 1.0),

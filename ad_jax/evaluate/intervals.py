@@ -6,6 +6,10 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 
+from ad_jax.report.seeds import over_seeds
+
+__all__ = ["DRAWS", "over_seeds", "over_training_sets"]
+
 DRAWS = 1000
 
 
@@ -34,15 +38,3 @@ def over_training_sets(
         return float("nan"), float("nan")
     low, high = np.nanquantile(values, [0.025, 0.975])
     return float(low), float(high)
-
-
-def over_seeds(values: Sequence[float]) -> tuple[float, float]:
-    """95 % t interval of the mean over training seeds; NaN with fewer than three finite values."""
-    from scipy.special import stdtrit
-
-    known = np.asarray(values, float)
-    known = known[np.isfinite(known)]
-    if len(known) < 3:
-        return float("nan"), float("nan")
-    half = float(stdtrit(len(known) - 1, 0.975)) * known.std(ddof=1) / np.sqrt(len(known))
-    return float(known.mean() - half), float(known.mean() + half)

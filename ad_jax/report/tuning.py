@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import jax
@@ -45,23 +45,34 @@ def _plot(
     draw.text((left + width + 4, top + height - 12), f"{low:.3g}", fill="black")
 
 
-def _along(tuned: Tuned, problem: Problem) -> tuple[list[str], list[Any]]:
-    """Captions and images of one normal, augmented with the same draws along the best start."""
-    entry = augmentations.get(tuned.descent.space.augmentation)
-    values = tuned.descent.trajectory.values[tuned.descent.best]
-    moments = np.unique(np.linspace(0, len(values) - 1, MOMENTS).astype(int))
+def moments(steps: int) -> np.ndarray:
+    """Steps of a trajectory that are shown, the first and the last among them."""
+    return np.unique(np.linspace(0, steps - 1, MOMENTS).astype(int))
+
+
+def along(
+    augmentation: str, hypers: Sequence[Mapping[str, float]], problem: Problem, draw: int
+) -> list[np.ndarray]:
+    """A normal as it is, and augmented with every hyper of a trajectory by the same draw."""
+    entry = augmentations.get(augmentation)
     sample, donor = as_unit(jnp.asarray(problem.train[:2]))
-    captions, images = [], []
-    for row in range(2):
-        captions.append("as it is" if row == 0 else "")
-        images.append(np.asarray(sample))
-        for moment in moments:
-            hyper = dict(tuned.descent.space.fixed) | dict(
-                zip(tuned.descent.space.names, map(float, values[moment]), strict=True)
-            )
-            out, _ = entry.random(jax.random.key(row), hyper, sample, donor)
-            images.append(np.asarray(out))
-            captions.append(f"step {moment}" if row == 0 else "")
+    key = jax.random.key(draw)
+    return [
+        np.asarray(sample),
+        *[np.asarray(entry.random(key, dict(hyper), sample, donor)[0]) for hyper in hypers],
+    ]
+
+
+def _along(tuned: Tuned, problem: Problem) -> tuple[list[str], list[Any]]:
+    """Captions and images of one normal along the best start, two draws."""
+    space = tuned.descent.space
+    values = tuned.descent.trajectory.values[tuned.descent.best]
+    shown = moments(len(values))
+    hypers = [
+        {**space.fixed, **dict(zip(space.names, map(float, v), strict=True))} for v in values[shown]
+    ]
+    images = [x for row in range(2) for x in along(space.augmentation, hypers, problem, row)]
+    captions = ["as it is", *[f"step {moment}" for moment in shown], *[""] * (len(shown) + 1)]
     return captions, images
 
 

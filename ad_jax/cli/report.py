@@ -1,0 +1,174 @@
+"""`ad-jax report`: runs as one page, or as Markdown, CSV, JSON."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import shlex
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+from ad_jax.cli.common import Adder, labels_of, runs, say, task_name
+from ad_jax.errors import InputError
+
+
+def add(adder: Adder) -> None:
+    """Adds the command with `adder(name, function, about)`."""
+    one = adder(
+        "report", report, "one self-contained page on runs; labels stay closed without --audit"
+    )
+    one.add_argument("run", nargs="+", help="folder written by select or tune, or a folder of such")
+    one.add_argument("--out", help="folder of report.html (the run's; of several, where they lie)")
+    one.add_argument("--format", default="html", help="html (default), markdown, csv or json")
+    one.add_argument(
+        "--audit",
+        action="store_true",
+        help="open the labels (logged in every run) and say what the picks were worth",
+    )
+    one.add_argument(
+        "--labels", help="CSV with columns name,label instead of the source's own; needs --audit"
+    )
+    one.add_argument("--splits", type=int, default=200, help="random halves of the target (200)")
+    one.add_argument("--seed", type=int, default=0, help="of halves, permutations and draws (0)")
+    one.add_argument("--title", help="of the page")
+
+
+def _checked(arguments: argparse.Namespace) -> list[Path]:
+    """The runs' folders; wrong use is refused before anything is opened or written."""
+    from ad_jax.report.page import FORMATS
+
+    if arguments.format not in FORMATS:
+        raise InputError(f"no format {arguments.format!r}; known: {', '.join(FORMATS)}")
+    if arguments.labels and not arguments.audit:
+        raise InputError("--labels needs --audit: without it labels stay closed")
+    if arguments.splits < 1:
+        raise InputError(f"--splits {arguments.splits} is too small; take 200")
+    return runs(arguments.run)
+
+
+def _place(arguments: argparse.Namespace, folders: Sequence[Path]) -> Path:
+    from ad_jax.report.page import FORMATS
+
+    if arguments.out:
+        folder = Path(arguments.out)
+    elif len(arguments.run) == 1:
+        folder = Path(arguments.run[0])
+    else:
+        folder = Path("runs/report")
+    return folder / f"report.{FORMATS[arguments.format][0]}"
+
+
+def _problem_of(task: Any) -> Any:
+    """A run's data, for pictures; its labels stay sealed."""
+    from ad_jax.data import load
+
+    manifest = task.run.manifest
+    problem, _ = load(manifest["source"], **manifest["options"])
+    if problem.fingerprint != manifest["fingerprint"]:
+        raise InputError(f"{manifest['source']} has changed since the run")
+    return problem
+
+
+def _gathered(arguments: argparse.Namespace, folders: Sequence[Path]) -> tuple[list, list]:
+    """The tasks, and those that labels judged."""
+    from ad_jax import evaluate, run
+    from ad_jax.evaluate.pages import Judged
+    from ad_jax.report.parts.task import Task
+
+    tasks, judged, names = [], [], set()
+    for number, folder in enumerate(folders, 1):
+        say(f"  {number}/{len(folders)}: {folder}")
+        worth = None
+        if arguments.audit:
+            truth = labels_of(folder, arguments.labels) if arguments.labels else None
+            one, worth = evaluate.worth(folder, truth, arguments.seed, arguments.splits)
+        else:
+            one = run.read(folder)
+        name = task_name(one.manifest)
+        name = name if name not in names else f"{name} ({folder})"
+        names.add(name)
+        quality = worth.quality if worth is not None else None
+        task = Task(name, str(folder), one, run.read_tuning(folder), quality)
+        tasks.append(task)
+        if worth is not None:
+            judged.append(Judged(task, worth))
+    return tasks, judged
+
+
+def _document(arguments: argparse.Namespace, tasks: list, judged: list) -> Any:
+    from ad_jax.evaluate.pages import against, picks, shelf, snooped, unseen
+    from ad_jax.report.page import Document, Prose, Section
+    from ad_jax.report.parts import checklist, choice, cost, summary, task, tuned
+
+    steps = sorted({t.run.manifest["config"]["steps"] for t in tasks})
+    sections = []
+    if judged:
+        sections += [picks.picks(judged), against.against(judged), shelf.shelf(judged)]
+    sections.append(choice.losses(tasks))
+    traced = tuned.tuned(tasks, _problem_of)
+    sections += [traced] if traced is not None else []
+    foots = {one.name: list(one.worth.lines().items()) for one in judged}
+    sections.append(choice.tried(tasks, foots))
+    if judged:
+        sections += [snooped.snooped(judged), unseen.unseen(judged)]
+    said = (
+        f"Every member is taken at the last step of a fixed budget ({', '.join(map(str, steps))} "
+        "steps); no step was chosen. The rows are in report.csv (`--format csv`), too."
+    )
+    members = [Prose([said]), task.members_table(tasks)]
+    sections += [
+        choice.trust(tasks),
+        cost.cost(tasks),
+        Section("members", "Members", members, {8: ""}),
+    ]
+    command = shlex.join(["ad-jax", "report", *arguments.run, *_options(arguments)])
+    sections.append(cost.manifest(tasks, command))
+    sections.insert(-1, checklist.checklist(sections, bool(judged)))
+    told = summary.words(tasks) + (picks.words(judged) if judged else [_CLOSED])
+    title = arguments.title or (tasks[0].name if len(tasks) == 1 else f"{len(tasks)} tasks")
+    made = f"Made {datetime.now(UTC).isoformat(timespec='minutes')} by ad_jax {version('ad_jax')}"
+    return Document(title, told, sections, task.raw_rows(tasks), made)
+
+
+_CLOSED = (
+    "Labels were not opened, so nothing here says how good the picks are; `ad-jax report … --audit` "
+    "opens them, logs that in every run, and says it."
+)
+
+
+def _options(arguments: argparse.Namespace) -> list[str]:
+    """What was said on the command line beyond the runs."""
+    out = ["--audit"] if arguments.audit else []
+    for name, default in (
+        ("labels", None),
+        ("out", None),
+        ("format", "html"),
+        ("splits", 200),
+        ("seed", 0),
+        ("title", None),
+    ):
+        value = getattr(arguments, name)
+        if value != default:
+            out += [f"--{name}", str(value)]
+    return out
+
+
+def report(arguments: argparse.Namespace) -> None:
+    from ad_jax.report.page import written
+    from ad_jax.store import write_whole
+
+    folders = _checked(arguments)
+    path = _place(arguments, folders)
+    tasks, judged = _gathered(arguments, folders)
+    content = written(_document(arguments, tasks, judged), arguments.format)
+    write_whole(path, content)
+    told = {
+        "report": str(path),
+        "tasks": len(tasks),
+        "audited": bool(judged),
+        "bytes": len(content),
+    }
+    print(json.dumps(told) if arguments.json else path)

@@ -1,0 +1,91 @@
+"""All pairs of rules over training sets: Wilcoxon's test with Holm's correction, and what it joins."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import NamedTuple
+
+import numpy as np
+from scipy.stats import rankdata, wilcoxon
+
+from ad_jax.evaluate.comparison import holm, over_sets
+from ad_jax.report.figures.ranks import Pair
+
+LEVEL = 0.05
+FEWEST = 3  # training sets that a test takes
+
+
+class Pairs(NamedTuple):
+    """Rules compared in pairs.
+
+    Attributes:
+      ranks: rule -> mean rank of its AUROC over training sets, 1 = best, ties shared.
+      pairs: (rule, other) -> figures of the rule against the other, both ways.
+      effect: (rule, other) -> matched-pairs rank-biserial correlation (Kerby, 2014): share of the
+        rank sum in favour minus that against, from -1 to 1; NaN if all differences are zero.
+      joined: rules that no test tells apart, neighbours by rank, at least two, no set in another.
+      sets: training sets.
+    """
+
+    ranks: dict[str, float]
+    pairs: dict[tuple[str, str], Pair]
+    effect: dict[tuple[str, str], float]
+    joined: list[list[str]]
+    sets: int
+
+
+def _effect(differences: np.ndarray) -> float:
+    known = differences[differences != 0]
+    if not len(known):
+        return float("nan")
+    ranks = rankdata(np.abs(known))
+    return float((np.sign(known) * ranks).sum() / ranks.sum())
+
+
+def _joined(order: Sequence[str], p: Mapping[tuple[str, str], float]) -> list[list[str]]:
+    """Longest runs along `order` in which no pair has p < `LEVEL`."""
+    out: list[list[str]] = []
+    reached = 0
+    for i in range(len(order)):
+        end = i + 1
+        while end < len(order) and not any(p[a, order[end]] < LEVEL for a in order[i:end]):
+            end += 1
+        if end - i > 1 and end > reached:
+            out.append(list(order[i:end]))
+        reached = max(reached, end)
+    return out
+
+
+def pairwise(values: Mapping[str, Sequence[float]], groups: Sequence[str]) -> Pairs:
+    """Every rule against every other.
+
+    Args:
+      values: rule -> AUROC of its pick on every task.
+      groups: training set of every task; tasks of one count once, by their mean.
+
+    Returns:
+      p-values are two-sided and adjusted over all pairs given; NaN with fewer than `FEWEST`
+      training sets, or where two rules never differ.
+    """
+    names = list(values)
+    table = over_sets(np.array([values[n] for n in names], float), groups)
+    sets = table.shape[1]
+    places = rankdata(-table, axis=0).mean(1)
+    ranks = {name: float(place) for name, place in zip(names, places, strict=True)}
+    both = [(i, j) for i in range(len(names)) for j in range(i)]
+    differences = [table[i] - table[j] for i, j in both]
+    p = holm(
+        [
+            float("nan") if sets < FEWEST or not d.any() else float(wilcoxon(d).pvalue)
+            for d in differences
+        ]
+    )
+    pairs, effect, adjusted = {}, {}, {}
+    for (i, j), d, value in zip(both, differences, p, strict=True):
+        for (a, b), own in (((i, j), d), ((j, i), -d)):
+            wins, losses = int((own > 0).sum()), int((own < 0).sum())
+            key = names[a], names[b]
+            pairs[key] = Pair(float(own.mean()), wins, sets - wins - losses, losses, value)
+            effect[key], adjusted[key] = _effect(own), value
+    order = sorted(names, key=lambda n: ranks[n])
+    return Pairs(ranks, pairs, effect, _joined(order, adjusted), sets)

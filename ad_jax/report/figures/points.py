@@ -1,0 +1,155 @@
+"""Settings as points: losses by family, and losses against AUROC."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import NamedTuple
+
+from ad_jax.report.figures import theme
+from ad_jax.report.page.content import Estimate, Figure, Key, number
+
+MOST = 2000  # points or lines drawn at most
+
+
+class Point(NamedTuple):
+    """A setting: its family, its name, where it lies, and whether it is the pick."""
+
+    family: str
+    name: str
+    loss: Estimate
+    auroc: Estimate = Estimate(math.nan)
+    picked: bool = False
+
+
+def thinned(losses: Sequence[float], most: int = MOST) -> list[int]:
+    """Which of many to draw: the best half of `most`, and others evenly over the ranks.
+
+    >>> thinned([5.0, 1.0, 2.0, 3.0, 4.0, 0.0], 4)
+    [5, 1, 2, 0]
+    """
+    order = sorted(range(len(losses)), key=lambda i: (math.isnan(losses[i]), losses[i]))
+    if len(order) <= most:
+        return order
+    best, rest = order[: most // 2], order[most // 2 :]
+    count = most - len(best)
+    return best + [rest[round(i * (len(rest) - 1) / max(count - 1, 1))] for i in range(count)]
+
+
+def _drawn(points: Sequence[Point]) -> list[Point]:
+    """At most `MOST`, the pick among them, that can be placed."""
+    kept = {i for i in thinned([p.loss.value for p in points])}
+    return [
+        p for i, p in enumerate(points) if (i in kept or p.picked) and math.isfinite(p.loss.value)
+    ]
+
+
+def scatter(
+    task: str,
+    rule: str,
+    points: Sequence[Point],
+    lines: Mapping[str, tuple[float, str]],
+    keys: Mapping[str, Key],
+) -> Figure:
+    """Loss against AUROC, a point per setting with its interval over seeds.
+
+    Args:
+      task, rule: for title and axis.
+      points: settings.
+      lines: text -> (AUROC, kind as in `theme.DASHES`).
+      keys: family -> colour and shape.
+    """
+    from matplotlib import rc_context
+
+    some = [p for p in _drawn(points) if math.isfinite(p.auroc.value)]
+    with rc_context(theme.settings()):
+        drawing, axes = theme.canvas(theme.WIDTH, 300)
+        for p in some:
+            tone = theme.colour(keys[p.family].colour)
+            for side, along in ((p.auroc, "y"), (p.loss, "x")):
+                if math.isfinite(side.low) and len(some) <= 100:
+                    ends = ([p.loss.value] * 2, [p.auroc.low, p.auroc.high])
+                    if along == "x":
+                        ends = ([p.loss.low, p.loss.high], [p.auroc.value] * 2)
+                    axes.plot(*ends, color=tone, linewidth=0.8, alpha=0.35, zorder=2)
+        for p in some:
+            if p.picked:
+                axes.plot(p.loss.value, p.auroc.value, "o", ms=13, mfc="none", zorder=4)
+                axes.lines[-1].set(markeredgecolor=theme.colour("red"), markeredgewidth=2)
+            key = keys[p.family]
+            (dot,) = axes.plot(
+                p.loss.value,
+                p.auroc.value,
+                key.shape,
+                color=theme.colour(key.colour),
+                ms=6 if len(some) <= 200 else 3,
+                zorder=3,
+            )
+            said = f"{p.name}: loss {number(p.loss.value)}, AUROC {number(p.auroc.value)}"
+            theme.tip(dot, said)
+        values = [p.auroc.value for p in some] + [v for v, _ in lines.values()]
+        _limits(axes, [v for v in values if math.isfinite(v)], [p.loss.value for p in some])
+        axes.set_xlabel(f"loss ({rule}), lower is better")
+        axes.set_ylabel("AUROC")
+        drawing.set_layout_engine(None)
+        drawing.subplots_adjust(left=0.15, right=0.66, bottom=0.17, top=0.97)
+        theme.labelled(axes, {k: v for k, v in lines.items() if math.isfinite(v[0])}, 14)
+        about = f"{len(some)} settings of {task}: loss by {rule} against AUROC. " + ", ".join(
+            f"{name} {number(value)}" for name, (value, _) in lines.items()
+        )
+        return theme.svg(drawing, task, about)
+
+
+def _limits(axes: object, heights: Sequence[float], across: Sequence[float]) -> None:
+    """Room around what is drawn; whiskers may be cut."""
+    for values, least, name in ((heights, 0.02, "set_ylim"), (across, 0.02, "set_xlim")):
+        if values:
+            low, high = min(values), max(values)
+            margin = max(0.08 * (high - low), least / 2)
+            getattr(axes, name)(low - margin, high + margin)
+
+
+def losses(
+    task: str,
+    rule: str,
+    points: Sequence[Point],
+    controls: Mapping[str, float],
+    keys: Mapping[str, Key],
+) -> Figure:
+    """Losses by family, a point per setting with its interval over seeds; controls as lines.
+
+    Args:
+      task, rule: for title and axis.
+      points: settings.
+      controls: control member -> mean loss by the same rule.
+      keys: family -> colour and shape.
+    """
+    from matplotlib import rc_context
+
+    some = _drawn(points)
+    families = list(dict.fromkeys(p.family for p in some))
+    with rc_context(theme.settings()):
+        drawing, axes = theme.canvas(theme.WIDTH, 96 + 24 * max(len(families), 2))
+        for p in some:
+            key, y = keys[p.family], families.index(p.family)
+            tone = theme.colour(key.colour)
+            if math.isfinite(p.loss.low) and len(some) <= 100:
+                axes.plot([p.loss.low, p.loss.high], [y, y], color=tone, alpha=0.35, linewidth=3)
+            if p.picked:
+                axes.plot(p.loss.value, y, "o", ms=13, mfc="none", zorder=4)
+                axes.lines[-1].set(markeredgecolor=theme.colour("red"), markeredgewidth=2)
+            (dot,) = axes.plot(p.loss.value, y, key.shape, color=tone, ms=6, zorder=3)
+            theme.tip(dot, f"{p.name}: loss {number(p.loss.value)}")
+        known = {n: v for n, v in controls.items() if math.isfinite(v)}
+        for name, value in known.items():
+            line = axes.axvline(value, color=theme.colour("faint"), dashes=theme.DASHES["control"])
+            theme.tip(line, f"control {name.replace('_', ' ')}: loss {number(value)}")
+        _limits(axes, [], [p.loss.value for p in some] + list(known.values()))
+        axes.set_yticks(range(len(families)), families)
+        axes.set_ylim(len(families) - 0.5, -0.5)
+        axes.grid(axis="y", visible=False)
+        axes.set_xlabel(f"loss ({rule}), lower is better")
+        about = f"losses of {len(some)} settings by {rule}, by family; controls: " + ", ".join(
+            f"{name} {number(value)}" for name, value in known.items()
+        )
+        return theme.svg(drawing, task, about)

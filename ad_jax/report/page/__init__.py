@@ -1,0 +1,44 @@
+"""A report as one page: what it says (`content`), and how it is written (HTML, Markdown, JSON, CSV).
+
+A page in HTML holds everything it needs: style, a script of a few kilobytes, drawings as SVG. It
+opens from a file without network, and forbids itself to ask for anything (a Content-Security-Policy).
+"""
+
+from ad_jax.report.page.content import (
+    Block,
+    Code,
+    Column,
+    Document,
+    Estimate,
+    Figure,
+    Figures,
+    Fold,
+    Gallery,
+    Key,
+    Parallel,
+    Picture,
+    Prose,
+    Section,
+    Table,
+)
+from ad_jax.report.page.formats import FORMATS, written
+
+__all__ = [
+    "FORMATS",
+    "Block",
+    "Code",
+    "Column",
+    "Document",
+    "Estimate",
+    "Figure",
+    "Figures",
+    "Fold",
+    "Gallery",
+    "Key",
+    "Parallel",
+    "Picture",
+    "Prose",
+    "Section",
+    "Table",
+    "written",
+]

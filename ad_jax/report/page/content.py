@@ -1,0 +1,213 @@
+"""What a report says, whatever format it is written in: sections of text, tables and figures."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+
+class Estimate(NamedTuple):
+    """A figure and its interval; NaN where there is none."""
+
+    value: float
+    low: float = math.nan
+    high: float = math.nan
+
+
+Cell = str | int | float | Estimate | None
+
+
+class Column(NamedTuple):
+    """A column of a table.
+
+    Attributes:
+      title: its head.
+      about: what it is, shown with the head; "" if the head says all.
+      digits: after the point, of floats.
+    """
+
+    title: str
+    about: str = ""
+    digits: int = 3
+
+
+@dataclass(frozen=True)
+class Table:
+    """Rows that readers can sort.
+
+    Attributes:
+      name: caption.
+      columns: one per cell of a row.
+      rows: the first column names the row.
+      foot: rows that stay below whatever the order: lines to compare with.
+      note: below the caption.
+      marked: numbers of rows to stand out, such as the pick's.
+      linked: key of the `Parallel` whose lines are this table's rows, "" without.
+    """
+
+    name: str
+    columns: Sequence[Column]
+    rows: Sequence[Sequence[Cell]]
+    foot: Sequence[Sequence[Cell]] = ()
+    note: str = ""
+    marked: frozenset[int] = frozenset()
+    linked: str = ""
+
+
+class Figure(NamedTuple):
+    """A drawing.
+
+    Attributes:
+      title: above it.
+      svg: one `<svg>` element, for a page in HTML.
+      about: what it shows in words, for those who do not see it.
+      wide: as wide as the page, scrolled sideways on a phone; others stand side by side.
+    """
+
+    title: str
+    svg: str
+    about: str
+    wide: bool = False
+
+
+class Key(NamedTuple):
+    """A line of a legend: colour (a name of `theme.COLOURS`), shape (of `theme.SHAPES`), text."""
+
+    colour: str
+    shape: str
+    text: str
+
+
+@dataclass(frozen=True)
+class Figures:
+    """Drawings side by side with one legend, and what to look for."""
+
+    figures: Sequence[Figure]
+    legend: Sequence[Key] = ()
+    note: str = ""
+
+
+@dataclass(frozen=True)
+class Parallel:
+    """Parallel coordinates, a line per setting; readers choose how many of the best stand out.
+
+    Attributes:
+      key: name that a linked table refers to.
+      figure: its lines carry `data-line`, the number of the row in the linked table.
+      top: how many stand out at first.
+      drawn: number of lines.
+      note: what is drawn.
+    """
+
+    key: str
+    figure: Figure
+    top: int
+    drawn: int
+    note: str
+
+
+class Picture(NamedTuple):
+    """A small image: PNG bytes and what it shows."""
+
+    png: bytes
+    caption: str
+
+
+@dataclass(frozen=True)
+class Gallery:
+    """Images in rows: name of the row -> images."""
+
+    name: str
+    rows: Mapping[str, Sequence[Picture]]
+    note: str = ""
+
+
+@dataclass(frozen=True)
+class Prose:
+    """Sentences, a paragraph each, or the points of a list."""
+
+    lines: Sequence[str]
+    points: bool = False
+
+
+@dataclass(frozen=True)
+class Code:
+    """Text as it is: a command, a file."""
+
+    name: str
+    text: str
+
+
+@dataclass(frozen=True)
+class Fold:
+    """Blocks that a reader opens."""
+
+    name: str
+    blocks: Sequence[Block]
+
+
+Block = Table | Figures | Parallel | Gallery | Prose | Code | Fold
+
+
+@dataclass(frozen=True)
+class Section:
+    """A part of a report.
+
+    Attributes:
+      key: its name in links, unique.
+      title: heading.
+      blocks: what it says.
+      covers: number of a rule of reporting -> what of it is lacking here, "" if nothing.
+    """
+
+    key: str
+    title: str
+    blocks: Sequence[Block]
+    covers: Mapping[int, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Document:
+    """A report.
+
+    Attributes:
+      title: of the page.
+      summary: in plain words, a sentence or two a line.
+      sections: in order.
+      rows: the raw rows from which everything follows, one per member.
+      made: when, by which version.
+    """
+
+    title: str
+    summary: Sequence[str]
+    sections: Sequence[Section]
+    rows: Table
+    made: str
+
+
+def number(value: float, digits: int = 3) -> str:
+    """A float for readers; "–" where there is none, "∞" where a setting cannot be picked."""
+    if math.isnan(value):
+        return "–"
+    if math.isinf(value):
+        return "∞" if value > 0 else "−∞"
+    text = f"{value:.{digits}f}"
+    if float(text) == 0.0 and value != 0.0:
+        text = f"{value:.1e}"
+    return text.replace("-", "−")
+
+
+def shown(cell: Cell, digits: int = 3) -> str:
+    """A cell as text.
+
+    >>> shown(Estimate(0.9, 0.85, 0.95), 2), shown(0.12345), shown(None), shown(7)
+    ('0.90 [0.85, 0.95]', '0.123', '', '7')
+    """
+    if cell is None:
+        return ""
+    if isinstance(cell, Estimate):
+        interval = f" [{number(cell.low, digits)}, {number(cell.high, digits)}]"
+        return number(cell.value, digits) + ("" if math.isnan(cell.low) else interval)
+    return number(cell, digits) if isinstance(cell, float) else str(cell)

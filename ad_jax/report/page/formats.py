@@ -1,0 +1,148 @@
+"""A document in every format: a page, Markdown, CSV (the raw rows), JSON."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import math
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+from ad_jax.report.page.content import (
+    Block,
+    Cell,
+    Code,
+    Document,
+    Estimate,
+    Figures,
+    Fold,
+    Gallery,
+    Parallel,
+    Prose,
+    Table,
+    shown,
+)
+from ad_jax.report.page.html import html
+
+LONGEST = 100  # rows of a table in Markdown; the CSV has all
+
+
+def _line(cells: Sequence[str]) -> str:
+    return "| " + " | ".join(c.replace("|", "\\|").replace("\n", " ") for c in cells) + " |"
+
+
+def _table(one: Table) -> list[str]:
+    count = len(one.rows)
+    more = f" ({LONGEST} of {count} rows)" if count > LONGEST else ""
+    digits = [column.digits for column in one.columns]
+    rows = [*one.rows[:LONGEST], *one.foot]
+    return [
+        f"**{one.name}**{more} {one.note}".rstrip(),
+        "",
+        _line([column.title for column in one.columns]),
+        _line(["---"] + ["---:"] * (len(one.columns) - 1)),
+        *[_line([shown(c, d) for c, d in zip(row, digits, strict=True)]) for row in rows],
+        "",
+    ]
+
+
+def _block(block: Block) -> list[str]:
+    """Lines of Markdown."""
+    if isinstance(block, Prose):
+        return (
+            [f"- {x}" for x in block.lines]
+            if block.points
+            else "\n\n".join(block.lines).split("\n")
+        )
+    if isinstance(block, Table):
+        return _table(block)
+    if isinstance(block, Figures):
+        return [f"*{f.title}*: {f.about}\n" for f in block.figures]
+    if isinstance(block, Parallel):
+        return [f"*{block.figure.title}*: {block.figure.about}"]
+    if isinstance(block, Gallery):
+        return [f"*{block.name}*: {len(block.rows)} rows of images, in the page."]
+    if isinstance(block, Fold):
+        return [f"### {block.name}", "", *(x for b in block.blocks for x in [*_block(b), ""])]
+    return [f"**{block.name}**", "", "```", block.text, "```"]
+
+
+def markdown(document: Document) -> str:
+    """Text and tables; drawings by what they show in words."""
+    out = [f"# {document.title}", "", document.made, ""]
+    for line in document.summary:
+        out += [line, ""]
+    for section in document.sections:
+        out += [f"## {section.title}", ""]
+        for block in section.blocks:
+            out += [*_block(block), ""]
+    return "\n".join(out)
+
+
+def _flat(blocks: Sequence[Block]) -> list[Block]:
+    """Blocks, those inside folds included."""
+    return [b for x in blocks for b in (_flat(x.blocks) if isinstance(x, Fold) else [x])]
+
+
+def _plain(cell: Cell) -> Any:
+    """A cell as JSON: null where a number is not finite, an interval beside its value."""
+    if isinstance(cell, Estimate):
+        return {"value": _plain(cell.value), "low": _plain(cell.low), "high": _plain(cell.high)}
+    return None if isinstance(cell, float) and not math.isfinite(cell) else cell
+
+
+def as_json(document: Document) -> str:
+    """Everything but drawings: summary, tables with every row, texts."""
+
+    def table(one: Table) -> dict[str, Any]:
+        return {
+            "name": one.name,
+            "note": one.note,
+            "columns": [column.title for column in one.columns],
+            "rows": [[_plain(c) for c in row] for row in one.rows],
+            "foot": [[_plain(c) for c in row] for row in one.foot],
+        }
+
+    told = {
+        "title": document.title,
+        "made": document.made,
+        "summary": list(document.summary),
+        "sections": [
+            {
+                "key": section.key,
+                "title": section.title,
+                "covers": {str(k): v for k, v in section.covers.items()},
+                "text": [x for b in blocks if isinstance(b, Prose) for x in b.lines],
+                "tables": [table(b) for b in blocks if isinstance(b, Table)],
+                "code": {b.name: b.text for b in blocks if isinstance(b, Code)},
+            }
+            for section in document.sections
+            for blocks in [_flat(section.blocks)]
+        ],
+        "rows": table(document.rows),
+    }
+    return json.dumps(told, indent=1, allow_nan=False)
+
+
+def as_csv(document: Document) -> str:
+    """The raw rows, one per member."""
+    out = io.StringIO()
+    writer = csv.writer(out)
+    writer.writerow([column.title for column in document.rows.columns])
+    writer.writerows(document.rows.rows)
+    return out.getvalue()
+
+
+# name -> (ending of the file, how it is written)
+FORMATS: Mapping[str, tuple[str, Callable[[Document], str]]] = {
+    "html": ("html", html),
+    "markdown": ("md", markdown),
+    "csv": ("csv", as_csv),
+    "json": ("json", as_json),
+}
+
+
+def written(document: Document, name: str) -> bytes:
+    """A document in the format of that name, as the bytes of one file."""
+    return FORMATS[name][1](document).encode()

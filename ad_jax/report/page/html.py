@@ -1,0 +1,119 @@
+"""A document as one page of HTML; tables of many rows as data that the page's script pages through."""
+
+from __future__ import annotations
+
+import base64
+import itertools
+import json
+import math
+from collections.abc import Callable, Sequence
+from importlib.resources import files
+from typing import Any
+
+from ad_jax.report.figures.theme import COLOURS, SHAPES
+from ad_jax.report.page.content import Cell, Document, Estimate, Table, shown
+
+IN_PAGE = 200  # rows of a table that stand in the page; longer ones are data
+FIRST = 50  # rows of those that stand in the page nevertheless, as many as the script shows at once
+FIGURES = 6  # significant ones in such data
+
+
+def _sortable(cell: Cell) -> str | None:
+    """What the script sorts by; None for words, which stand in the page anyway."""
+    if isinstance(cell, str):
+        return None
+    value = cell.value if isinstance(cell, Estimate) else cell
+    if value is None or math.isnan(value):
+        return ""
+    return repr(value) if math.isfinite(value) else ("1e999" if value > 0 else "-1e999")
+
+
+def _brief(value: float | None) -> float | int | None:
+    """A number with few figures; what is not finite becomes null (JSON knows no more)."""
+    if value is None or not math.isfinite(value):
+        return None
+    return int(value) if value == int(value) else float(f"{value:.{FIGURES}g}")
+
+
+def _column(cells: Sequence[Cell], digits: int) -> dict[str, Any]:
+    """A column as data: words by number, or values and their intervals."""
+    if any(isinstance(c, str) for c in cells):
+        texts = [shown(c, digits) for c in cells]
+        words = {text: i for i, text in enumerate(dict.fromkeys(texts))}
+        return {"kind": "words", "words": list(words), "values": [words[t] for t in texts]}
+    if not any(isinstance(c, float) for c in cells) and not any(
+        isinstance(c, Estimate) for c in cells
+    ):
+        return {"kind": "whole", "values": list(cells)}
+    both = [c if isinstance(c, Estimate) else Estimate(math.nan if c is None else c) for c in cells]
+    out: dict[str, Any] = {
+        "kind": "real",
+        "digits": digits,
+        "values": [_brief(c.value) for c in both],
+    }
+    if any(math.isfinite(c.low) for c in both):
+        out |= {"low": [_brief(c.low) for c in both], "high": [_brief(c.high) for c in both]}
+    return out
+
+
+def _data(table: Table) -> str:
+    """A table as JSON that may stand in a `<script>`."""
+    told = {
+        "count": len(table.rows),
+        "marked": sorted(table.marked),
+        "columns": [
+            _column([row[i] for row in table.rows], column.digits)
+            for i, column in enumerate(table.columns)
+        ],
+    }
+    return json.dumps(told, separators=(",", ":"), allow_nan=False).replace("<", "\\u003c")
+
+
+def _palette() -> str:
+    """The colours as variables: light, dark by the system's wish, and either by the reader's."""
+    light, dark = (
+        ";".join(f"--{name}:{both[i]}" for name, both in COLOURS.items()) for i in (0, 1)
+    )
+    return (
+        f":root{{{light};color-scheme:light}}"
+        f"@media (prefers-color-scheme:dark){{:root{{{dark};color-scheme:dark}}}}"
+        f':root[data-theme="light"]{{{light};color-scheme:light}}'
+        f':root[data-theme="dark"]{{{dark};color-scheme:dark}}\n'
+    )
+
+
+def html(document: Document) -> str:
+    """The page."""
+    from jinja2 import Environment, FunctionLoader
+    from markupsafe import Markup
+
+    folder = files("ad_jax.report.page") / "assets"
+    environment = Environment(
+        autoescape=True, loader=FunctionLoader(lambda name: (folder / name).read_text("utf-8"))
+    )
+    data: dict[str, tuple[Markup, int]] = {}
+    tables = itertools.count(1)
+
+    def numbered(one: Table, write: Callable[..., Markup]) -> Markup:
+        """A table with a name of its own; long ones leave their rows in `data`."""
+        name, count = f"table-{next(tables)}", len(one.rows)
+        if count <= IN_PAGE:
+            return write(one, name, one.rows, count)
+        data[f"data-{name}"] = Markup(_data(one)), count
+        return write(one, name, one.rows[:FIRST], count)
+
+    environment.globals.update(
+        shown=shown,
+        sortable=_sortable,
+        shapes=SHAPES,
+        numbered=numbered,
+        base64=lambda content: base64.b64encode(content).decode(),
+    )
+    return environment.get_template("page.html").render(
+        document=document,
+        parts=environment.get_template("parts.html").module,
+        data=data,
+        colours=Markup(_palette()),
+        style=Markup((folder / "page.css").read_text("utf-8")),
+        script=Markup((folder / "page.js").read_text("utf-8")),
+    )

@@ -1,0 +1,167 @@
+"""The choice as labels do not touch it: losses, trust, signatures, what was tried."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+
+from ad_jax.report.figures import parallel, points, theme
+from ad_jax.report.page import (
+    Block,
+    Column,
+    Figures,
+    Fold,
+    Parallel,
+    Prose,
+    Section,
+    Table,
+)
+from ad_jax.report.page.content import Cell
+from ad_jax.report.parts.task import (
+    Task,
+    estimates,
+    families,
+    hypers,
+    in_order,
+    settings_table,
+)
+from ad_jax.report.seeds import by_setting
+
+TOP = 5  # settings that stand out at first
+
+
+def control_losses(task: Task) -> dict[str, float]:
+    """Control member -> mean loss over seeds by the rule that picked; NaN where it has none."""
+    pool = task.run.pool
+    return {
+        c.augmentation: value.value
+        for c, value in zip(
+            pool.controls(), by_setting(pool, task.loss, pool.controls()), strict=True
+        )
+    }
+
+
+def losses(tasks: Sequence[Task]) -> Section:
+    """Losses by family, a drawing per task."""
+    keys = theme.keys(families(tasks))
+    drawn = []
+    for task in tasks:
+        settings = task.run.pool.settings
+        some = [
+            points.Point(s.family, s.label, loss, picked=s.key == task.run.pick.key)
+            for s, loss in zip(settings, estimates(task, settings), strict=True)
+        ]
+        drawn.append(points.losses(task.name, task.run.rule, some, control_losses(task), keys))
+    note = (
+        "A point is a setting, its bar the 95 % interval over seeds (three or more); the ring is "
+        "the pick, dashed lines are control members by the same rule. No label is used here."
+    )
+    return Section("losses", "Losses, without labels", [Figures(drawn, (), note)])
+
+
+def trust(tasks: Sequence[Task]) -> Section:
+    """How far to trust each pick, and failure signatures."""
+    columns = [
+        Column("task"),
+        Column("pick"),
+        Column("trust", "high, medium or low, from the figures beside it"),
+        Column("margin", "runner-up behind, in standard errors over seeds", 1),
+        Column("stability", "share of bootstrap draws that the pick's family wins", 2),
+        Column("reliability", "rank correlation of losses on halves of the samples", 2),
+        Column("agreement", "how high rules of other kinds rank the pick, 1 = first", 2),
+        Column("null", "p-value of: target and held-out normals are alike"),
+        Column("better control", "control member that looks better by the same rule"),
+    ]
+    rows: list[list[Cell]] = []
+    said: list[str] = []
+    for task in tasks:
+        told = task.run.trust
+        numbers = [told.get(n) for n in ("margin", "stability", "reliability", "agreement", "null")]
+        rows.append(
+            [
+                task.name,
+                task.run.pick.label,
+                told.get("verdict", "not told"),
+                *[math.nan if v is None else float(v) for v in numbers],
+                told.get("control") or "none",
+            ]
+        )
+        said += [f"{task.name}: {reason}." for reason in told.get("reasons", [])]
+    found = [
+        [
+            task.name,
+            one["name"],
+            "yes" if one["found"] else "no",
+            _number(one["value"]),
+            _number(one["limit"]),
+            one["advice"],
+        ]
+        for task in tasks
+        for one in task.run.signatures
+    ]
+    blocks: list[Block] = [Table("Trust in the picks, without labels", columns, rows)]
+    blocks.append(Fold("Reasons in words", [Prose(said, points=True)]))
+    if found:
+        heads = ["task", "signature", "found", "value", "limit", "what was seen, what to do"]
+        blocks.append(Table("Failure signatures", [Column(h) for h in heads], found))
+    else:
+        blocks.append(Prose(["These runs were made by a version that saw no failure signatures."]))
+    return Section("trust", "How far to trust the picks", blocks)
+
+
+def _number(value: float | None) -> float:
+    return math.nan if value is None else float(value)
+
+
+def tried(tasks: Sequence[Task], foots: Mapping[str, Sequence[tuple[str, float]]]) -> Section:
+    """What was tried: parallel coordinates and a table of the settings, per task.
+
+    Args:
+      tasks: runs.
+      foots: task -> lines to compare with, name and AUROC.
+    """
+    blocks: list[Block] = []
+    for number, task in enumerate(tasks, 1):
+        key = f"settings-{number}"
+        both: list[Block] = [
+            _coordinates(task, key),
+            settings_table(task, key, foots.get(task.name, ())),
+        ]
+        blocks += both if len(tasks) == 1 else [Fold(task.name, both)]
+    return Section("settings", "What was tried", blocks)
+
+
+def _coordinates(task: Task, key: str) -> Parallel:
+    settings = in_order(task)
+    loss = [task.run.losses[task.run.rule][s.key] for s in settings]
+    columns = hypers(settings)
+    columns[f"loss ({task.run.rule})"] = loss
+    if task.quality is not None:
+        auroc = by_setting(task.run.pool, task.quality.auroc, settings)
+        columns["AUROC"] = [one.value for one in auroc]
+    varied = parallel.axes_that_vary(columns)
+    last = [n for n in varied if n == "AUROC" or n.startswith("loss (")]
+    first = [n for n in varied if n not in last]
+    spread = sorted(first, key=lambda n: -sum(np.isfinite(varied[n])))  # the commonest ones fit
+    kept = spread[: parallel.MOST_AXES - len(last)]
+    numbers = {n: varied[n] for n in [*[n for n in first if n in kept], *last]}
+    rows = sorted(points.thinned(loss))
+    dropped = len(first) - len(kept)
+    note = "The lowest losses are drawn over the others. A line ends where a setting has no such "
+    note += "hyperparameter; a focused row of the table below is drawn in red."
+    if len(rows) < len(settings):
+        note += f" {len(rows)} of {len(settings)} settings are drawn: the best half of these, and "
+        note += "others evenly over the ranks."
+    if dropped:
+        note += f" {dropped} hyperparameters that few settings have are in the table only."
+    figure = parallel.coordinates(
+        f"Hyperparameters of {task.name}",
+        {"family": [s.family for s in settings]},
+        numbers,
+        rows[::-1],
+        f"parallel coordinates of {len(rows)} settings over family, {', '.join(numbers)}; the "
+        "table below has the same figures",
+    )
+    return Parallel(key, figure, min(TOP, len(rows)), len(rows), note)

@@ -1,0 +1,125 @@
+"""What runs cost, and what made them: versions, data, seeds, label openings, commands."""
+
+from __future__ import annotations
+
+import json
+import math
+import shlex
+from collections.abc import Sequence
+from typing import Any
+
+from ad_jax.report.page import Block, Code, Column, Fold, Prose, Section, Table
+from ad_jax.report.page.content import Cell
+from ad_jax.report.parts.task import Task
+
+
+def cost(tasks: Sequence[Task]) -> Section:
+    """Trainings, time with compilation apart, device."""
+    columns = [
+        Column("task"),
+        Column("settings"),
+        Column("seeds"),
+        Column("members", "trainings of the sweep"),
+        Column("from a record", "finished before this run began, and not trained again"),
+        Column("member-steps"),
+        Column("seconds", "wall time of the sweep", 0),
+        Column("compiling", "seconds of it", 0),
+        Column("programs", "compiled"),
+        Column("ms a member-step", "compilation left out", 2),
+        Column("peak memory (MB)", "", 0),
+        Column("device"),
+    ]
+    rows: list[list[Cell]] = []
+    seen: dict[str, tuple[float, int]] = {}
+    for task in tasks:
+        manifest, pool = task.run.manifest, task.run.pool
+        spent = manifest["cost"]
+        fresh = spent["member_steps"] * (1 - spent["skipped"] / max(spent["total"], 1))
+        running = spent["seconds"] - spent["compile_seconds"]
+        peak = spent.get("peak_memory_mb")
+        rows.append(
+            [
+                task.name,
+                len(pool.settings),
+                len(manifest["seeds"]),
+                spent["total"],
+                spent["skipped"],
+                spent["member_steps"],
+                float(spent["seconds"]),
+                float(spent["compile_seconds"]),
+                spent["compilations"],
+                1000 * running / fresh if fresh >= 1 else math.nan,
+                math.nan if peak is None else float(peak),
+                manifest["device"],
+            ]
+        )
+        seen[manifest["train_fingerprint"]] = (float(spent["seconds"]), spent["total"])
+    total = sum(s for s, _ in seen.values())
+    said = (
+        f"{sum(n for _, n in seen.values())} members of {len(seen)} training sets in "
+        f"{total / 60:.1f} minutes of sweeping; tasks of one training set share its trainings, "
+        "which are counted once here."
+    )
+    lacking = (
+        []
+        if all("peak_memory_mb" in t.run.manifest["cost"] for t in tasks)
+        else ["peak memory is not in the manifests of these runs"]
+    )
+    return Section(
+        "cost", "Cost", [Prose([said]), Table("Cost", columns, rows)], {14: "; ".join(lacking)}
+    )
+
+
+def manifest(tasks: Sequence[Task], command: str) -> Section:
+    """What made the runs, and the command that makes this report again."""
+    blocks: list[Block] = [Code("The command that makes this report again", command)]
+    commands = [
+        f"{t.run.manifest.get('command') or _unknown(t.run.manifest)}  # {t.name}" for t in tasks
+    ]
+    blocks.append(Code("The commands that made the runs", "\n".join(dict.fromkeys(commands))))
+    rows: list[list[Cell]] = []
+    for task in tasks:
+        told = task.run.manifest
+        openings = told["label_access"]
+        rows.append(
+            [
+                task.name,
+                told["fingerprint"][:12],
+                told["train_fingerprint"][:12],
+                told["samples"]["train"],
+                told["samples"]["target"],
+                f"{told['duplicates']['exact']} exact, {told['duplicates']['near']} near",
+                ", ".join(map(str, told["seeds"])),
+                told["config"]["steps"],
+                told["written"],
+                len(openings),
+                f"{openings[-1][1]}, {openings[-1][0]}" if openings else "never",
+            ]
+        )
+    heads = ["task", "data fingerprint", "of the normals", "normals", "target", "duplicates"]
+    heads += ["seeds", "steps", "written", "labels opened", "last opened for"]
+    blocks.append(Table("Runs", [Column(h) for h in heads], rows))
+    blocks.append(
+        Fold(
+            "Manifests and logs of label openings",
+            [Code(t.name, json.dumps(t.run.manifest, indent=1)) for t in tasks],
+        )
+    )
+    lacking = (
+        []
+        if all(t.run.manifest.get("command") for t in tasks)
+        else ["runs of an earlier version hold no command line"]
+    )
+    return Section("manifest", "Manifest", blocks, {16: "; ".join(lacking)})
+
+
+def _unknown(manifest: dict[str, Any]) -> str:
+    """What is known of the command of a run that does not hold it."""
+    options = [f"{k}={v}" for k, v in manifest["options"].items()]
+    config = manifest["config"]
+    source = shlex.quote(",".join([manifest["source"], *options]))
+    return (
+        f"ad-jax select {source} --steps {config['steps']} --width {config['width']} "
+        f"--backbone {config['backbone']} --seed {config['root']} --seeds {len(manifest['seeds'])} "
+        "# families not told by the manifest"
+    )

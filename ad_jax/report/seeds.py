@@ -1,0 +1,33 @@
+"""Means over training seeds and their intervals."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+from scipy.special import stdtrit
+
+from ad_jax.pool import Pool, Setting
+from ad_jax.report.page import Estimate
+
+
+def over_seeds(values: Sequence[float]) -> tuple[float, float]:
+    """95 % t interval of the mean over training seeds; NaN with fewer than three finite values."""
+    known = np.asarray(values, float)
+    known = known[np.isfinite(known)]
+    if len(known) < 3:
+        return float("nan"), float("nan")
+    half = float(stdtrit(len(known) - 1, 0.975)) * known.std(ddof=1) / np.sqrt(len(known))
+    return float(known.mean() - half), float(known.mean() + half)
+
+
+def mean(values: Sequence[float]) -> Estimate:
+    """Mean of what is finite, and its interval over seeds; NaN if nothing is."""
+    known = np.asarray(values, float)
+    known = known[np.isfinite(known)]
+    return Estimate(float(known.mean()) if len(known) else float("nan"), *over_seeds(known))
+
+
+def by_setting(pool: Pool, per_member: np.ndarray, settings: Sequence[Setting]) -> list[Estimate]:
+    """Mean of a figure of every member `[members]` over the trained seeds of each setting."""
+    return [mean(per_member[pool.rows(s, trained=True)]) for s in settings]
