@@ -16,7 +16,7 @@ from ad_jax.evaluate.runs import audit_run, truth_of
 from ad_jax.evaluate.unlabelled import Unlabelled, unlabelled
 from ad_jax.report.page import Estimate
 from ad_jax.report.parts.task import Quality
-from ad_jax.report.seeds import mean
+from ad_jax.report.seeds import mean, share
 
 DEFAULT = "default_setting"
 
@@ -27,7 +27,7 @@ class Worth(NamedTuple):
     Attributes:
       audit: of the run; the default setting is judged in it where the pool can tell.
       quality: AUROC and average precision of every member.
-      auroc: of the pick, and its interval over seeds.
+      auroc: of the pick, and its interval over seeds, cut to [0, 1].
       average_precision: likewise.
       regret: oracle minus pick, seed by seed, so that what seeds share cancels.
       spearman, kendall: of the rule's loss with AUROC over settings, bootstrap over settings.
@@ -115,8 +115,8 @@ def worth(
     measured = Worth(
         audited,
         quality,
-        mean(audited.pick["auroc"]),
-        mean(audited.pick["average_precision"]),
+        share(mean(audited.pick["auroc"])),
+        share(mean(audited.pick["average_precision"])),
         regret._replace(value=across.oracle - audited.pick["mean"]),
         spearman,
         kendall,

@@ -28,6 +28,11 @@ def mean(values: Sequence[float]) -> Estimate:
     return Estimate(float(known.mean()) if len(known) else float("nan"), *over_seeds(known))
 
 
+def share(one: Estimate) -> Estimate:
+    """The interval of a figure in [0, 1] such as AUROC, cut to that; NaN stays."""
+    return one._replace(low=float(np.clip(one.low, 0, 1)), high=float(np.clip(one.high, 0, 1)))
+
+
 def by_setting(pool: Pool, per_member: np.ndarray, settings: Sequence[Setting]) -> list[Estimate]:
     """Mean of a figure of every member `[members]` over the trained seeds of each setting."""
     return [mean(per_member[pool.rows(s, trained=True)]) for s in settings]

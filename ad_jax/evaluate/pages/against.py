@@ -10,13 +10,13 @@ from ad_jax.report.figures import points, theme
 from ad_jax.report.page import Column, Figure, Figures, Section, Table
 from ad_jax.report.page.content import Cell
 from ad_jax.report.parts.task import estimates, families
-from ad_jax.report.seeds import by_setting
+from ad_jax.report.seeds import by_setting, share
 
 
 def _figure(one: Judged, keys: dict[str, theme.Key]) -> Figure:
     task, across = one.task, one.worth.audit.across
     settings = task.run.pool.settings
-    auroc = by_setting(task.run.pool, one.worth.quality.auroc, settings)
+    auroc = [share(x) for x in by_setting(task.run.pool, one.worth.quality.auroc, settings)]
     some = [
         points.Point(s.family, s.label, loss, worth, s.key == task.run.pick.key)
         for s, loss, worth in zip(settings, estimates(task, settings), auroc, strict=True)

@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 
-from ad_jax.evaluate import audit
+from ad_jax.evaluate.audit import gain as gain_of
 from ad_jax.evaluate.intervals import over_training_sets
 from ad_jax.evaluate.pages import Judged, groups
 from ad_jax.report.page import Block, Column, Estimate, Section, Table
@@ -30,7 +30,7 @@ def over_tasks(judged: Sequence[Judged], figure: Callable[[Judged], float]) -> E
 
 def gain(judged: Sequence[Judged]) -> Estimate:
     """Gain over tasks (`evaluate.gain`) with its interval over training sets."""
-    of = lambda rows: audit.gain(
+    of = lambda rows: gain_of(
         [judged[i].worth.audit.across for i in rows], [judged[i].worth.auroc.value for i in rows]
     )
     return Estimate(of(range(len(judged))), *over_training_sets(groups(judged), of))

@@ -87,7 +87,7 @@ def _curve(judged: Sequence[Judged]) -> Figures:
         )
     note = (
         "The pick's AUROC on the whole target; band: 95 % of the draws. Dashed: the best setting, "
-        "dotted: a random one. A rule that falls to the dotted line at 0 % needs anomalies."
+        "dotted: a random one; settings of equal loss share the pick. A rule that falls to the dotted line at 0 % needs anomalies."
     )
     return Figures(figures, (), note)
 

@@ -116,7 +116,7 @@ def losses(
     controls: Mapping[str, float],
     keys: Mapping[str, Key],
 ) -> Figure:
-    """Losses by family, a point per setting with its interval over seeds; controls as lines.
+    """Losses by family, a point per setting with its interval over seeds; controls below.
 
     Args:
       task, rule: for title and axis.
@@ -127,26 +127,33 @@ def losses(
     from matplotlib import rc_context
 
     some = _drawn(points)
-    families = list(dict.fromkeys(p.family for p in some))
+    by_family: dict[str, list[Point]] = {}
+    for p in some:
+        by_family.setdefault(p.family, []).append(p)
+    known = {n.replace("_", " "): v for n, v in controls.items() if math.isfinite(v)}
+    rows = len(by_family) + len(known)
+    tallest = max([len(group) for group in by_family.values()], default=1)
     with rc_context(theme.settings()):
-        drawing, axes = theme.canvas(theme.WIDTH, 96 + 24 * max(len(families), 2))
-        for p in some:
-            key, y = keys[p.family], families.index(p.family)
+        drawing, axes = theme.canvas(theme.WIDTH, 60 + rows * min(18 + 3 * tallest, 40))
+        for y, (family, group) in enumerate(by_family.items()):
+            key = keys[family]
             tone = theme.colour(key.colour)
-            if math.isfinite(p.loss.low) and len(some) <= 100:
-                axes.plot([p.loss.low, p.loss.high], [y, y], color=tone, alpha=0.35, linewidth=3)
-            if p.picked:
-                axes.plot(p.loss.value, y, "o", ms=13, mfc="none", zorder=4)
-                axes.lines[-1].set(markeredgecolor=theme.colour("red"), markeredgewidth=2)
-            (dot,) = axes.plot(p.loss.value, y, key.shape, color=tone, ms=6, zorder=3)
-            theme.tip(dot, f"{p.name}: loss {number(p.loss.value)}")
-        known = {n: v for n, v in controls.items() if math.isfinite(v)}
-        for name, value in known.items():
-            line = axes.axvline(value, color=theme.colour("faint"), dashes=theme.DASHES["control"])
-            theme.tip(line, f"control {name.replace('_', ' ')}: loss {number(value)}")
+            for i, p in enumerate(group):
+                at = y + 0.64 * ((i + 0.5) / len(group) - 0.5)  # beside each other
+                if math.isfinite(p.loss.low) and len(some) <= 100:
+                    axes.plot([p.loss.low, p.loss.high], [at, at], color=tone, alpha=0.45, lw=1)
+                if p.picked:
+                    axes.plot(p.loss.value, at, "o", ms=12, mfc="none", zorder=4)
+                    axes.lines[-1].set(markeredgecolor=theme.colour("red"), markeredgewidth=2)
+                (dot,) = axes.plot(p.loss.value, at, key.shape, color=tone, ms=5, zorder=3)
+                theme.tip(dot, f"{p.name}: loss {number(p.loss.value)}")
+        for y, (name, value) in enumerate(known.items(), len(by_family)):
+            axes.axvline(value, color=theme.colour("faint"), lw=0.9, dashes=theme.DASHES["control"])
+            (dot,) = axes.plot(value, y, "x", color=theme.colour("ink"), ms=7, mew=2)
+            theme.tip(dot, f"control {name}: loss {number(value)}")
         _limits(axes, [], [p.loss.value for p in some] + list(known.values()))
-        axes.set_yticks(range(len(families)), families)
-        axes.set_ylim(len(families) - 0.5, -0.5)
+        axes.set_yticks(range(rows), [*by_family, *known])
+        axes.set_ylim(rows - 0.5, -0.5)
         axes.grid(axis="y", visible=False)
         axes.set_xlabel(f"loss ({rule}), lower is better")
         about = f"losses of {len(some)} settings by {rule}, by family; controls: " + ", ".join(

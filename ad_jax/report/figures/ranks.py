@@ -12,6 +12,9 @@ from ad_jax.report.figures import theme
 from ad_jax.report.page.content import Figure, number
 
 
+WIDE = 860  # units
+
+
 class Pair(NamedTuple):
     """One rule against another over training sets.
 
@@ -50,9 +53,10 @@ def critical_difference(
     bottom = depth + 0.62 * half + 0.2
     ink, faint = theme.colour("ink"), theme.colour("faint")
     with rc_context({**theme.settings(), "axes.grid": False}):
-        drawing, axes = theme.canvas(760, round(50 + 27 * bottom))
+        side = (7 * max(len(n) for n in order) + 45) / WIDE  # room for the names
+        drawing, axes = theme.canvas(WIDE, round(50 + 27 * bottom))
         drawing.set_layout_engine(None)
-        drawing.subplots_adjust(left=0.27, right=0.73, bottom=0.02, top=0.97)
+        drawing.subplots_adjust(left=side, right=1 - side, bottom=0.02, top=0.97)
         axes.set_axis_off()
         axes.set(xlim=(low, high), ylim=(bottom, -1.2))
         axes.plot([low, high], [0, 0], color=faint, clip_on=False)
@@ -97,12 +101,15 @@ def grid(
     from matplotlib.patches import Rectangle
 
     largest = max([abs(p.difference) for p in pairs.values()] + [1e-9])
-    width = 190 + 62 * len(names)
+    longest = max(len(n) for n in names)
+    left, top, right = 7 * longest + 12, 5 * longest + 20, 5 * longest
+    width, height = left + 62 * len(names) + right, top + 40 * len(names)
     with rc_context({**theme.settings(), "axes.grid": False}):
-        drawing, axes = theme.canvas(width, 118 + 40 * len(names))
+        drawing, axes = theme.canvas(width, height)
         drawing.set_layout_engine(None)
-        height = 118 + 40 * len(names)
-        drawing.subplots_adjust(left=180 / width, right=1, bottom=0, top=1 - 112 / height)
+        drawing.subplots_adjust(
+            left=left / width, right=1 - right / width, bottom=0, top=1 - top / height
+        )
         axes.set(xlim=(0, len(names)), ylim=(len(names), 0))
         for spine in axes.spines.values():
             spine.set_visible(False)

@@ -47,7 +47,7 @@ SHAPES = {  # marker of matplotlib -> the same as an SVG path in a box of -6 …
 }
 MARKERS = tuple("os^DvPX*")
 WIDTH = 380  # units of a drawing that fills a phone; text of 11 stays readable there
-DASHES = {"oracle": (5, 2), "pick": (0, 0), "random": (2, 2), "worst": (1, 3), "control": (7, 2)}
+DASHES = {"oracle": (5, 2), "pick": (), "random": (2, 2), "worst": (1, 3), "control": (7, 2)}
 
 
 def colour(name: str) -> str:
@@ -116,7 +116,8 @@ def labelled(axes: Any, lines: Mapping[str, tuple[float, str]], gap: float) -> N
     for name, value, place in zip(names, at, places, strict=True):
         kind = lines[name][1]
         tone = colour("red" if kind == "pick" else "faint")
-        axes.axhline(value, color=tone, linewidth=1.2, dashes=DASHES[kind] or (None, None))
+        style = (0, DASHES[kind]) if DASHES[kind] else "-"
+        axes.axhline(value, color=tone, linewidth=1.2, linestyle=style)
         axes.annotate(
             name,
             (1.0, place),
@@ -156,12 +157,18 @@ def svg(drawing: Any, title: str, about: str, wide: bool = False) -> Figure:
     text = re.sub(r"font: ?([\d.]+)px [^;\"]*", r"font-size: \1px", text)
     text = text.replace("xlink:href", "href")
     text = re.sub(r"<!--.*?-->|(?<=>)\s*\n\s*", "", text, flags=re.S)
-    return Figure(title, re.sub(r"(\d\.\d\d)\d+", r"\1", text), about, wide)
+    return Figure(title, _short(text), about, wide)
 
 
 def tip(artist: Any, text: str) -> None:
     """Gives an artist a tooltip."""
     artist.set_gid("tip:" + text)
+
+
+def _short(text: str) -> str:
+    """Coordinates to a hundredth of a unit; words stay as they are."""
+    cut = lambda found: found[1] + re.sub(r"(\.\d\d)\d+", r"\1", found[2]) + '"'
+    return re.sub(r'(\b(?:d|x|y|width|height|transform)=")([^"]*)"', cut, text)
 
 
 def _lines(text: str) -> str:

@@ -8,6 +8,9 @@ from dataclasses import dataclass, field
 from typing import NamedTuple
 
 
+TINY = 1e-8  # shown as zero: what sums in another order leave
+
+
 class Estimate(NamedTuple):
     """A figure and its interval; NaN where there is none."""
 
@@ -193,6 +196,7 @@ def number(value: float, digits: int = 3) -> str:
         return "–"
     if math.isinf(value):
         return "∞" if value > 0 else "−∞"
+    value = 0.0 if abs(value) < TINY else value
     text = f"{value:.{digits}f}"
     if float(text) == 0.0 and value != 0.0:
         text = f"{value:.1e}"

@@ -18,10 +18,8 @@ FIRST = 50  # rows of those that stand in the page nevertheless, as many as the 
 FIGURES = 6  # significant ones in such data
 
 
-def _sortable(cell: Cell) -> str | None:
-    """What the script sorts by; None for words, which stand in the page anyway."""
-    if isinstance(cell, str):
-        return None
+def _sortable(cell: Estimate | float | None) -> str:
+    """What the script sorts a number by; "" comes last."""
     value = cell.value if isinstance(cell, Estimate) else cell
     if value is None or math.isnan(value):
         return ""

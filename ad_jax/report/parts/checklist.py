@@ -52,7 +52,7 @@ def checklist(sections: Sequence[Section], judged: bool) -> Section:
     partly = sum(row[1] == "in part" for row in rows)
     said = (
         f"Of {len(RULES)} rules of reporting this page keeps {kept} wholly and {partly} in part; "
-        f"{len(RULES) - kept - partly} are missing."
+        f"missing: {len(RULES) - kept - partly}."
     )
     return Section(
         "rules-kept",

@@ -56,7 +56,7 @@ def losses(tasks: Sequence[Task]) -> Section:
         drawn.append(points.losses(task.name, task.run.rule, some, control_losses(task), keys))
     note = (
         "A point is a setting, its bar the 95 % interval over seeds (three or more); the ring is "
-        "the pick, dashed lines are control members by the same rule. No label is used here."
+        "the pick, crosses are control members by the same rule. No label is used here."
     )
     return Section("losses", "Losses, without labels", [Figures(drawn, (), note)])
 

@@ -11,7 +11,7 @@ import numpy as np
 from ad_jax.pool import Setting, describe
 from ad_jax.report.page import Column, Estimate, Table
 from ad_jax.report.page.content import Cell
-from ad_jax.report.seeds import by_setting
+from ad_jax.report.seeds import by_setting, share
 from ad_jax.run import Run, Traced
 
 
@@ -101,7 +101,7 @@ def settings_table(task: Task, linked: str, foot: Sequence[tuple[str, float]] = 
     ]
     figures = [
         estimates(task, settings),
-        *([by_setting(pool, q, settings) for q in task.quality or ()]),
+        *[[share(x) for x in by_setting(pool, q, settings)] for q in task.quality or ()],
     ]
     rows: list[list[Cell]] = []
     for i, setting in enumerate(settings):

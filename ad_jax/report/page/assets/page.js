@@ -16,6 +16,7 @@
 
   const number = (v, digits) => {
     if (v === null) return "–";
+    if (Math.abs(v) < 1e-8) v = 0;
     let text = v.toFixed(digits);
     if (Number(text) === 0 && v !== 0) text = v.toExponential(1);
     return text.replaceAll("-", "−");
@@ -60,8 +61,11 @@
       row: (i) => {
         const row = element("tr", { className: special.has(i) ? "marked" : "" });
         row.dataset.row = i;
-        columns.forEach((c, k) => row.append(
-          element(k ? "td" : "th", k ? {} : { scope: "row" }, shown(k, i))));
+        columns.forEach((c, k) => {
+          const cell = element(k ? "td" : "th", k ? {} : { scope: "row" }, shown(k, i));
+          if (k && c.kind === "words") cell.className = cell.textContent.length > 36 ? "words long" : "words";
+          row.append(cell);
+        });
         return row;
       },
     };
