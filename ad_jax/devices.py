@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import resource
 import socket
 import time
 from collections.abc import Callable
@@ -16,6 +17,11 @@ from ad_jax.program import CHUNK
 
 WAIT = 60.0  # seconds for the coordinator, unless told otherwise
 AXIS = "members"
+
+
+def peak_memory_mb() -> int:
+    """Most memory that this process held on the host so far."""
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024
 
 
 def capacity() -> int:

@@ -7,7 +7,6 @@ same trainings serve targets that were not there when they ran.
 
 from __future__ import annotations
 
-import resource
 from collections.abc import Mapping, Sequence
 from traceback import format_exception
 from typing import Any, NamedTuple
@@ -16,6 +15,7 @@ import numpy as np
 
 from ad_jax.alignment import Parts
 from ad_jax.data import Problem
+from ad_jax.devices import peak_memory_mb
 from ad_jax.pool import Setting
 from ad_jax.program import Config, Measured
 from ad_jax.store import Record, digest
@@ -126,7 +126,7 @@ class Ledger:
                 "compile_seconds": round(compiling, 3),
                 "steps": steps,
                 "steps_per_second": round(steps / seconds, 3),
-                "peak_memory_mb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024,
+                "peak_memory_mb": peak_memory_mb(),
                 "keys": list(keys),
             }
         )

@@ -20,6 +20,7 @@ import numpy as np
 
 from ad_jax.data import Problem
 from ad_jax.detector import Loading
+from ad_jax.devices import peak_memory_mb
 from ad_jax.errors import InputError
 from ad_jax.pool import Member, Pool, Setting, describe
 from ad_jax.program import Config
@@ -158,7 +159,7 @@ def write(
         "duplicates": {"exact": len(duplicates.exact), "near": len(duplicates.near)},
         "device": f"{jax.default_backend()} x {jax.local_device_count()}",
         "written": datetime.now(UTC).isoformat(timespec="seconds"),
-        "cost": selection.progress._asdict(),
+        "cost": {**selection.progress._asdict(), "peak_memory_mb": peak_memory_mb()},
         "label_access": [],
     }
     write_whole(folder / MANIFEST, json.dumps(manifest, indent=1).encode())

@@ -118,7 +118,7 @@ def _document(arguments: argparse.Namespace, tasks: list, judged: list) -> Any:
         f"Every member is taken at the last step of a fixed budget ({', '.join(map(str, steps))} "
         "steps); no step was chosen. The rows are in report.csv (`--format csv`), too."
     )
-    members = [Prose([said]), task.members_table(tasks)]
+    members: list[Any] = [Prose([said]), task.members_table(tasks)]
     sections += [
         choice.trust(tasks),
         cost.cost(tasks),
@@ -134,8 +134,8 @@ def _document(arguments: argparse.Namespace, tasks: list, judged: list) -> Any:
 
 
 _CLOSED = (
-    "Labels were not opened, so nothing here says how good the picks are; `ad-jax report … --audit` "
-    "opens them, logs that in every run, and says it."
+    "Labels were not opened, so nothing here says how good the picks are; the same command with "
+    "--audit opens them, logs that in every run, and says it."
 )
 
 

@@ -264,7 +264,8 @@ def select(arguments: argparse.Namespace) -> None:
             text, folder = job.text, folders[job.text]
             run.write(
                 *(folder, chosen, job.problem, job.truth.names),
-                *(job.source, job.options, config, seeds, arguments.line),
+                *(job.source, job.options, config, seeds),
+                command=arguments.line,
             )
             loss = chosen.losses[chosen.rule][chosen.pick.key]
             rows.append([text, chosen.pick.label, loss, chosen.trust.verdict])

@@ -129,10 +129,8 @@ def tune(arguments: argparse.Namespace) -> None:
     out.mkdir(parents=True, exist_ok=True)
     report_tuning.picture(outcome, problem).save(out / "tuning.png")
     localise(outcome.selection.detector, problem, arguments.localiser)
-    run.write(
-        *(out, outcome.selection, problem, truth.names),
-        *(source, options, config, seeds, arguments.line),
-    )
+    selection, line = outcome.selection, arguments.line
+    run.write(out, selection, problem, truth.names, source, options, config, seeds, line)
     for reason in outcome.reasons:
         say(f"  {reason}")
     if arguments.json:

@@ -1,4 +1,4 @@
-"""All pairs of rules over training sets: Wilcoxon's test with Holm's correction, and what it joins."""
+"""All pairs of rules over training sets: Wilcoxon's test, Holm's correction, what they join."""
 
 from __future__ import annotations
 

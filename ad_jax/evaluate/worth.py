@@ -62,10 +62,10 @@ class Worth(NamedTuple):
         """What a pick is compared with -> AUROC, the best first; NaN where it is not known."""
         across, audit = self.audit.across, self.audit
         return {
-            "oracle (best setting by these labels)": across.oracle,
-            "label pick (by labels on the other seeds)": across.label_pick,
-            "ensemble of all members": audit.ensembles["all members"]["auroc"],
-            "expected random setting": across.expected_random,
+            "oracle": across.oracle,
+            "label pick": across.label_pick,
+            "ensemble of all": audit.ensembles["all members"]["auroc"],
+            "expected random": across.expected_random,
             "median setting": float(np.median(across.auroc)),
             "default setting": across.picks.get(DEFAULT, float("nan")),
             "worst setting": across.worst,

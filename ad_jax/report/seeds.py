@@ -11,7 +11,7 @@ from ad_jax.pool import Pool, Setting
 from ad_jax.report.page import Estimate
 
 
-def over_seeds(values: Sequence[float]) -> tuple[float, float]:
+def over_seeds(values: Sequence[float] | np.ndarray) -> tuple[float, float]:
     """95 % t interval of the mean over training seeds; NaN with fewer than three finite values."""
     known = np.asarray(values, float)
     known = known[np.isfinite(known)]
@@ -21,7 +21,7 @@ def over_seeds(values: Sequence[float]) -> tuple[float, float]:
     return float(known.mean() - half), float(known.mean() + half)
 
 
-def mean(values: Sequence[float]) -> Estimate:
+def mean(values: Sequence[float] | np.ndarray) -> Estimate:
     """Mean of what is finite, and its interval over seeds; NaN if nothing is."""
     known = np.asarray(values, float)
     known = known[np.isfinite(known)]

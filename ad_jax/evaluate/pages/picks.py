@@ -19,6 +19,15 @@ TOPS = (1, 3, 5)
 ALIKE = 1e-9  # AUROC that differ by no more are equal
 
 
+_ABOUT = {
+    "oracle": "the best setting by these very labels",
+    "label pick": "for every seed the best setting by labels on the other seeds",
+    "ensemble of all": "mean rank over all trained members",
+    "expected random": "mean over settings",
+    "default setting": "nearest to the catalogue's default; mean over those that tie",
+}
+
+
 def over_tasks(judged: Sequence[Judged], figure: Callable[[Judged], float]) -> Estimate:
     """Mean over tasks with the 95 % bootstrap interval over training sets; NaN are left out."""
     values = np.array([figure(one) for one in judged], float)
@@ -53,11 +62,14 @@ def words(judged: Sequence[Judged]) -> list[str]:
     regret = over_tasks(judged, lambda one: one.worth.regret.value)
     below, beaten = ([one for one in judged if test(one)] for test in (_below, _beaten))
     worst = max(judged, key=lambda one: one.worth.regret.value)
+    random, oracle = (
+        number(float(np.mean([getattr(one.worth.audit.across, name) for one in judged])))
+        for name in ("expected_random", "oracle")
+    )
     lines = [
         f"With labels, over {len(judged)} tasks of {sets} training sets: the picks have a mean "
         f"AUROC of {shown(over_tasks(judged, lambda o: o.worth.auroc.value))}; a random setting "
-        f"would have {number(np.mean([o.worth.audit.across.expected_random for o in judged]))} and "
-        f"the best setting of each task {number(np.mean([o.worth.audit.across.oracle for o in judged]))}.",
+        f"would have {random} and the best setting of each task {oracle}.",
         f"They gain {shown(gain(judged), 2)} of what the best setting offers over a random one "
         f"(1 = all of it, 0 = no better than chance), and stay {shown(regret)} below it on "
         f"average; the worst is {worst.name}, {number(worst.worth.regret.value)} below.",
@@ -66,8 +78,8 @@ def words(judged: Sequence[Judged]) -> list[str]:
     ]
     if beaten:
         lines.append(
-            f"On {len(beaten)} of {len(judged)} tasks something that learned nothing is better than "
-            "the pick: "
+            f"On {len(beaten)} of {len(judged)} tasks something that learned nothing is better "
+            "than the pick: "
             + "; ".join(
                 f"{o.name}: {o.worth.best_control[0]} {number(o.worth.best_control[1])} against "
                 f"{number(o.worth.auroc.value)}"
@@ -172,13 +184,13 @@ def _beside(judged: Sequence[Judged]) -> Table:
         regret = over_tasks(judged, lambda one: one.worth.regret.value)
         place = over_tasks(judged, lambda one: one.worth.percentile)
         said = f"{100 * below:.0f} % of tasks below random"
+        none: list[Cell] = [None] * 5
+        means: list[Cell] = [said, mean, None, precision, None, None, regret, gain(judged)]
+        middle, lowest = float(np.nanmedian(gains)), float(np.nanmin(gains))
         foot = [
-            ["mean over tasks (gain: of sums)", said, mean, None, precision, None, None, regret]
-            + [gain(judged), None, None, place],
-            ["median over tasks", None, None, None, None, None, None, float(np.median(values))]
-            + [float(np.nanmedian(gains)), None, None, None],
-            ["worst task", None, None, None, None, None, None, float(values.max())]
-            + [float(np.nanmin(gains)), None, None, None],
+            ["mean over tasks (gain: of sums)", *means, None, None, place],
+            ["median over tasks", None, *none, float(np.median(values)), middle, *none[:3]],
+            ["worst task", None, *none, float(values.max()), lowest, *none[:3]],
         ]
     note = "AUROC below 0.5 stands as it is. Intervals in the foot are over training sets."
     return Table("The picks", columns, rows, foot, note)
@@ -191,7 +203,7 @@ def _lines(judged: Sequence[Judged]) -> Table:
         lines = one.worth.lines()
         values = [lines.get(n, math.nan) for n in names]
         rows.append([one.name, one.worth.auroc, *values, "yes" if _beaten(one) else "no"])
-    columns = [Column("task"), Column("pick"), *[Column(n) for n in names]]
+    columns = [Column("task"), Column("pick"), *[Column(n, _ABOUT.get(n, "")) for n in names]]
     foot: list[list[Cell]] = []
     if len(judged) > 1:
         means = [

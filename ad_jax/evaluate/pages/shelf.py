@@ -50,7 +50,7 @@ def _single(one: Judged) -> Table:
             Column(name, "AUROC of its pick"),
             Column("Spearman", f"of its loss with AUROC, {name}", 2),
         ]
-    rows = [
+    rows: list[list[Cell]] = [
         [rule, *[v for s in scopes.values() for v in (s.picks[rule], s.spearman[rule])]]
         for rule in across.picks
     ]
@@ -94,8 +94,8 @@ def _over_tasks(judged: Sequence[Judged], scopes: Sequence[Scope]) -> Table:
     marked = frozenset(k for k, i in enumerate(order) if list(lines)[i] in mine)
     sets = len(set(groups(judged)))
     note = (
-        f"{len(judged)} tasks of {sets} training sets; the rule that picked is shaded. The smallest "
-        f"p that so many sets can give is {number(smallest_p(sets))}"
+        f"{len(judged)} tasks of {sets} training sets; the rule that picked is shaded. The "
+        f"smallest p that so many sets can give is {number(smallest_p(sets))}"
     )
     return Table("Rules over tasks", columns, [rows[i] for i in order], (), note, marked)
 
@@ -133,8 +133,8 @@ def _compared(judged: Sequence[Judged], scopes: Sequence[Scope]) -> list[Block]:
     sets = f"{found.sets} training sets (tasks of one set count once, by their mean)"
     said = [
         f"Wilcoxon's signed-rank test over {sets}, Holm's correction over the {count} pairs of the "
-        f"{len(order)} rules shown: those that picked, the lines to compare with, and the others of "
-        "best mean rank.",
+        f"{len(order)} rules shown: those that picked, the lines to compare with, and the others "
+        "of best mean rank.",
         f"So many sets can give no p below {number(least)}, and after the correction none below "
         f"{number(min(1.0, least * count))} for the first pair"
         + (": no difference can be called significant." if least * count >= LEVEL else "."),

@@ -57,8 +57,8 @@ def snooped(judged: Sequence[Judged]) -> Section:
             theme.Key("blue", "s", "apparent: chosen and reported on the same labels"),
             theme.Key("orange", "D", "honest: chosen on half of the target, reported on the other"),
         ],
-        "Labels choose in turn, and what was chosen stays chosen. What lies between a bar's end and "
-        "its diamond is noise that was chosen.",
+        "Labels choose in turn, and what was chosen stays chosen. What lies between a bar's end "
+        "and its diamond is noise that was chosen.",
     )
     best = Figures(
         [_best_of(one) for one in judged],

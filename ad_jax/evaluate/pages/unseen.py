@@ -1,4 +1,4 @@
-"""What the unlabelled set does: disjoint halves and the share of anomalies, as drawings and tables."""
+"""What the unlabelled set does: disjoint halves, and fewer or more anomalies in it."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def _halves(judged: Sequence[Judged]) -> Table:
         half = one.worth.unlabelled.halves
         assert half is not None
         cost = half.seen.value - half.unseen.value
-        figures = [half.seen, half.unseen, cost, half.random, half.oracle]
+        figures: list[Cell] = [half.seen, half.unseen, cost, half.random, half.oracle]
         rows.append([one.name, one.task.run.rule, *figures, half.splits])
     columns = [
         Column("task"),
@@ -87,7 +87,8 @@ def _curve(judged: Sequence[Judged]) -> Figures:
         )
     note = (
         "The pick's AUROC on the whole target; band: 95 % of the draws. Dashed: the best setting, "
-        "dotted: a random one; settings of equal loss share the pick. A rule that falls to the dotted line at 0 % needs anomalies."
+        "dotted: a random one; settings of equal loss share the pick. A rule that falls to "
+        "the dotted line at 0 % needs anomalies."
     )
     return Figures(figures, (), note)
 

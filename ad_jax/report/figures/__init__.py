@@ -1,1 +1,1 @@
-"""Drawings of a report, from plain data, a file per kind; matplotlib is imported when one is made."""
+"""Drawings of a report from plain data, a file per kind; the first one imports matplotlib."""

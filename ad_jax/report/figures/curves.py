@@ -45,9 +45,7 @@ def curves(
       level: a horizontal line to compare with.
       height: units.
     """
-    from matplotlib import rc_context
-
-    with rc_context(theme.settings()):
+    with theme.style():
         drawing, axes = theme.canvas(theme.WIDTH, height)
         if level is not None:
             axes.axhline(level, color=theme.colour("faint"), dashes=theme.DASHES["random"])
@@ -57,7 +55,10 @@ def curves(
                 continue
             tone = theme.colour(one.colour)
             dashes = {"dashes": theme.DASHES["oracle"]} if one.dashed else {}
-            (line,) = axes.plot(one.x, y, color=tone, marker=one.shape, ms=5, **dashes)
+            every = max(1, len(y) // 8)  # marks tell curves apart without colour
+            (line,) = axes.plot(
+                one.x, y, color=tone, marker=one.shape, ms=5, markevery=every, **dashes
+            )
             theme.tip(line, one.name)
             if len(one.low):
                 axes.fill_between(one.x, one.low, one.high, color=tone, alpha=0.15, linewidth=0)
@@ -66,6 +67,8 @@ def curves(
             ticks = sorted({float(x) for one in drawn for x in one.x})
             axes.set_xticks(ticks, [f"{x:g}" for x in ticks])
             axes.minorticks_off()
+        elif all(float(x).is_integer() for one in drawn for x in one.x):
+            axes.xaxis.get_major_locator().set_params(integer=True)
         axes.set_xlabel(across)
         axes.set_ylabel(up)
         return theme.svg(drawing, title, about)

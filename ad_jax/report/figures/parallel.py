@@ -41,8 +41,6 @@ def coordinates(
       rows: which rows are drawn; the line of row i carries `data-line` i.
       about: the same in words.
     """
-    from matplotlib import rc_context
-
     axes_of: list[tuple[str, np.ndarray, str, str]] = []
     for name, texts in words.items():
         order = list(dict.fromkeys(texts))
@@ -53,7 +51,7 @@ def coordinates(
         column[~np.isfinite(column)] = np.nan
         if np.isfinite(column).any():
             axes_of.append((name, *_places(column)))
-    with rc_context({**theme.settings(), "axes.grid": False}):
+    with theme.style(grid=False):
         left = 150
         width = max(700, left + 82 * len(axes_of))
         drawing, axes = theme.canvas(width, 330)
@@ -70,10 +68,10 @@ def coordinates(
             axes.plot([i, i], [0, 1], color=theme.colour("faint"), linewidth=1.2, clip_on=False)
             said = name.replace("_", "\n") if len(name) > 9 else name
             axes.text(i, 1.1, said, ha="center", va="bottom", fontsize=10, linespacing=0.95)
-            for y, text, side in ((0, low, "top"), (1, high, "bottom")):
+            for end, text, side in ((0.0, low, "top"), (1.0, high, "bottom")):
                 axes.text(
                     i,
-                    y + (y - 0.5) * 0.03,
+                    end + (end - 0.5) * 0.03,
                     text,
                     ha="center",
                     va=side,

@@ -59,10 +59,8 @@ def scatter(
       lines: text -> (AUROC, kind as in `theme.DASHES`).
       keys: family -> colour and shape.
     """
-    from matplotlib import rc_context
-
     some = [p for p in _drawn(points) if math.isfinite(p.auroc.value)]
-    with rc_context(theme.settings()):
+    with theme.style():
         drawing, axes = theme.canvas(theme.WIDTH, 300)
         for p in some:
             tone = theme.colour(keys[p.family].colour)
@@ -124,8 +122,6 @@ def losses(
       controls: control member -> mean loss by the same rule.
       keys: family -> colour and shape.
     """
-    from matplotlib import rc_context
-
     some = _drawn(points)
     by_family: dict[str, list[Point]] = {}
     for p in some:
@@ -133,7 +129,7 @@ def losses(
     known = {n.replace("_", " "): v for n, v in controls.items() if math.isfinite(v)}
     rows = len(by_family) + len(known)
     tallest = max([len(group) for group in by_family.values()], default=1)
-    with rc_context(theme.settings()):
+    with theme.style():
         drawing, axes = theme.canvas(theme.WIDTH, 60 + rows * min(18 + 3 * tallest, 40))
         for y, (family, group) in enumerate(by_family.items()):
             key = keys[family]

@@ -11,7 +11,6 @@ import numpy as np
 from ad_jax.report.figures import theme
 from ad_jax.report.page.content import Figure, number
 
-
 WIDE = 860  # units
 
 
@@ -42,8 +41,6 @@ def critical_difference(
       groups: rules joined, each of at least two.
       about: the same in words.
     """
-    from matplotlib import rc_context
-
     order = sorted(ranks, key=lambda n: ranks[n])
     low, high = math.floor(min(ranks.values())), math.ceil(max(ranks.values()))
     high = max(high, low + 1)
@@ -52,7 +49,7 @@ def critical_difference(
     depth = 0.5 + 0.34 * len(bars)
     bottom = depth + 0.62 * half + 0.2
     ink, faint = theme.colour("ink"), theme.colour("faint")
-    with rc_context({**theme.settings(), "axes.grid": False}):
+    with theme.style(grid=False):
         side = (7 * max(len(n) for n in order) + 45) / WIDE  # room for the names
         drawing, axes = theme.canvas(WIDE, round(50 + 27 * bottom))
         drawing.set_layout_engine(None)
@@ -96,7 +93,6 @@ def grid(
       pairs: (row, column) -> figures of row against column.
       about: the same in words.
     """
-    from matplotlib import rc_context
     from matplotlib.colors import to_rgb
     from matplotlib.patches import Rectangle
 
@@ -104,7 +100,7 @@ def grid(
     longest = max(len(n) for n in names)
     left, top, right = 7 * longest + 12, 5 * longest + 20, 5 * longest
     width, height = left + 62 * len(names) + right, top + 40 * len(names)
-    with rc_context({**theme.settings(), "axes.grid": False}):
+    with theme.style(grid=False):
         drawing, axes = theme.canvas(width, height)
         drawing.set_layout_engine(None)
         drawing.subplots_adjust(

@@ -63,10 +63,12 @@ def keys(names: Sequence[str]) -> dict[str, Key]:
     }
 
 
-def settings() -> dict[str, Any]:
-    """Of matplotlib, for `rc_context`."""
+def style(grid: bool = True) -> Any:
+    """Context of matplotlib's settings; every drawing is made and written within it."""
+    from matplotlib import rc_context
+
     ink, faint = colour("ink"), colour("faint")
-    return {
+    told: Any = {
         "svg.fonttype": "none",
         "svg.hashsalt": "ad_jax",
         "font.size": 11,
@@ -82,7 +84,7 @@ def settings() -> dict[str, Any]:
         "figure.facecolor": "none",
         "axes.spines.top": False,
         "axes.spines.right": False,
-        "axes.grid": True,
+        "axes.grid": grid,
         "axes.axisbelow": True,
         "grid.color": colour("grid"),
         "grid.linewidth": 0.8,
@@ -90,10 +92,11 @@ def settings() -> dict[str, Any]:
         "axes.unicode_minus": True,
         "axes.formatter.useoffset": False,
     }
+    return rc_context(told)
 
 
 def canvas(width: int, height: int, columns: int = 1, rows: int = 1, **grid: Any) -> tuple:
-    """A matplotlib figure of `width` x `height` units and its axes; call within `rc_context`."""
+    """A matplotlib figure of `width` x `height` units and its axes; call within `style`."""
     from matplotlib.figure import Figure as Drawing
 
     drawing = Drawing(figsize=(width / 72, height / 72), layout="constrained")

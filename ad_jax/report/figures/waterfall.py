@@ -31,9 +31,7 @@ def waterfall(
       lines: text -> (AUROC, kind as in `theme.DASHES`).
       about: the same in words.
     """
-    from matplotlib import rc_context
-
-    with rc_context({**theme.settings(), "axes.grid": False}):
+    with theme.style(grid=False):
         drawing, axes = theme.canvas(theme.WIDTH, 300)
         before = math.nan
         for i, step in enumerate(steps):
@@ -52,8 +50,8 @@ def waterfall(
                 axes.plot([i - 0.69, i + 0.31], [start, start], color=theme.colour("faint"), lw=0.8)
             axes.annotate(
                 number(step.apparent),
-                (i, max(start, step.apparent)),
-                (0, 3),
+                (i, max(start, step.apparent, step.honest if step.honest == step.honest else 0.0)),
+                (0, 7),
                 textcoords="offset points",
                 ha="center",
                 fontsize=10,

@@ -1,7 +1,8 @@
-"""A report as one page: what it says (`content`), and how it is written (HTML, Markdown, JSON, CSV).
+"""A report as one page: what it says (`content`), and the formats that it is written in.
 
 A page in HTML holds everything it needs: style, a script of a few kilobytes, drawings as SVG. It
-opens from a file without network, and forbids itself to ask for anything (a Content-Security-Policy).
+opens from a file without network, and forbids itself to ask for anything (by its
+Content-Security-Policy).
 """
 
 from ad_jax.report.page.content import (

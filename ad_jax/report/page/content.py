@@ -7,7 +7,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
-
 TINY = 1e-8  # shown as zero: what sums in another order leave
 
 

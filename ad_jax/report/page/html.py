@@ -1,4 +1,4 @@
-"""A document as one page of HTML; tables of many rows as data that the page's script pages through."""
+"""A document as one page of HTML; long tables are data that the page's script pages through."""
 
 from __future__ import annotations
 
@@ -43,7 +43,10 @@ def _column(cells: Sequence[Cell], digits: int) -> dict[str, Any]:
         isinstance(c, Estimate) for c in cells
     ):
         return {"kind": "whole", "values": list(cells)}
-    both = [c if isinstance(c, Estimate) else Estimate(math.nan if c is None else c) for c in cells]
+    both = [
+        c if isinstance(c, Estimate) else Estimate(float(c) if c is not None else math.nan)
+        for c in cells
+    ]
     out: dict[str, Any] = {
         "kind": "real",
         "digits": digits,

@@ -56,9 +56,18 @@ def losses(tasks: Sequence[Task]) -> Section:
         drawn.append(points.losses(task.name, task.run.rule, some, control_losses(task), keys))
     note = (
         "A point is a setting, its bar the 95 % interval over seeds (three or more); the ring is "
-        "the pick, crosses are control members by the same rule. No label is used here."
+        "the pick, crosses are control members by the same rule. No label is used here: the rule "
+        "saw the target without its labels (transduction), and no other unlabelled set."
     )
-    return Section("losses", "Losses, without labels", [Figures(drawn, (), note)])
+    closed = "labels were not opened (--audit opens them)"
+    covers = {
+        2: f"controls are compared by the rule's own loss only: {closed}",
+        7: f"losses only, no headline figure: {closed}",
+        11: f"declared only: {closed}",
+    }
+    judged = any(t.quality is not None for t in tasks)
+    blocks = [Figures(drawn, (), note)]
+    return Section("losses", "Losses, without labels", blocks, {} if judged else covers)
 
 
 def trust(tasks: Sequence[Task]) -> Section:
@@ -125,10 +134,9 @@ def tried(tasks: Sequence[Task], foots: Mapping[str, Sequence[tuple[str, float]]
     blocks: list[Block] = []
     for number, task in enumerate(tasks, 1):
         key = f"settings-{number}"
-        both: list[Block] = [
-            _coordinates(task, key),
-            settings_table(task, key, foots.get(task.name, ())),
-        ]
+        table = settings_table(task, key, foots.get(task.name, ()))
+        several = len(task.run.pool.settings) > 1  # of one there is nothing to compare
+        both: list[Block] = [_coordinates(task, key), table] if several else [table]
         blocks += both if len(tasks) == 1 else [Fold(task.name, both)]
     return Section("settings", "What was tried", blocks)
 
@@ -149,8 +157,10 @@ def _coordinates(task: Task, key: str) -> Parallel:
     numbers = {n: varied[n] for n in [*[n for n in first if n in kept], *last]}
     rows = sorted(points.thinned(loss))
     dropped = len(first) - len(kept)
-    note = "The lowest losses are drawn over the others. A line ends where a setting has no such "
-    note += "hyperparameter; a focused row of the table below is drawn in red."
+    note = (
+        "The lowest losses are drawn over the others. A line passes over hyperparameters that its "
+    )
+    note += "setting does not have; a focused row of the table below is drawn in red."
     if len(rows) < len(settings):
         note += f" {len(rows)} of {len(settings)} settings are drawn: the best half of these, and "
         note += "others evenly over the ranks."

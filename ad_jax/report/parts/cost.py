@@ -26,7 +26,7 @@ def cost(tasks: Sequence[Task]) -> Section:
         Column("compiling", "seconds of it", 0),
         Column("programs", "compiled"),
         Column("ms a member-step", "compilation left out", 2),
-        Column("peak memory (MB)", "", 0),
+        Column("peak memory (MB)", "of the process, on the host; this task and those before it", 0),
         Column("device"),
     ]
     rows: list[list[Cell]] = []
@@ -62,7 +62,7 @@ def cost(tasks: Sequence[Task]) -> Section:
     )
     lacking = (
         []
-        if all("peak_memory_mb" in t.run.manifest["cost"] for t in tasks)
+        if all(t.run.manifest["cost"].get("peak_memory_mb") for t in tasks)
         else ["peak memory is not in the manifests of these runs"]
     )
     return Section(
@@ -73,9 +73,7 @@ def cost(tasks: Sequence[Task]) -> Section:
 def manifest(tasks: Sequence[Task], command: str) -> Section:
     """What made the runs, and the command that makes this report again."""
     blocks: list[Block] = [Code("The command that makes this report again", command)]
-    commands = [
-        f"{t.run.manifest.get('command') or _unknown(t.run.manifest)}  # {t.name}" for t in tasks
-    ]
+    commands = [t.run.manifest.get("command") or _unknown(t.run.manifest, t.name) for t in tasks]
     blocks.append(Code("The commands that made the runs", "\n".join(dict.fromkeys(commands))))
     rows: list[list[Cell]] = []
     for task in tasks:
@@ -113,13 +111,13 @@ def manifest(tasks: Sequence[Task], command: str) -> Section:
     return Section("manifest", "Manifest", blocks, {16: "; ".join(lacking)})
 
 
-def _unknown(manifest: dict[str, Any]) -> str:
-    """What is known of the command of a run that does not hold it."""
+def _unknown(manifest: dict[str, Any], task: str) -> str:
+    """What is known of the command of a run that does not hold it, as a comment."""
     options = [f"{k}={v}" for k, v in manifest["options"].items()]
     config = manifest["config"]
     source = shlex.quote(",".join([manifest["source"], *options]))
     return (
-        f"ad-jax select {source} --steps {config['steps']} --width {config['width']} "
-        f"--backbone {config['backbone']} --seed {config['root']} --seeds {len(manifest['seeds'])} "
-        "# families not told by the manifest"
+        f"# {task}: the manifest holds no command; what it tells is\n"
+        f"# ad-jax select {source} --steps {config['steps']} --width {config['width']} "
+        f"--backbone {config['backbone']} --seed {config['root']} --seeds {len(manifest['seeds'])}"
     )

@@ -19,7 +19,6 @@ from ad_jax.report.page import (
     Estimate,
     Figures,
     Gallery,
-    Key,
     Picture,
     Prose,
     Section,
@@ -90,12 +89,12 @@ def _table(task: Task, traced: Traced) -> Table:
 
 def _curves(task: Task, traced: Traced) -> Figures:
     steps = list(range(traced.loss.shape[1]))
-    tones = [Key(theme.SERIES[i % len(theme.SERIES)], "-", n) for i, n in enumerate(_names(traced))]
+    tones = list(theme.keys(_names(traced)).values())
 
     def figure(title: str, values: np.ndarray, up: str) -> curves.Figure:
         shown = np.where(traced.alive, values, np.nan)
         lines = [
-            curves.Curve(key.text, steps, row, key.colour)
+            curves.Curve(key.text, steps, row, key.colour, key.shape)
             for key, row in zip(tones, shown, strict=True)
         ]
         ends = ", ".join(f"{k.text} {row[0]:.3g} to {row[-1]:.3g}" for k, row in zip(tones, values))
@@ -107,7 +106,7 @@ def _curves(task: Task, traced: Traced) -> Figures:
         one = bounds.get(name)
         title = name if one is None else f"{name} ({one['low']:.3g} to {one['high']:.3g})"
         drawn.append(figure(title, traced.values[:, :, i], name))
-    about = f"{traced.about['augmentation']} tuned on {task.name}; a colour per start."
+    about = f"{traced.about['augmentation']} tuned on {task.name}; a colour and mark per start."
     return Figures(drawn, tones, about)
 
 
