@@ -1,4 +1,4 @@
-"""The report: what it says equals the raw rows, in every format, without labels too, and offline."""
+"""The report: it equals the raw rows, in every format, without labels too, and offline."""
 
 import csv
 import io
@@ -39,10 +39,7 @@ TASKS = 5
 
 @pytest.fixture(scope="module")
 def runs(tmp_path_factory):
-    """Five tasks of four training sets, their labels by folder, and a file of labels.
-
-    All runs share one order of labels, since the file has a label a name.
-    """
+    """Five tasks of four training sets, their labels by folder, and a file of all labels."""
     root = tmp_path_factory.mktemp("runs")
     labels = {}
     for i in range(TASKS):
@@ -517,7 +514,7 @@ def test_numbers_for_readers():
     assert [number(v) for v in (0.12345, -0.5, 1e-5, 1e-12, math.nan, math.inf)] == [
         "0.123",
         "−0.500",
-        "1.0e−05",
+        "1.0e−5",
         "0.000",
         "–",
         "∞",

@@ -6,6 +6,8 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from ad_jax.evaluate.halves import BLOCK
+
 DIGITS = 12  # values that agree so far are tied: sums in another order differ beyond
 
 
@@ -14,18 +16,18 @@ def numbers(count: int) -> list[int]:
     return sorted({2**i for i in range(count.bit_length())} | {count})
 
 
-def chances(values: np.ndarray, tried: Sequence[int]) -> np.ndarray:
-    """Chance of every setting to be the best of k drawn at random; tied settings share it.
+def _at_most(count: int, tried: Sequence[int]) -> np.ndarray:
+    """C(r, k) / C(count, k) `[k, count + 1]` for r = 0 … count."""
+    row = np.ones(count + 1)
+    out = np.empty((len(tried), count + 1))
+    for k in range(1, max(tried) + 1):
+        row = row * np.maximum(np.arange(count + 1) - k + 1, 0) / (count - k + 1)
+        if k in tried:
+            out[list(tried).index(k)] = row
+    return out
 
-    The best of k of N has at most r settings not above it with chance C(r, k) / C(N, k).
 
-    Args:
-      values: `[rows, settings]`, higher is better.
-      tried: numbers k in 1..settings.
-
-    Returns:
-      `[k, rows, settings]`, sums to one over settings.
-    """
+def _chances(values: np.ndarray, at_most: np.ndarray) -> np.ndarray:
     values = np.round(values, DIGITS)
     rows, count = values.shape
     order = values.argsort(1)
@@ -40,13 +42,22 @@ def chances(values: np.ndarray, tried: Sequence[int]) -> np.ndarray:
     below, not_above = np.empty_like(order), np.empty_like(order)
     np.put_along_axis(below, order, first, 1)
     np.put_along_axis(not_above, order, last, 1)
-    at_most = np.ones(count + 1)  # C(r, k) / C(N, k), r = 0..N
-    out = np.empty((len(tried), rows, count))
-    for k in range(1, max(tried) + 1):
-        at_most = at_most * np.maximum(np.arange(count + 1) - k + 1, 0) / (count - k + 1)
-        if k in tried:
-            out[list(tried).index(k)] = (at_most[not_above] - at_most[below]) / (not_above - below)
-    return out
+    return (at_most[:, not_above] - at_most[:, below]) / (not_above - below)
+
+
+def chances(values: np.ndarray, tried: Sequence[int]) -> np.ndarray:
+    """Chance of every setting to be the best of k drawn at random; tied settings share it.
+
+    The best of k of N has at most r settings not above it with chance C(r, k) / C(N, k).
+
+    Args:
+      values: `[rows, settings]`, higher is better.
+      tried: numbers k in 1..settings.
+
+    Returns:
+      `[k, rows, settings]`, sums to one over settings.
+    """
+    return _chances(values, _at_most(values.shape[1], tried))
 
 
 def expected_best(chosen: np.ndarray, reported: np.ndarray, tried: Sequence[int]) -> np.ndarray:
@@ -60,7 +71,12 @@ def expected_best(chosen: np.ndarray, reported: np.ndarray, tried: Sequence[int]
     Returns:
       `[k, rows]`.
     """
-    return np.einsum("krs,rs->kr", chances(chosen, tried), reported)
+    at_most = _at_most(chosen.shape[1], tried)
+    blocks = max(1, -(-len(tried) * chosen.size // BLOCK))  # large pools do not fit in memory
+    pieces = [np.array_split(side, blocks) for side in (chosen, reported)]
+    return np.concatenate(
+        [np.einsum("krs,rs->kr", _chances(c, at_most), r) for c, r in zip(*pieces, strict=True)], 1
+    )
 
 
 def reseeded(

@@ -198,7 +198,8 @@ def number(value: float, digits: int = 3) -> str:
     value = 0.0 if abs(value) < TINY else value
     text = f"{value:.{digits}f}"
     if float(text) == 0.0 and value != 0.0:
-        text = f"{value:.1e}"
+        mantissa, exponent = f"{value:.1e}".split("e")
+        text = f"{mantissa}e{int(exponent)}"
     return text.replace("-", "−")
 
 
