@@ -158,6 +158,7 @@ def svg(drawing: Any, title: str, about: str, wide: bool = False) -> Figure:
     for name, (light, _) in COLOURS.items():
         text = text.replace(light, f"var(--{name})")
     text = re.sub(r"font: ?([\d.]+)px [^;\"]*", r"font-size: \1px", text)
+    text = re.sub(r"font-family: [^;\"]*;? ?", "", text)  # the page's own
     text = text.replace("xlink:href", "href")
     text = re.sub(r"<!--.*?-->|(?<=>)\s*\n\s*", "", text, flags=re.S)
     return Figure(title, _short(text), about, wide)
