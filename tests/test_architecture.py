@@ -88,7 +88,8 @@ import sys, time, jax
 start = time.perf_counter()
 import ad_jax
 spent = time.perf_counter() - start
-heavy = {"tensorflow", "sklearn", "pandas", "matplotlib", "jinja2", "PIL", "skimage"} & set(sys.modules)
+heavy = {"tensorflow", "sklearn", "pandas", "matplotlib", "jinja2", "PIL", "skimage"}
+heavy &= set(sys.modules)
 assert not heavy, heavy
 assert spent < 1.0, spent
 """

@@ -15,7 +15,7 @@ def test_first_example_runs(capsys):
 
 def test_commands_parse():
     parser = cli.parser()
-    named = "select|preview|tune|audit|rules|status|merge|score|info|export"
+    named = "select|preview|tune|audit|report|rules|status|merge|score|info|export"
     for line in re.findall(rf"(?:^|/)ad-jax ((?:{named}) [^#\n]*)", README, re.M):
         parser.parse_args(line.split("&&")[0].split())
 

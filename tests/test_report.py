@@ -11,7 +11,12 @@ import numpy as np
 import pytest
 from PIL import Image
 from scipy.stats import kendalltau, spearmanr, wilcoxon
-from sklearn.metrics import average_precision_score, roc_auc_score
+from sklearn.metrics import (
+    average_precision_score,
+    balanced_accuracy_score,
+    f1_score,
+    roc_auc_score,
+)
 from small_run import write, write_labels
 
 from ad_jax import cli, run
@@ -140,6 +145,26 @@ def test_intervals_over_seeds_are_paired(runs, told):
         row = rows[f"task-{i},size=16"]["regret"]
         assert row["low"] == pytest.approx(d.mean() - half, abs=1e-9)
         assert row["high"] == pytest.approx(d.mean() + half, abs=1e-9)
+
+
+def test_thresholds_of_the_pick(runs, told):
+    """At the label-free threshold, by scikit-learn; labels can only do better."""
+    rows = told["audit"]["The pick at a threshold"]
+    for i, (folder, labels) in enumerate(runs[0].items()):
+        pool = run.read(folder).pool
+        own, held_out = pool.own_scores()
+        found = []
+        for r in pool.rows(run.read(folder).pick):
+            flagged = own[r] > np.quantile(held_out[r], 0.95)
+            found.append(
+                [f1_score(labels, flagged), balanced_accuracy_score(labels, flagged)]
+                + [flagged[labels == 0].mean()]
+            )
+        free, oracle = (row for row in rows if row["task"] == f"task-{i},size=16")
+        names = ("F1", "balanced accuracy", "false positives")
+        assert [value(free[n]) for n in names] == pytest.approx(np.mean(found, axis=0).tolist())
+        assert free["chosen"] == "label-free" and "oracle" in oracle["chosen"]
+        assert all(value(oracle[n]) >= value(free[n]) for n in names[:2])
 
 
 def test_correlations_equal_scipys(runs, told):

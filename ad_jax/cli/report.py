@@ -21,7 +21,7 @@ def add(adder: Adder) -> None:
         "report", report, "one self-contained page on runs; labels stay closed without --audit"
     )
     one.add_argument("run", nargs="+", help="folder written by select or tune, or a folder of such")
-    one.add_argument("--out", help="folder of report.html (the run's; of several, where they lie)")
+    one.add_argument("--out", help="folder of report.html (the RUN; runs/report for several)")
     one.add_argument("--format", default="html", help="html (default), markdown, csv or json")
     one.add_argument(
         "--audit",
@@ -115,9 +115,12 @@ def _document(arguments: argparse.Namespace, tasks: list, judged: list) -> Any:
     if judged:
         sections += [snooped.snooped(judged), unseen.unseen(judged)]
     said = (
-        f"Every member is taken at the last step of a fixed budget ({', '.join(map(str, steps))} "
-        "steps); no step was chosen. The rows are in report.csv (`--format csv`), too."
+        f"The budget is fixed ({', '.join(map(str, steps))} steps) and every member is taken at its "
+        "last step; none was chosen by labels. "
     )
+    if any(task.halved(one) for one in tasks):
+        said += "Where a search halved, settings were dropped earlier by the rule's loss. "
+    said += "--format csv writes these rows with every loss and hyperparameter."
     members: list[Any] = [Prose([said]), task.members_table(tasks)]
     sections += [
         choice.trust(tasks),

@@ -13,12 +13,31 @@ from ad_jax.evaluate.audit import Audit
 from ad_jax.evaluate.bought import SPLITS
 from ad_jax.evaluate.correlation import correlations
 from ad_jax.evaluate.runs import audit_run, truth_of
+from ad_jax.evaluate.stages import FALSE_POSITIVES, best_thresholds, quality_at
 from ad_jax.evaluate.unlabelled import Unlabelled, unlabelled
+from ad_jax.pool import Pool, Setting
 from ad_jax.report.page import Estimate
 from ad_jax.report.parts.task import Quality
 from ad_jax.report.seeds import mean, share
 
 DEFAULT = "default_setting"
+
+
+class Cut(NamedTuple):
+    """The pick at a threshold, mean over its seeds with an interval.
+
+    Attributes:
+      name: what the threshold is.
+      oracle: whether labels chose it, for each metric apart.
+      f1, balanced_accuracy: of anomalies.
+      false_positives: share of the target's normals that are flagged; NaN for oracles.
+    """
+
+    name: str
+    oracle: bool
+    f1: Estimate
+    balanced_accuracy: Estimate
+    false_positives: Estimate
 
 
 class Worth(NamedTuple):
@@ -31,6 +50,8 @@ class Worth(NamedTuple):
       average_precision: likewise.
       regret: oracle minus pick, seed by seed, so that what seeds share cancels.
       spearman, kendall: of the rule's loss with AUROC over settings, bootstrap over settings.
+      cuts: the pick at a label-free threshold and at those that labels like best; none without
+        held-out normals.
       unlabelled: disjoint halves and shares of anomalies.
     """
 
@@ -41,6 +62,7 @@ class Worth(NamedTuple):
     regret: Estimate
     spearman: Estimate
     kendall: Estimate
+    cuts: list[Cut]
     unlabelled: Unlabelled
 
     @property
@@ -78,6 +100,27 @@ class Worth(NamedTuple):
         known = {k: v for k, v in self.audit.baselines.items() if np.isfinite(v)}
         name = max(known, key=lambda k: known[k])
         return name.replace("_", " "), known[name]
+
+
+def _cuts(pool: Pool, pick: Setting, anomalous: np.ndarray) -> list[Cut]:
+    rows = pool.rows(pick, trained=True)
+    own, held_out = (scores[rows] for scores in pool.own_scores())
+    if not held_out.shape[1]:
+        return []
+    everything = np.ones(own.shape, bool)
+    bound = np.quantile(held_out, 1 - FALSE_POSITIVES, axis=1, keepdims=True)
+    free = quality_at(own > bound, anomalous, everything)
+    best = best_thresholds(own, anomalous, everything)
+    known = [quality_at(own >= best[i][:, None], anomalous, everything)[i] for i in (0, 1)]
+    alarms = (own > bound)[:, anomalous == 0].mean(1)
+    name = f"flags {100 * FALSE_POSITIVES:.0f} % of held-out normals"
+    f1, balanced, alarmed = (share(mean(v)) for v in (*free, alarms))
+    oracle_f1, oracle_balanced = (share(mean(v)) for v in known)
+    nothing = Estimate(float("nan"))
+    return [
+        Cut(name, False, f1, balanced, alarmed),
+        Cut("best by labels", True, oracle_f1, oracle_balanced, nothing),
+    ]
 
 
 def worth(
@@ -120,6 +163,7 @@ def worth(
         regret._replace(value=across.oracle - audited.pick["mean"]),
         spearman,
         kendall,
+        _cuts(pool, one.pick, anomalous),
         unlabelled(pool, one.rule, anomalous, seed),
     )
     return one, measured

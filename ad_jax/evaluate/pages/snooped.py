@@ -110,7 +110,7 @@ def _tables(judged: Sequence[Judged]) -> list[Block]:
                 half.splits,
             ]
         )
-    out: list[Block] = []
+    out: list[Block] = [_cuts(judged)]
     if len(judged) > 1:
         out.append(_over_tasks(judged))
     side = ["apparent", "honest"]
@@ -140,6 +140,30 @@ def _tables(judged: Sequence[Judged]) -> list[Block]:
         )
     )
     return out
+
+
+def _cuts(judged: Sequence[Judged]) -> Table:
+    rows: list[list[Cell]] = [
+        [
+            one.name,
+            cut.name,
+            "by labels (an oracle)" if cut.oracle else "label-free",
+            cut.f1,
+            cut.balanced_accuracy,
+            cut.false_positives,
+        ]
+        for one in judged
+        for cut in one.worth.cuts
+    ]
+    columns = [
+        Column("task"),
+        Column("threshold"),
+        Column("chosen"),
+        Column("F1", "mean over seeds [95 % interval over seeds]"),
+        Column("balanced accuracy", "likewise"),
+        Column("false positives", "share of the target's normals that are flagged"),
+    ]
+    return Table("The pick at a threshold", columns, rows)
 
 
 def _over_tasks(judged: Sequence[Judged]) -> Table:

@@ -46,6 +46,13 @@ class Task(NamedTuple):
         return self.run.member_losses.get(self.run.rule, nothing)
 
 
+def halved(task: Task) -> bool:
+    """Whether some members stopped before the last step: a search dropped them."""
+    manifest = task.run.manifest
+    trained = sum(m.setting.pretext != "control" for m in task.run.pool.members)
+    return manifest["cost"]["member_steps"] < trained * manifest["config"]["steps"]
+
+
 def families(tasks: Sequence[Task]) -> list[str]:
     """Families of all tasks in the order they come."""
     return list(dict.fromkeys(s.family for t in tasks for s in t.run.pool.settings))
