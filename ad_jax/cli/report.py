@@ -98,11 +98,13 @@ def _gathered(arguments: argparse.Namespace, folders: Sequence[Path]) -> tuple[l
     return tasks, judged
 
 
-def _document(arguments: argparse.Namespace, tasks: list, judged: list) -> Any:
+def document(arguments: argparse.Namespace, folders: Sequence[Path]) -> Any:
+    """The report on runs, as a command line asks for it; labels are opened and logged here."""
     from ad_jax.evaluate.pages import against, picks, shelf, snooped, unseen
     from ad_jax.report.page import Document, Prose, Section
     from ad_jax.report.parts import checklist, choice, cost, summary, task, tuned
 
+    tasks, judged = _gathered(arguments, folders)
     steps = sorted({t.run.manifest["config"]["steps"] for t in tasks})
     sections = []
     if judged:
@@ -115,8 +117,8 @@ def _document(arguments: argparse.Namespace, tasks: list, judged: list) -> Any:
     if judged:
         sections += [snooped.snooped(judged), unseen.unseen(judged)]
     said = (
-        f"The budget is fixed ({', '.join(map(str, steps))} steps) and every member is taken at its "
-        "last step; none was chosen by labels. "
+        f"The budget is fixed ({', '.join(map(str, steps))} steps) and every member is taken at "
+        "its last step; none was chosen by labels. "
     )
     if any(task.halved(one) for one in tasks):
         said += "Where a search halved, settings were dropped earlier by the rule's loss. "
@@ -165,13 +167,12 @@ def report(arguments: argparse.Namespace) -> None:
 
     folders = _checked(arguments)
     path = _place(arguments, folders)
-    tasks, judged = _gathered(arguments, folders)
-    content = written(_document(arguments, tasks, judged), arguments.format)
+    content = written(document(arguments, folders), arguments.format)
     write_whole(path, content)
     told = {
         "report": str(path),
-        "tasks": len(tasks),
-        "audited": bool(judged),
+        "tasks": len(folders),
+        "audited": arguments.audit,
         "bytes": len(content),
     }
     print(json.dumps(told) if arguments.json else path)
