@@ -56,9 +56,7 @@ def write(
     told: bool = True,
 ) -> np.ndarray:
     """Writes a run; labels are in the samples' names (`odd-…`), and returned."""
-    settings = (
-        search.grid((16, 16, 1), (0.02, 0.32), FAMILIES) if settings is None else settings
-    )
+    settings = search.grid((16, 16, 1), (0.02, 0.32), FAMILIES) if settings is None else settings
     pool, labels = drawn(settings, seeds, n, held_out, share, seed)
     member_losses = {name: rules.get(name).loss(pool) for name in names}
     losses = {name: rules.by_setting(pool, v) for name, v in member_losses.items()}

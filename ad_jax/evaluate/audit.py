@@ -111,7 +111,7 @@ def _ensembles(
     out = {}
     for name, settings in groups.items():
         rows = [i for s in settings for i in pool.rows(s, trained=True) if finite[i]]
-        ranked = np.mean([np.asarray(ranks.average_ranks(own[i])) for i in rows], axis=0)
+        ranked = ranks.rank_rows(own[rows]).mean(0, dtype=float)
         out[name] = dict(zip(("auroc", "average_precision"), quality(ranked, anomalous)))
     return out
 

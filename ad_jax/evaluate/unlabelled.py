@@ -7,6 +7,7 @@ cut afterwards.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -17,12 +18,13 @@ from ad_jax.evaluate.halves import half_aurocs, split
 from ad_jax.pool import Pool
 from ad_jax.ranks import auroc_rows
 from ad_jax.report.page import Estimate
-from ad_jax.trust import RESAMPLED, Rows, resampled
+from ad_jax.rules import Rule
+from ad_jax.trust import RESAMPLED, Rows, take
 
 RATES = (0.0, 0.01, 0.05, 0.1, 0.25)
 DRAWS = 20
 LEAST = 8  # samples that a rule is asked on
-BUDGET = 40_000_000  # scores that are cut in all; larger pools get fewer draws
+BUDGET = 4_000_000  # scores that are looked at in all draws; larger pools get fewer
 
 
 class Halves(NamedTuple):
@@ -72,13 +74,29 @@ def _spread(values: np.ndarray) -> Estimate:
     return Estimate(float(values.mean()), float(low), float(high))
 
 
-def _settings(pool: Pool, per_member: np.ndarray) -> np.ndarray:
-    """Mean over trained seeds `[..., settings]` of `[..., members]`; NaN without any."""
-    out = [
-        per_member[..., rows].mean(-1) if rows else np.full(per_member.shape[:-1], np.nan)
-        for rows in (pool.rows(s, trained=True) for s in pool.settings)
-    ]
-    return np.stack(out, axis=-1)
+class _Groups:
+    """Members by setting, looked up once: means over trained seeds of any figures of members."""
+
+    def __init__(self, pool: Pool):
+        settings = pool.settings
+        self.rows = [pool.rows(s, trained=True) for s in settings]
+        self.member = np.concatenate([np.array(r, int) for r in self.rows])
+        self.setting = np.repeat(np.arange(len(settings)), [len(r) for r in self.rows])
+        self.count = np.array([len(r) for r in self.rows])
+        every = np.array([len(pool.rows(s)) for s in settings])
+        self.pickable = (2 * self.count >= every) & (self.count > 0)  # as `pool.per_setting`
+
+    def means(self, per_member: np.ndarray) -> np.ndarray:
+        """`[..., members]` to `[..., settings]`; NaN without a trained seed."""
+        flat = per_member.reshape(-1, per_member.shape[-1])[:, self.member]
+        count = np.where(self.count > 0, self.count, np.nan)
+        out = [np.bincount(self.setting, row, len(self.count)) / count for row in flat]
+        return np.stack(out).reshape(*per_member.shape[:-1], -1)
+
+    def losses(self, pool: Pool, rule: Rule, draws: Sequence[Rows]) -> np.ndarray:
+        """Losses of every setting on each of the draws, `[draws, settings]`; infinite: no pick."""
+        out = self.means(np.stack([rule.loss(take(pool, rows)) for rows in draws]))
+        return np.where(self.pickable & np.isfinite(out), out, np.inf)
 
 
 def _picked(losses: np.ndarray, auroc: np.ndarray) -> np.ndarray:
@@ -109,30 +127,44 @@ def unlabelled(pool: Pool, rule: str, anomalous: np.ndarray, seed: int = 0) -> U
         return Unlabelled(None, [], "some trained members have no finite scores")
     own = np.where(trained[:, None], own, 0.0)  # the others are in no setting's mean
     generator = np.random.default_rng(seed)
-    draws = int(np.clip(BUDGET // max(pool.scores.size, 1), 2, DRAWS))
-    held_out = np.arange(pool.held_out_scores.shape[2])
-    return Unlabelled(
-        _halves(pool, rule, own, anomalous, held_out, draws, generator),
-        _rates(pool, rule, own, anomalous, held_out, draws, generator),
-        "",
+    asked = _Asked(
+        pool,
+        served,
+        _Groups(pool),
+        own,
+        anomalous,
+        np.arange(pool.held_out_scores.shape[2]),
+        int(np.clip(BUDGET // max(own.size, 1), 2, DRAWS)),
+        generator,
     )
+    return Unlabelled(_halves(asked), _rates(asked), "")
 
 
-def _halves(
-    pool: Pool,
-    rule: str,
-    own: np.ndarray,
-    anomalous: np.ndarray,
-    held_out: np.ndarray,
-    draws: int,
-    generator: np.random.Generator,
-) -> Halves | None:
-    first, _ = split(anomalous, draws, generator)
+class _Asked(NamedTuple):
+    """A pool, its rule, its members by setting, their own scores, labels, and how often to ask."""
+
+    pool: Pool
+    rule: Rule
+    groups: _Groups
+    own: np.ndarray
+    anomalous: np.ndarray
+    held_out: np.ndarray
+    draws: int
+    generator: np.random.Generator
+
+
+def _halves(asked: _Asked) -> Halves | None:
+    first, _ = split(asked.anomalous, asked.draws, asked.generator)
     if not len(first) or min(first.sum(1).min(), (~first).sum(1).min()) < LEAST:
         return None
-    auroc = _settings(pool, half_aurocs(own, anomalous, first))  # [2, splits, settings]
+    groups = asked.groups
+    auroc = groups.means(half_aurocs(asked.own, asked.anomalous, first))  # [2, splits, settings]
     losses = [
-        resampled(pool, rule, [Rows(np.flatnonzero(half), held_out) for half in sides])
+        groups.losses(
+            asked.pool,
+            asked.rule,
+            [Rows(np.flatnonzero(half), asked.held_out) for half in sides],
+        )
         for sides in (first, ~first)
     ]
     seen = np.concatenate([_picked(losses[i], auroc[i]) for i in (0, 1)])
@@ -146,17 +178,10 @@ def _halves(
     )
 
 
-def _rates(
-    pool: Pool,
-    rule: str,
-    own: np.ndarray,
-    anomalous: np.ndarray,
-    held_out: np.ndarray,
-    draws: int,
-    generator: np.random.Generator,
-) -> list[Rate]:
+def _rates(asked: _Asked) -> list[Rate]:
+    pool, rule, groups, own, anomalous, held_out, draws, generator = asked
     normal, odd = np.flatnonzero(anomalous == 0), np.flatnonzero(anomalous == 1)
-    auroc = _settings(pool, auroc_rows(own[:, normal], own[:, odd]))
+    auroc = groups.means(auroc_rows(own[:, normal], own[:, odd]))
     random, oracle = float(np.nanmean(auroc)), float(np.nanmax(auroc))
     out = []
     for rate in sorted({*RATES, float(anomalous.mean())}):
@@ -177,7 +202,7 @@ def _rates(
             )
             for _ in range(1 if once else draws)
         ]
-        values = _picked(resampled(pool, rule, drawn), np.repeat(auroc[None], len(drawn), 0))
+        values = _picked(groups.losses(pool, rule, drawn), np.repeat(auroc[None], len(drawn), 0))
         spread = Estimate(float(values.mean())) if once else _spread(values)
         gain = (spread.value - random) / (oracle - random) if oracle > random else float("nan")
         share = count / (count + normals)

@@ -52,7 +52,7 @@ def coordinates(
         if np.isfinite(column).any():
             axes_of.append((name, *_places(column)))
     with theme.style(grid=False):
-        left = 150
+        left = 150 if words else 40
         width = max(700, left + 82 * len(axes_of))
         drawing, axes = theme.canvas(width, 330)
         drawing.set_layout_engine(None)

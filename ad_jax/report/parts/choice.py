@@ -166,12 +166,13 @@ def _coordinates(task: Task, key: str) -> Parallel:
         note += "others evenly over the ranks."
     if dropped:
         note += f" {dropped} hyperparameters that few settings have are in the table only."
+    names = [s.family for s in settings]
     figure = parallel.coordinates(
         f"Hyperparameters of {task.name}",
-        {"family": [s.family for s in settings]},
+        {"family": names} if len(set(names)) > 1 else {},
         numbers,
         rows[::-1],
-        f"parallel coordinates of {len(rows)} settings over family, {', '.join(numbers)}; the "
+        f"parallel coordinates of {len(rows)} settings over {', '.join(numbers)}; the "
         "table below has the same figures",
     )
     return Parallel(key, figure, min(TOP, len(rows)), len(rows), note)
