@@ -178,6 +178,8 @@ def write_tuning(folder: Path, tuned: Tuned) -> None:
     writer = csv.writer(out)
     writer.writerow(["start", "step", *path.names, "loss", "gate", "gradient", "alive"])
     for i, j in np.ndindex(path.loss.shape):
+        if j >= path.steps[i]:
+            continue
         numbers = (*path.values[i, j], path.loss[i, j], path.gate[i, j], path.gradient[i, j])
         writer.writerow([i, j, *(f"{float(x):.6g}" for x in numbers), int(path.alive[i, j])])
     write_whole(folder / "trajectory.csv", out.getvalue().encode())

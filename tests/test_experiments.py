@@ -139,3 +139,12 @@ def test_spread_study(monkeypatch, tmp_path, capsys):
     command(monkeypatch, "studies/spread.py", "--out", tmp_path, "--smoke")
     said = capsys.readouterr().out
     assert "learning rate" in said and "shallow detector" in said and "seed" in said
+
+
+@pytest.mark.processes
+@pytest.mark.slow
+def test_parity_study(monkeypatch, tmp_path, capsys):
+    command(monkeypatch, "studies/parity.py", "--out", tmp_path, "--smoke")
+    said = capsys.readouterr().out
+    rows = [line for line in said.splitlines() if line.startswith(("two", "four", "eight"))]
+    assert len(rows) == 12 and all("equal" in row for row in rows if not row.startswith("eight"))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import importlib.util
+import json
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -90,6 +91,42 @@ def add_training(command: argparse.ArgumentParser, folder: str) -> None:
     command.add_argument("--backbone", help="network (encoder)")
     command.add_argument("--seeds", type=int, help="trainings per setting (3)")
     command.add_argument("--rule", help="selection rule; an unknown name lists them")
+
+
+def add_shard(command: argparse.ArgumentParser, what: str) -> None:
+    """Options by which several workers share a command; `what` a worker does."""
+    command.add_argument("--shard", help=f"I/N: {what}, I = 1 … N; no pick")
+    command.add_argument(
+        "--distributed",
+        help="auto, or HOST:PORT,I/N: each process of a jax.distributed job does its shard",
+    )
+
+
+def check_shard(arguments: argparse.Namespace, search: str = "all") -> Any:
+    """The shard that was asked for, None without; refused where it cannot be."""
+    from ad_jax import devices, plan
+    from ad_jax.chunks import Shard
+
+    if arguments.shard and arguments.distributed:
+        raise InputError("--shard and --distributed both say which part to do; give one")
+    found = plan.shard(arguments.shard)
+    option = "--shard" if arguments.shard else "--distributed"
+    if (found or arguments.distributed) and search != "all":
+        raise InputError(
+            f"{option} with --search {search}: what is dropped depends on all members of a stage; "
+            "start plain `ad-jax select` several times on one --record instead"
+        )
+    return Shard(*devices.join(arguments.distributed)) if arguments.distributed else found
+
+
+def say_shard(shard: Any, left: int, what: str, arguments: argparse.Namespace) -> None:
+    """The end of a shard's work: there is no pick yet."""
+    text = f"{shard.number}/{shard.workers}"
+    if arguments.json:
+        print(json.dumps({"shard": text, "left": left}))
+        return
+    print(f"shard {text} is done; {left} {what} are left for other shards")
+    print(f"when all are done: the same `ad-jax {arguments.command}` without --shard picks")
 
 
 def add_localiser(command: argparse.ArgumentParser) -> None:

@@ -48,7 +48,8 @@ def _plot(
 def _along(tuned: Tuned, problem: Problem) -> tuple[list[str], list[Any]]:
     """Captions and images of one normal, augmented with the same draws along the best start."""
     entry = augmentations.get(tuned.descent.space.augmentation)
-    values = tuned.descent.trajectory.values[tuned.descent.best]
+    path, best = tuned.descent.trajectory, tuned.descent.best
+    values = path.values[best, : path.steps[best]]
     moments = np.unique(np.linspace(0, len(values) - 1, MOMENTS).astype(int))
     sample, donor = as_unit(jnp.asarray(problem.train[:2]))
     captions, images = [], []

@@ -8,16 +8,25 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from ad_jax import program, rules
+from ad_jax.chunks import Shard
 from ad_jax.data import Problem
 from ad_jax.detector import Detector
 from ad_jax.errors import InputError
 from ad_jax.pool import Setting
+from ad_jax.search import train_all
 from ad_jax.selection import SEEDS, Selection, select_all
 from ad_jax.store import Record
-from ad_jax.sweep import Progress
+from ad_jax.sweep import Progress, Sweep
 from ad_jax.tuning import loop
 from ad_jax.tuning.chunks import Step, Trajectory
-from ad_jax.tuning.descent import STARTS, Descent, default_of, descend, diagnosis
+from ad_jax.tuning.descent import (
+    STARTS,
+    Descent,
+    default_of,
+    descend,
+    descend_some,
+    diagnosis,
+)
 from ad_jax.tuning.space import make_space
 
 
@@ -122,6 +131,44 @@ def tune(
         replace(selection, trust=selection.trust._replace(reasons=tuple(reasons))),
         picked,
     )
+
+
+def work(
+    problem: Problem,
+    shard: Shard,
+    record: Record,
+    augmentation: str = "cutdiff",
+    tune: Sequence[str] | None = None,
+    bounds: Mapping[str, tuple[float, float]] | None = None,
+    fixed: Mapping[str, float] | None = None,
+    starts: int | Sequence[Mapping[str, float]] = STARTS,
+    plan: loop.Plan = loop.Plan(),
+    seeds: Sequence[int] = SEEDS,
+    config: program.Config = program.Config(),
+    tune_on: np.ndarray | None = None,
+    memory_mb: float | None = None,
+    report: Callable[[Step], None] | None = None,
+    report_training: Callable[[Progress], None] | None = None,
+) -> int:
+    """One worker's share of `tune`: its starts, then the trainings of their ends.
+
+    The first worker trains the untuned default, too. Nothing is picked: `tune` with the same
+    record gathers.
+
+    Returns:
+      starts that are left, for other workers.
+    """
+    space = make_space(augmentation, problem.shape, tune, bounds, fixed)
+    ends, left = descend_some(
+        problem, space, shard, record, starts, plan, seeds[0], config, tune_on, memory_mb, report
+    )
+    hypers = [default_of(space)] if shard.number == 1 else []
+    hypers += [start.end for start in ends if start.status != "diverged"]
+    settings = {s.key: s for s in (Setting("binary", augmentation, hyper) for hyper in hypers)}
+    if settings:
+        sweep = Sweep([problem], list(settings.values()), seeds, config, record, report_training)
+        train_all(sweep)
+    return left
 
 
 def _preference(selection: Selection, descent: Descent, picked: int | None) -> list[str]:
