@@ -1,5 +1,6 @@
 """The truth opened: what a pick was worth. Only the command and experiments import this."""
 
+from ad_jax.evaluate.alignment import TrueAlignment, true_alignment
 from ad_jax.evaluate.audit import Audit, Scope, audit, gain, summary
 from ad_jax.evaluate.bought import Snooping, snooping, snooping_summary
 from ad_jax.evaluate.pools import PoolAudit, audit_pool, labels_file
@@ -11,6 +12,7 @@ __all__ = [
     "PoolAudit",
     "Scope",
     "Snooping",
+    "TrueAlignment",
     "audit",
     "audit_pool",
     "audit_run",
@@ -19,5 +21,6 @@ __all__ = [
     "snooping",
     "snooping_summary",
     "summary",
+    "true_alignment",
     "truth_of",
 ]
