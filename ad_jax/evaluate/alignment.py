@@ -46,6 +46,6 @@ def true_alignment(pool: Pool, anomalous: np.ndarray) -> TrueAlignment:
         for part in (pool.parts.to_train, pool.parts.to_augmented, pool.parts.projection)
     )
     with np.errstate(invalid="ignore"):
-        between = np.where(pool.parts.between > 0, pool.parts.between, np.nan)  # halved, as parts are
+        between = np.where(pool.parts.between > 0, pool.parts.between, np.nan)  # halved
         apart = (to_train + to_augmented) / between
         return TrueAlignment(apart - 1.0, projection / (2.0 * between))

@@ -12,7 +12,7 @@ the others, and for planted ones, across families and within them:
    Wilcoxon's test over training sets against random and DSV, adjusted by Holm;
 2. rule design, cross-checked: the rule of the highest gain on one half of the training sets (every
    second one by name, within each kind), reported on the other half, both ways round;
-3. trust: regret of the default rule's pick by verdict.
+3. trust: regret of the default rule's pick by verdict and by every part of it.
 
 Beside the registry's rules it judges CANDIDATES, rules of our own that are not in it: a candidate
 has to win on halves of the training sets that did not choose it before it may move there.
@@ -26,9 +26,10 @@ import json
 import re
 from collections.abc import Callable
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
+from scipy.stats import spearmanr
 
 from ad_jax import ranks, rules
 from ad_jax.errors import in_one_line
@@ -122,8 +123,13 @@ class Task(NamedTuple):
     kind: str  # "semantic", "defects" or "planted"
     group: str  # training-set fingerprint
     audit: Audit
-    verdict: str
+    trust: dict[str, Any]
     rule: str
+
+    @property
+    def regret(self) -> float:
+        """Of the default rule's pick, across families."""
+        return self.audit.across.oracle - self.audit.across.picks[self.rule]
 
 
 def read(paths: list[Path], semantic: str) -> list[Task]:
@@ -138,7 +144,7 @@ def read(paths: list[Path], semantic: str) -> list[Task]:
         kind = "planted" if source.startswith(PLANTED) else kind
         trust = json.loads((path / "pick.json").read_text())["trust"]
         group = one.manifest["train_fingerprint"]
-        out.append(Task(name, kind, group, result, trust.get("verdict", "none"), one.rule))
+        out.append(Task(name, kind, group, result, trust, one.rule))
     if not out:
         raise SystemExit(f"no run below {', '.join(map(str, paths))}; see the head of this file")
     return out
@@ -231,17 +237,38 @@ def main() -> None:
         header = ["scope", "chosen on the other half", "kind", "tasks", "its gain", "default's"]
         print("\nRules chosen on one half of the training sets, reported on the other")
         print(render([*header, REFERENCE, LABELS], rows))
-    rows = []
-    for verdict in ("high", "medium", "low", "none"):
-        some = [t for t in real if t.verdict == verdict]
+    by_trust(real)
+
+
+def by_trust(tasks: list[Task]) -> None:
+    """Prints the default rule's regret by verdict, and what each part of the verdict says of it."""
+    rows: list[list[object]] = []
+    for verdict in ("high", "medium", "low"):
+        some = [t for t in tasks if t.trust["verdict"] == verdict]
         if some:
-            regret = [t.audit.across.oracle - t.audit.across.picks[t.rule] for t in some]
-            share = gain(
-                [t.audit.across for t in some], [t.audit.across.picks[t.rule] for t in some]
-            )
-            rows.append([verdict, len(some), float(np.mean(regret)), max(regret), share])
-    print("\nTrust: regret of the default rule's pick by verdict")
-    print(render(["verdict", "tasks", "mean regret", "worst", "gain"], rows))
+            regret = [t.regret for t in some]
+            scopes = [t.audit.across for t in some]
+            share = gain(scopes, [s.picks[t.rule] for s, t in zip(scopes, some, strict=True)])
+            random = float(np.mean([s.oracle - s.expected_random for s in scopes]))
+            rows.append([verdict, len(some), float(np.mean(regret)), max(regret), random, share])
+    print("\nTrust: regret of the default rule's pick, across families, by verdict")
+    print(render(["verdict", "tasks", "mean regret", "worst", "regret of random", "gain"], rows))
+    rows = []
+    regret = np.array([t.regret for t in tasks])
+    parts: dict[str, list[float]] = {
+        name: [float(t.trust[name]) for t in tasks]
+        for name in ("margin", "stability", "reliability", "agreement", "null")
+    }
+    parts["a control looks better"] = [float(bool(t.trust["control"])) for t in tasks]
+    parts["verdict"] = [float("low medium high".split().index(t.trust["verdict"])) for t in tasks]
+    for name, values in parts.items():
+        known = np.isfinite(values)
+        varied = known.sum() > 2 and np.ptp(np.array(values)[known]) > 0
+        found = spearmanr(np.array(values)[known], regret[known]) if varied else None
+        numbers = [float(found.statistic), float(found.pvalue)] if found else [float("nan")] * 2
+        rows.append([name, int(known.sum()), *numbers])
+    print("\nSpearman correlation of what trust looks at with that regret (tasks share training sets)")
+    print(render(["part", "tasks", "correlation", "p"], rows))
 
 
 if __name__ == "__main__":
