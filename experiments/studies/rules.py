@@ -256,7 +256,7 @@ def by_trust(tasks: list[Task]) -> None:
     rows = []
     regret = np.array([t.regret for t in tasks])
     parts: dict[str, list[float]] = {
-        name: [float(t.trust[name]) for t in tasks]
+        name: [float("nan") if t.trust[name] is None else float(t.trust[name]) for t in tasks]
         for name in ("margin", "stability", "reliability", "agreement", "null")
     }
     parts["a control looks better"] = [float(bool(t.trust["control"])) for t in tasks]
@@ -267,7 +267,7 @@ def by_trust(tasks: list[Task]) -> None:
         found = spearmanr(np.array(values)[known], regret[known]) if varied else None
         numbers = [float(found.statistic), float(found.pvalue)] if found else [float("nan")] * 2
         rows.append([name, int(known.sum()), *numbers])
-    print("\nSpearman correlation of what trust looks at with that regret (tasks share training sets)")
+    print("\nSpearman correlation of that regret with what trust looks at (tasks share training sets)")
     print(render(["part", "tasks", "correlation", "p"], rows))
 
 
