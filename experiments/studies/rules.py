@@ -267,7 +267,7 @@ def by_trust(tasks: list[Task]) -> None:
         found = spearmanr(np.array(values)[known], regret[known]) if varied else None
         numbers = [float(found.statistic), float(found.pvalue)] if found else [float("nan")] * 2
         rows.append([name, int(known.sum()), *numbers])
-    print("\nSpearman correlation of that regret with what trust looks at (tasks share training sets)")
+    print("\nSpearman correlation with that regret, over tasks (not independent)")
     print(render(["part", "tasks", "correlation", "p"], rows))
 
 
