@@ -24,6 +24,7 @@ import argparse
 import dataclasses
 import json
 import re
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -125,6 +126,7 @@ class Task(NamedTuple):
     audit: Audit
     trust: dict[str, Any]
     rule: str
+    seconds: dict[str, float]  # rule -> of all members' losses
 
     @property
     def regret(self) -> float:
@@ -144,9 +146,19 @@ def read(paths: list[Path], semantic: str) -> list[Task]:
         kind = "planted" if source.startswith(PLANTED) else kind
         trust = json.loads((path / "pick.json").read_text())["trust"]
         group = one.manifest["train_fingerprint"]
-        out.append(Task(name, kind, group, result, trust, one.rule))
+        out.append(Task(name, kind, group, result, trust, one.rule, seconds(one.pool)))
     if not out:
         raise SystemExit(f"no run below {', '.join(map(str, paths))}; see the head of this file")
+    return out
+
+
+def seconds(pool: Pool) -> dict[str, float]:
+    out = {}
+    known = {name: rule.loss for name, rule in rules.available(pool).items()}
+    for name, loss in {**known, **CANDIDATES}.items():
+        before = time.perf_counter()
+        loss(pool)
+        out[name] = time.perf_counter() - before
     return out
 
 
@@ -165,7 +177,7 @@ def scopes_of(tasks: list[Task], within: bool) -> tuple[list[Scope], list[str]]:
     return [one[0] for one in out], [one[1] for one in out]
 
 
-def table(lines: dict[str, Line]) -> str:
+def table(lines: dict[str, Line], tasks: list[Task]) -> str:
     rows = []
     for name, line in sorted(lines.items(), key=lambda item: -item[1].gain):
         rows.append(
@@ -178,11 +190,14 @@ def table(lines: dict[str, Line]) -> str:
                 line.below_constant,
                 f"{line.spearman:.2f} [{line.spearman_low:.2f}, {line.spearman_high:.2f}]",
                 round(line.rank, 1),
+                f"{np.mean([t.seconds[name] for t in tasks]):.4f}"
+                if name in tasks[0].seconds
+                else "",
                 *(f"{d:+.3f}, p {p:.3f}" for d, p in line.against.values()),
             ]
         )
     header = ["rule", "gain", "mean regret", "worst", "below random", "below constant", "Spearman"]
-    return render([*header, "rank", f"- {RANDOM}", f"- {REFERENCE}"], rows)
+    return render([*header, "rank", "seconds", f"- {RANDOM}", f"- {REFERENCE}"], rows)
 
 
 def design(tasks: list[Task], within: bool) -> list[list[object]]:
@@ -230,7 +245,7 @@ def main() -> None:
                 f"comparisons on {len(some)} tasks of {sets} training sets (smallest p before Holm "
                 f"{smallest_p(sets):.3f}); best constant in hindsight: {constant}"
             )
-            print(table(lines))
+            print(table(lines, some))
     real = [t for t in tasks if t.kind != "planted"]
     rows = [row for within in (False, True) for row in design(real, within)] if real else []
     if rows:
