@@ -17,7 +17,7 @@ from ad_jax.data import Problem
 from ad_jax.errors import InputError
 from ad_jax.pool import Setting
 from ad_jax.program import Config
-from ad_jax.rows import names
+from ad_jax.rows import Ledger, names
 from ad_jax.store import Record, write_whole
 
 PLAN = "plan.json"
@@ -166,6 +166,21 @@ def record_of(folder: Path) -> str:
     if plan is None:
         raise InputError(f"{folder} holds no {PLAN}; give the --out of an `ad-jax select`")
     return plan["record"] or str(folder / "record")
+
+
+def ledger(folder: Path, problem: Problem, config: Config) -> Ledger:
+    """What the record of a run holds of its members: networks and alignment parts, too.
+
+    Args:
+      folder: of one problem's run; the plan lies there or, of several problems, one level up.
+      problem: its problem, loaded anew.
+      config: of the run.
+
+    Raises:
+      InputError: no plan there.
+    """
+    top = folder if (folder / PLAN).is_file() else folder.parent
+    return Ledger(Record(record_of(top)), config, [problem])
 
 
 def status(folder: Path) -> Status:

@@ -108,6 +108,11 @@ def test_rules_study(monkeypatch, tmp_path, capsys):
     command(monkeypatch, "studies/sensitivity.py", tmp_path)
     said = capsys.readouterr().out
     assert "four draws" in said and "0.25 of the target" in said and "stage 1" in said
+    command(monkeypatch, "studies/geometric_vs_local.py", tmp_path)
+    said = capsys.readouterr().out
+    assert "best mean" in said and "local - geometric" in said and "alignment, AUROC" in said
+    config = f"{EXPERIMENTS / 'configs' / 'geometric_vs_local.py'}:smoke"
+    assert cli.main(["select", "--config", config, "--dry-run"]) == 0
 
 
 def test_failures_study(monkeypatch, tmp_path, capsys):

@@ -6,12 +6,12 @@ from typing import NamedTuple
 
 import numpy as np
 
+from ad_jax.alignment import Parts
 from ad_jax.errors import InputError
-from ad_jax.pool import Pool
 
 
 class TrueAlignment(NamedTuple):
-    """Of every member `[members]`; perfect at discordance 0 and separability 1; NaN without parts.
+    """Of one member or `[members]`; perfect at discordance 0 and separability 1.
 
     Attributes:
       discordance: `h_d`, 0 where the anomalies lie on the way from normals to augmented ones.
@@ -22,7 +22,7 @@ class TrueAlignment(NamedTuple):
     separability: np.ndarray
 
 
-def true_alignment(pool: Pool, anomalous: np.ndarray) -> TrueAlignment:
+def true_alignment(parts: Parts, anomalous: np.ndarray) -> TrueAlignment:
     """`h_d` and `h_s` of DSV's theory (arXiv 2307.06534), by the full mean distance `d`.
 
     `h_d = (d(Z_trn, A) + d(Z_aug, A)) / d(Z_trn, Z_aug) - 1` and `h_s = p / d(Z_trn, Z_aug)`, where
@@ -30,22 +30,20 @@ def true_alignment(pool: Pool, anomalous: np.ndarray) -> TrueAlignment:
     directions to the augmented samples.
 
     Args:
-      pool: with parts.
+      parts: of the target, `[n]` or `[members, n]`; NaN comes out where nothing lies between the
+        training and the augmented set.
       anomalous: `[n]` labels of the target, 0 or 1.
 
     Raises:
-      InputError: a pool without parts, or no anomaly.
+      InputError: no anomaly.
     """
-    if pool.parts is None:
-        raise InputError("true alignment needs a pool with alignment parts; scores alone have none")
     some = np.asarray(anomalous) == 1
     if not some.any():
         raise InputError("no anomaly among the labels, so there is nothing to be aligned with")
     to_train, to_augmented, projection = (
-        np.asarray(part)[:, some].mean(1)
-        for part in (pool.parts.to_train, pool.parts.to_augmented, pool.parts.projection)
+        np.asarray(part)[..., some].mean(-1)
+        for part in (parts.to_train, parts.to_augmented, parts.projection)
     )
-    with np.errstate(invalid="ignore"):
-        between = np.where(pool.parts.between > 0, pool.parts.between, np.nan)  # halved
-        apart = (to_train + to_augmented) / between
-        return TrueAlignment(apart - 1.0, projection / (2.0 * between))
+    between = np.asarray(parts.between)  # distances in parts are halved
+    between = np.where(between > 0, between, np.nan)
+    return TrueAlignment((to_train + to_augmented) / between - 1.0, projection / (2.0 * between))

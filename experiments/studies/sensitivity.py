@@ -40,8 +40,6 @@ from ad_jax.pool import Pool, Setting
 from ad_jax.pretext import augment_all
 from ad_jax.program import EMBED_BLOCK, Config
 from ad_jax.report.table import render
-from ad_jax.rows import Ledger
-from ad_jax.store import Record
 from ad_jax.train import as_unit, seed_keys
 from ad_jax.trust import Rows, take
 
@@ -110,9 +108,7 @@ class Networks:
     def __init__(self, folder: Path, manifest: dict[str, Any]) -> None:
         self.problem, _ = load(manifest["source"], **manifest["options"])
         self.config = Config(**manifest["config"])
-        top = folder if (folder / plan.PLAN).is_file() else folder.parent
-        self.ledger = Ledger(Record(plan.record_of(top)), self.config, [self.problem])
-
+        self.ledger = plan.ledger(folder, self.problem, self.config)
         self._compiled: dict[tuple[str, str], tuple[Callable, Callable, Any]] = {}
 
     def _functions(self, name: str, augmentation: str) -> tuple[Callable, Callable, Any]:
