@@ -7,6 +7,7 @@ import math
 import statistics
 import time
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -15,9 +16,10 @@ from ad_jax import search
 from ad_jax.chunks import Shard
 from ad_jax.data import Problem
 from ad_jax.errors import InputError
-from ad_jax.pool import Setting
+from ad_jax.pool import Pool, Setting
 from ad_jax.program import Config
-from ad_jax.rows import Ledger, names
+from ad_jax.rows import Ledger, alignment_of, names
+from ad_jax.run import Run
 from ad_jax.store import Record, write_whole
 
 PLAN = "plan.json"
@@ -181,6 +183,31 @@ def ledger(folder: Path, problem: Problem, config: Config) -> Ledger:
     """
     top = folder if (folder / PLAN).is_file() else folder.parent
     return Ledger(Record(record_of(top)), config, [problem])
+
+
+def whole_pool(folder: Path, one: Run, problem: Problem) -> Pool:
+    """A run's pool with what its record knows of alignment, so that rules can be computed anew.
+
+    Args:
+      folder: of the run; `one` is what `run.read` found there.
+      problem: its problem, loaded anew.
+
+    Raises:
+      InputError: no plan there, or members that the record lacks.
+    """
+    config = Config(**one.manifest["config"])
+    known = ledger(folder, problem, config)
+    flat = []
+    trained = [m for m in one.pool.members if m.setting.pretext != "control"]
+    for member in trained:
+        row = known.get((member.setting, member.seed), config.steps, False)
+        if row is None or not row.seen:
+            raise InputError(
+                f"the record of {folder} lacks {member.setting.label}, seed {member.seed}; select "
+                "again"
+            )
+        flat.append({**row.made, **row.seen[0]})
+    return replace(one.pool, **alignment_of(flat, len(one.pool.members) - len(trained)))
 
 
 def status(folder: Path) -> Status:

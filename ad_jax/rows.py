@@ -144,6 +144,27 @@ class Ledger:
         return [f"{setting.label}, seed {seed}: {first}" for setting, seed in members]
 
 
+def alignment_of(flat: Sequence[Fields], controls: int) -> dict[str, Any]:
+    """What a pool knows of alignment, by the pool's names; NaN for control members, the last ones.
+
+    Args:
+      flat: per trained member the fields of `made` and of one problem's `seen`.
+      controls: how many rows to add for control members.
+    """
+
+    def gathered(name: str) -> np.ndarray:
+        own = np.stack([row[name] for row in flat])
+        return np.concatenate([own, np.full((controls, *own.shape[1:]), np.nan, own.dtype)])
+
+    out: dict[str, Any] = {}
+    for prefix in ("", "held_out_"):
+        parts = (gathered(f"{prefix}parts.{part}") for part in Parts._fields)
+        out[f"{prefix}parts"] = Parts(*parts)  # type: ignore[arg-type]
+        for name in ("mmd", "mean_distance", "sinkhorn"):
+            out[prefix + name] = gathered(prefix + name)
+    return out
+
+
 def split(
     measured: Measured, count: int, places: Sequence[np.ndarray]
 ) -> list[tuple[Fields, tuple[Fields, ...]]]:

@@ -18,7 +18,6 @@ import numpy as np
 from jax.flatten_util import ravel_pytree
 
 from ad_jax import pretext as pretexts
-from ad_jax.alignment import Parts
 from ad_jax.chunks import (
     Chunk,
     Shard,
@@ -36,7 +35,7 @@ from ad_jax.errors import InputError, MembersFailed
 from ad_jax.pool import HEADS, Member, Pool, Setting
 from ad_jax.program import Config, Trained, make_program
 from ad_jax.program import Member as Program
-from ad_jax.rows import Ledger, Members, Row, split
+from ad_jax.rows import Ledger, Members, Row, alignment_of, split
 from ad_jax.store import Record
 from ad_jax.train import Hyper, Keys, State, seed_keys
 
@@ -403,32 +402,20 @@ class Sweep:
             pretext = pretexts.make(setting.pretext, setting.augmentation)
             heads.append(HEADS.index(pretext.score))
 
-        def gather(name: str, control: np.ndarray | None = None) -> np.ndarray:
-            """Trained members' values, then the control members' (NaN where they have none)."""
+        def gather(name: str, control: np.ndarray) -> np.ndarray:
+            """Trained members' scores, then the control members' (NaN for heads they lack)."""
             own = np.stack([row[name] for row in flat])
             extra = np.full((len(controls[0]), *own.shape[1:]), np.nan, own.dtype)
-            if control is not None:
-                extra[:, : control.shape[1]] = control
+            extra[:, : control.shape[1]] = control
             return np.concatenate([own, extra])
-
-        def parts(name: str) -> Parts:
-            arrays = (gather(f"{name}.{part}") for part in Parts._fields)
-            return Parts(*arrays)  # type: ignore[arg-type]
 
         return Pool(
             tuple(members) + tuple(controls[0]),
             gather("scores", controls[1][:, :, places]),
             gather("held_out_scores", controls[2]),
-            parts("parts"),
-            parts("held_out_parts"),
-            gather("mmd"),
-            gather("held_out_mmd"),
-            gather("mean_distance"),
-            gather("held_out_mean_distance"),
-            gather("sinkhorn"),
-            gather("held_out_sinkhorn"),
-            gather("generated_scores", controls[3]),
-            np.array(heads + [0] * len(controls[0])),
+            generated_scores=gather("generated_scores", controls[3]),
+            default_head=np.array(heads + [0] * len(controls[0])),
+            **alignment_of(flat, len(controls[0])),
         )
 
 

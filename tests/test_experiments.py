@@ -111,6 +111,9 @@ def test_rules_study(monkeypatch, tmp_path, capsys):
     command(monkeypatch, "studies/geometric_vs_local.py", tmp_path)
     said = capsys.readouterr().out
     assert "best mean" in said and "local - geometric" in said and "alignment, AUROC" in said
+    command(monkeypatch, "studies/selection.py", tmp_path)
+    said = capsys.readouterr().out
+    assert "semantic, within families" in said and "disjoint" in said
     config = f"{EXPERIMENTS / 'configs' / 'geometric_vs_local.py'}:smoke"
     assert cli.main(["select", "--config", config, "--dry-run"]) == 0
 

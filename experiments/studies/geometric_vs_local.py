@@ -30,13 +30,11 @@ import numpy as np
 from scipy.stats import spearmanr
 
 from ad_jax import augment, plan, run
-from ad_jax.alignment import Parts
 from ad_jax.data import load
 from ad_jax.errors import in_one_line
 from ad_jax.evaluate import true_alignment, truth_of
 from ad_jax.evaluate.intervals import over_training_sets
 from ad_jax.evaluate.pools import member_aurocs
-from ad_jax.program import Config
 from ad_jax.report.table import render
 
 SEMANTIC = "fashion|digits|orientation"
@@ -79,19 +77,12 @@ def read(folder: Path) -> Task:
 
 
 def misalignment(folder: Path, one: run.Run, anomalous: np.ndarray) -> np.ndarray:
-    """`h_d + |h_s - 1|` of every member `[members]`, from the run's record; NaN of controls."""
+    """`h_d + |h_s - 1|` of every member `[members]`; NaN of controls."""
     problem, _ = load(one.manifest["source"], **one.manifest["options"])
-    config = Config(**one.manifest["config"])
-    ledger = plan.ledger(folder, problem, config)
-    out = np.full(len(one.pool.members), np.nan)
-    for i, member in enumerate(one.pool.members):
-        row = ledger.get((member.setting, member.seed), config.steps, False)
-        if row is not None:
-            (seen,) = row.seen
-            parts = Parts(*(seen[f"parts.{name}"] for name in Parts._fields))
-            true = true_alignment(parts, anomalous)
-            out[i] = true.discordance + abs(true.separability - 1.0)
-    return out
+    parts = plan.whole_pool(folder, one, problem).parts
+    assert parts is not None
+    true = true_alignment(parts, anomalous)
+    return true.discordance + np.abs(true.separability - 1.0)
 
 
 def group_of(family: str) -> str:
