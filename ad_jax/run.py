@@ -219,6 +219,20 @@ def _json(path: Path) -> dict[str, Any]:
         raise InputError(f"{path} does not read ({error}); rerun `ad-jax select`") from None
 
 
+def below(paths: Sequence[Path]) -> list[Path]:
+    """Folders of all runs at or below the paths, sorted.
+
+    Raises:
+      InputError: none there.
+    """
+    found = sorted({p.parent for path in paths for p in Path(path).glob(f"**/{MANIFEST}")})
+    if not found:
+        raise InputError(
+            f"no run at or below {', '.join(map(str, paths))}; give the --out of `ad-jax select`"
+        )
+    return found
+
+
 def read(folder: Path) -> Run:
     """Reads a run back.
 

@@ -121,9 +121,7 @@ def main() -> None:
     )
     parser.add_argument("runs", nargs="+", type=Path)
     options = parser.parse_args()
-    folders = sorted({p.parent for r in options.runs for p in r.glob("**/manifest.json")})
-    if not folders:
-        raise SystemExit(f"no run below {', '.join(map(str, options.runs))}; see this file's head")
+    folders = run.below(options.runs)
     tasks = [read(folder) for folder in folders]
     families = list(dict.fromkeys(f for task in tasks for f in task.family))
     rows: list[list[object]] = []

@@ -32,7 +32,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from scipy.stats import spearmanr
 
-from ad_jax import ranks, rules
+from ad_jax import ranks, rules, run
 from ad_jax.errors import in_one_line
 from ad_jax.evaluate import Audit, Scope, audit_run, gain
 from ad_jax.evaluate.comparison import LABELS, RANDOM, Line, compare, smallest_p
@@ -137,7 +137,7 @@ class Task(NamedTuple):
 def read(paths: list[Path], semantic: str) -> list[Task]:
     """Audits every run below the paths."""
     out = []
-    for path in sorted({p.parent for root in paths for p in root.glob("**/manifest.json")}):
+    for path in run.below(paths):
         result, one = audit_run(path, "rules study", further=CANDIDATES)
         source = str(one.manifest["source"])
         options = "".join(f",{k}={v}" for k, v in one.manifest["options"].items())
@@ -147,8 +147,6 @@ def read(paths: list[Path], semantic: str) -> list[Task]:
         trust = json.loads((path / "pick.json").read_text())["trust"]
         group = one.manifest["train_fingerprint"]
         out.append(Task(name, kind, group, result, trust, one.rule, seconds(one.pool)))
-    if not out:
-        raise SystemExit(f"no run below {', '.join(map(str, paths))}; see the head of this file")
     return out
 
 

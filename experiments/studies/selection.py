@@ -157,9 +157,7 @@ def main() -> None:
     )
     parser.add_argument("runs", nargs="+", type=Path)
     options = parser.parse_args()
-    folders = sorted({p.parent for r in options.runs for p in r.glob("**/manifest.json")})
-    if not folders:
-        raise SystemExit(f"no run below {', '.join(map(str, options.runs))}; see this file's head")
+    folders = run.below(options.runs)
     tasks = []
     for number, folder in enumerate(folders, 1):
         tasks.append(read(folder))

@@ -1,6 +1,6 @@
 """How much do alignment losses hang on what is rarely stated: stage, norm, distance, draws, size?
 
-    python experiments/studies/sensitivity.py runs/shelf/*/*          # runs with their record
+    python experiments/studies/sensitivity.py runs/shelf          # runs with their record
 
 Takes the trained networks of finished runs from their record and measures alignment again, one
 choice changed at a time:
@@ -31,7 +31,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax.flatten_util import ravel_pytree
 
-from ad_jax import alignment, augment, plan, pretext, program, rules
+from ad_jax import alignment, augment, plan, pretext, program, rules, run
 from ad_jax.alignment import Parts
 from ad_jax.data import load
 from ad_jax.errors import InputError, in_one_line
@@ -245,9 +245,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("runs", nargs="+", type=Path)
     options = parser.parse_args()
-    folders = [p for p in options.runs if (p / "manifest.json").is_file()]
-    if not folders:
-        raise SystemExit(f"no run among {', '.join(map(str, options.runs))}; see the file's head")
+    folders = run.below(options.runs)
     scopes = []
     picks: dict[tuple[str, str], list[list[float]]] = {}  # per task the AUROC of every draw
     changed: dict[tuple[str, str], list[float]] = {}
