@@ -114,6 +114,9 @@ def test_rules_study(monkeypatch, tmp_path, capsys):
     command(monkeypatch, "studies/selection.py", tmp_path)
     said = capsys.readouterr().out
     assert "semantic, within families" in said and "disjoint" in said
+    command(monkeypatch, "studies/contamination.py", tmp_path)
+    said = capsys.readouterr().out
+    assert "semantic: gain" in said and "the null stands" in said
     config = f"{EXPERIMENTS / 'configs' / 'geometric_vs_local.py'}:smoke"
     assert cli.main(["select", "--config", config, "--dry-run"]) == 0
 
