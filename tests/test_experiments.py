@@ -159,3 +159,9 @@ def test_parity_study(monkeypatch, tmp_path, capsys):
     said = capsys.readouterr().out
     rows = [line for line in said.splitlines() if line.startswith(("two", "four", "eight"))]
     assert len(rows) == 12 and all("equal" in row for row in rows if not row.startswith("eight"))
+
+
+def test_shift_study(monkeypatch, tmp_path, capsys):
+    command(monkeypatch, "studies/shift.py", "--out", tmp_path, "--smoke")
+    said = capsys.readouterr().out
+    assert "blur of 1 px" in said and "unshifted halves said to degrade" in said
