@@ -165,3 +165,9 @@ def test_shift_study(monkeypatch, tmp_path, capsys):
     command(monkeypatch, "studies/shift.py", "--out", tmp_path, "--smoke")
     said = capsys.readouterr().out
     assert "blur of 1 px" in said and "unshifted halves said to degrade" in said
+
+
+def test_limited_data_study(monkeypatch, tmp_path, capsys):
+    command(monkeypatch, "studies/limited_data.py", "--out", tmp_path, "--smoke")
+    said = capsys.readouterr().out
+    assert "digit 3, 5 normals: " in said and "trust" in said
