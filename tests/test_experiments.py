@@ -171,3 +171,11 @@ def test_limited_data_study(monkeypatch, tmp_path, capsys):
     command(monkeypatch, "studies/limited_data.py", "--out", tmp_path, "--smoke")
     said = capsys.readouterr().out
     assert "digit 3, 5 normals: " in said and "trust" in said
+
+
+def test_published_study(monkeypatch, tmp_path, capsys):
+    config = f"{EXPERIMENTS / 'configs' / 'published.py'}:smoke"
+    assert cli.main(["select", "--config", config, "--width", "8", "--out", str(tmp_path)]) == 0
+    command(monkeypatch, "studies/published.py", tmp_path)
+    said = capsys.readouterr().out
+    assert "cutpaste, 3 areas" in said and "0.884" in said and "oracle" in said
