@@ -1,5 +1,6 @@
 """The experiments' commands on their smallest settings: they run and say what they promise."""
 
+import os
 import runpy
 import sys
 from pathlib import Path
@@ -179,3 +180,14 @@ def test_published_study(monkeypatch, tmp_path, capsys):
     command(monkeypatch, "studies/published.py", tmp_path)
     said = capsys.readouterr().out
     assert "cutpaste, 3 areas" in said and "0.884" in said and "oracle" in said
+
+
+@pytest.mark.skipif("AD_JAX_DATA" not in os.environ, reason="needs Fashion-MNIST in AD_JAX_DATA")
+def test_bias_study(monkeypatch, tmp_path, capsys):
+    run = str(tmp_path / "run")
+    source = "fashion_mnist.npz,normal=0,limit=100,size=16"
+    small = ["--steps", "9", "--width", "8", "--seeds", "1", "--families", "binary/cutpaste"]
+    assert cli.main(["select", source, *small, "--areas", ".05", "--out", run]) == 0
+    command(monkeypatch, "studies/bias.py", "--out", tmp_path, "--smoke", "--runs", run)
+    said = capsys.readouterr().out
+    assert "on shirt, log-odds" in said and "binary/cutpaste" in said and "Ankle boot" in said
