@@ -62,9 +62,13 @@ def holm(p: Sequence[float]) -> list[float]:
 
 
 def best_constant(scopes: Sequence[Scope]) -> tuple[str, list[float]]:
-    """The constant that every task has and whose gain is highest in hindsight, and its AUROC."""
-    shared = set.intersection(*(set(s.constants) for s in scopes))
-    values = {n: [s.constants[n] for s in scopes] for n in scopes[0].constants if n in shared}
+    """The constant whose gain is highest in hindsight, and its AUROC.
+
+    Where a task lacks it (its setting learned nothing there, say), it stands for any setting: the
+    expected random pick.
+    """
+    names = dict.fromkeys(name for s in scopes for name in s.constants)
+    values = {n: [s.constants.get(n, s.expected_random) for s in scopes] for n in names}
     name = max(values, key=lambda n: gain(scopes, values[n]))
     return name, values[name]
 
