@@ -23,7 +23,7 @@ NOISE = 2.0  # standard errors within which a runner-up is no worse
 RARE = 0.05  # a null that is more likely than this stands
 RESAMPLED = ("target", "scores", "parts")  # what rules need that follow from single samples
 UNRELATED = {  # one rule of every kind: what else could have picked
-    "scores": "tail_and_auroc",
+    "scores": "several_tails",
     "parts": "calibrated_separability_uncapped",
     "target": "model_centrality",
 }

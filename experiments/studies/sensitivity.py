@@ -53,7 +53,7 @@ LOSSES = (
     "separability_uncapped",
     "calibrated_separability_uncapped",
 )
-ON_SCORES = ("tail_share", "auroc_held_out", "tail_and_auroc")
+ON_SCORES = ("tail_share", "auroc_held_out", "tail_and_auroc", "several_tails")
 PUBLISHED = "as published"
 SIZES = (0.5, 0.25)
 DRAWS = 10  # subsets of the target
