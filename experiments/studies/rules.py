@@ -34,7 +34,8 @@ from typing import Any, NamedTuple
 import numpy as np
 from scipy.stats import spearmanr
 
-from ad_jax import ranks, rules, run
+from ad_jax import plan, ranks, rules, run
+from ad_jax.data import load
 from ad_jax.errors import in_one_line
 from ad_jax.evaluate import Audit, Scope, audit_run, gain
 from ad_jax.evaluate.comparison import LABELS, RANDOM, Line, compare, smallest_p
@@ -154,7 +155,9 @@ def read(paths: list[Path], semantic: str) -> list[Task]:
         kind = "planted" if source.startswith(PLANTED) else kind
         trust = json.loads((path / "pick.json").read_text())["trust"]
         group = one.manifest["train_fingerprint"]
-        out.append(Task(name, kind, group, result, trust, one.rule, seconds(one.pool)))
+        problem, _ = load(one.manifest["source"], **one.manifest["options"])
+        took = seconds(plan.whole_pool(path, one, problem))
+        out.append(Task(name, kind, group, result, trust, one.rule, took))
     return out
 
 
@@ -302,7 +305,7 @@ def main() -> None:
             print(
                 f"\n{kind}, {'within families' if within else 'across families'}: {len(scopes)} "
                 f"comparisons on {len(some)} tasks of {sets} training sets (smallest p before Holm "
-                f"{smallest_p(sets):.3f}); best constant in hindsight: {constant}"
+                f"{smallest_p(sets):.2g}); best constant in hindsight: {constant}"
             )
             print(table(lines, some))
     real = [t for t in tasks if t.kind != "planted"]
@@ -336,8 +339,8 @@ def by_trust(tasks: list[Task]) -> None:
     flagged = [t.control > t.picked for t in tasks if t.trust["control"]]
     silent = [t.control > t.picked for t in tasks if not t.trust["control"]]
     print(
-        f'\n"a control looks better": said of {len(flagged)} tasks, true of {sum(flagged)}; not said '
-        f"of {len(silent)}, true of {sum(silent)}"
+        f'\n"a control looks better": said of {len(flagged)} tasks, true of {sum(flagged)}; '
+        f"not said of {len(silent)}, true of {sum(silent)}"
     )
     parts: dict[str, list[float]] = {
         name: [float("nan") if t.trust[name] is None else float(t.trust[name]) for t in tasks]
