@@ -54,9 +54,7 @@ class Command(Directive):
 
     def run(self) -> list[nodes.Node]:
         top = parser()
-        (commands,) = (
-            a.choices for a in top._actions if isinstance(a, argparse._SubParsersAction)
-        )
+        (commands,) = (a.choices for a in top._actions if isinstance(a, argparse._SubParsersAction))
         text = commands[self.arguments[0]].format_help()
         return [nodes.literal_block(text, text, language="text")]
 

@@ -26,7 +26,8 @@ from PIL import Image
 ROOT = Path(__file__).parent.parent
 _BLOCK = re.compile(r"^```([a-z]+)\n(.*?)^```\n(?:\n```text\n(.*?)^```\n)?", re.S | re.M)
 _NUMBER = re.compile(r"[-+−]?\d*\.\d+|\d+")
-_COMMANDS = re.compile(r"^(?:\$ )?ad-jax (.*?)(?:\s+#.*)?$", re.M)
+_COMMANDS = re.compile(r"(?:^|^\$ |/)ad-jax ([^#\n]*)", re.M)
+_GIVEN = re.compile(r'(\w+)="([^"$]*)"$')
 NEAR = 0.1  # trainings amplify rounding: other machines print other digits
 
 
@@ -48,20 +49,22 @@ def examples(text: str, *languages: str) -> list[Example]:
     ]
 
 
-def command_lines(text: str) -> list[str]:
-    """What follows `ad-jax` on every line that begins with it, without comments."""
-    return [line.split("&&")[0] for line in _COMMANDS.findall(text.replace("\\\n", " "))]
+def commands(text: str) -> list[list[str]]:
+    """Arguments of every `ad-jax` of a `sh` or `console` block: it begins a line or ends a path."""
+    blocks = "\n".join(example.code for example in examples(text, "sh", "console"))
+    lines = _COMMANDS.findall(blocks.replace("\\\n", " "))
+    return [shlex.split(line.split("&&")[0]) for line in lines]
 
 
 def furnish(folder: Path) -> None:
     """Puts what examples take as the reader's own into a folder.
 
     `parts/` (64 good parts in `train/`, 64 unlabelled ones in `target/`), `new/`, `mask.png`,
-    `labels.csv`: handwritten digits, fours are good.
+    `labels.csv`: handwritten digits, threes are good and eights are not.
     """
     from ad_jax import data
 
-    problem, truth = data.load("digits", normal=4, limit=64)
+    problem, truth = data.load("digits", normal=3, kind="8", limit=64)
     anomalous = truth.open("an example's labels").anomalous
     for part, samples in (("parts/train", problem.train), ("parts/target", problem.target)):
         (folder / part).mkdir(parents=True)
@@ -80,11 +83,14 @@ def _shell(code: str) -> None:
     """`ad-jax` alone runs in this process, which has loaded and compiled; all else in bash."""
     from ad_jax import cli
 
-    lines = code.replace("\\\n", " ").splitlines()
-    plain = [line for line in lines if line and not line.startswith("#")]
-    if all(re.match(r"ad-jax [^|&;<>$]*$", line) for line in plain):
-        for line in plain:
-            status = cli.main(shlex.split(line, comments=True))
+    lines = [line for line in code.replace("\\\n", " ").splitlines() if line and line[0] != "#"]
+    given = dict(match.groups() for line in lines if (match := _GIVEN.match(line)))
+    lines = [line for line in lines if not _GIVEN.match(line)]
+    for name, value in given.items():
+        lines = [line.replace(f"${name}", value) for line in lines]
+    if all(re.match(r"ad-jax [^|&;<>$]*$", line.split("  #")[0]) for line in lines):
+        for line in lines:
+            status = cli.main(shlex.split(line, comments=True)[1:])
             assert status == 0, f"{line}: exit status {status}"
         return
     paths = [str(Path(sys.executable).parent), os.environ["PATH"]]
