@@ -7,6 +7,7 @@ from its parser. Names in single backticks become links where they name somethin
 from __future__ import annotations
 
 import argparse
+import dataclasses
 import os
 import sys
 from pathlib import Path
@@ -64,12 +65,24 @@ def leave_out(app: Any, what: str, name: str, obj: Any, skip: bool, options: Any
     return skip or type(obj).__name__ == "_tuplegetter"
 
 
-def named_tuples(app: Any, what: str, name: str, obj: Any, *rest: Any) -> tuple[str, None] | None:
-    """Their fields and defaults; types stand as text in the docstring, where shapes stand, too."""
-    if what != "class" or not hasattr(obj, "_field_defaults"):
+def without_types(app: Any, what: str, name: str, obj: Any, *rest: Any) -> tuple[str, None] | None:
+    """Named tuples and dataclasses: their docstring says types and shapes, field by field."""
+    if what != "class":
         return None
-    known = obj._field_defaults
-    fields = [f"{field}={known[field]!r}" if field in known else field for field in obj._fields]
+    if hasattr(obj, "_field_defaults"):
+        known = obj._field_defaults
+        fields = [f"{field}={known[field]!r}" if field in known else field for field in obj._fields]
+    elif dataclasses.is_dataclass(obj):
+        fields = []
+        for field in dataclasses.fields(obj):
+            if field.kw_only and "*" not in fields:
+                fields.append("*")
+            given = field.default is not dataclasses.MISSING
+            made = field.default_factory is not dataclasses.MISSING
+            default = f"={field.default!r}" if given else "=..." if made else ""
+            fields += [field.name + default] if field.init else []
+    else:
+        return None
     return f"({', '.join(fields)})", None
 
 
@@ -91,7 +104,7 @@ def from_the_top(app: Any, env: Any, node: Any, content: Any) -> Any:
 def setup(app: Any) -> dict[str, bool]:
     app.add_directive("ad-jax", Command)
     app.connect("autodoc-skip-member", leave_out)
-    app.connect("autodoc-process-signature", named_tuples)
+    app.connect("autodoc-process-signature", without_types)
     app.connect("autodoc-process-docstring", properties, priority=400)  # before napoleon
     app.connect("missing-reference", from_the_top)
     return {"parallel_read_safe": True}
