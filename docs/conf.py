@@ -23,7 +23,6 @@ os.environ["COLUMNS"] = "96"  # of the help texts, on any terminal
 from ad_jax.cli import parser  # noqa: E402
 
 project = "ad_jax"
-version = release = "0.1.0"
 extensions = ["myst_parser", "sphinx.ext.autodoc", "sphinx.ext.napoleon", "sphinx.ext.viewcode"]
 exclude_patterns = ["_build"]
 
