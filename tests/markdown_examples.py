@@ -83,14 +83,14 @@ def _shell(code: str) -> None:
     """`ad-jax` alone runs in this process, which has loaded and compiled; all else in bash."""
     from ad_jax import cli
 
-    lines = [line for line in code.replace("\\\n", " ").splitlines() if line and line[0] != "#"]
+    lines = [re.sub(r"(^|\s+)#.*", "", line) for line in code.replace("\\\n", " ").splitlines()]
     given = dict(match.groups() for line in lines if (match := _GIVEN.match(line)))
     lines = [line for line in lines if not _GIVEN.match(line)]
     for name, value in given.items():
         lines = [line.replace(f"${name}", value) for line in lines]
-    if all(re.match(r"ad-jax [^|&;<>$]*$", line.split("  #")[0]) for line in lines):
-        for line in lines:
-            status = cli.main(shlex.split(line, comments=True)[1:])
+    if all(re.match(r"ad-jax [^|&;<>$]*$", line) for line in lines if line):
+        for line in filter(None, lines):
+            status = cli.main(shlex.split(line)[1:])
             assert status == 0, f"{line}: exit status {status}"
         return
     paths = [str(Path(sys.executable).parent), os.environ["PATH"]]

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import jax
 import pytest
+from jax.experimental.compilation_cache import compilation_cache
 from markdown_examples import commands, differences, examples, furnish, run
 
 import ad_jax
@@ -23,24 +24,27 @@ WITH_EXAMPLES = [name for name, path in PAGES.items() if examples(path.read_text
 
 
 @pytest.fixture
-def kept_compilations():
-    """As at a user's: optimised programs, kept from page to page and for the next time."""
-    fast = jax.config.jax_disable_most_optimizations
-    folder, least = (
-        jax.config.jax_compilation_cache_dir,
-        jax.config.jax_persistent_cache_min_compile_time_secs,
+def as_at_home():
+    """Optimised programs, kept from page to page and for the next time; settings come back."""
+    names = (
+        "jax_disable_most_optimizations",
+        "jax_compilation_cache_dir",
+        "jax_persistent_cache_min_compile_time_secs",
     )
+    before = {name: getattr(jax.config, name) for name in names}
     jax.config.update("jax_disable_most_optimizations", False)
     jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.2)
+    compilation_cache.reset_cache()
     store.keep_compilations()
     yield
-    jax.config.update("jax_disable_most_optimizations", fast)
-    jax.config.update("jax_compilation_cache_dir", folder)
-    jax.config.update("jax_persistent_cache_min_compile_time_secs", least)
+    for name, value in before.items():
+        jax.config.update(name, value)
+    compilation_cache.reset_cache()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", WITH_EXAMPLES)
-def test_examples(name, tmp_path, monkeypatch, kept_compilations):
+def test_examples(name, tmp_path, monkeypatch, as_at_home):
     furnish(tmp_path)
     monkeypatch.chdir(tmp_path)
     monkeypatch.delenv("AD_JAX_DATA", raising=False)
@@ -64,6 +68,7 @@ def test_every_rule_is_explained():
     assert all(f"`{name.removeprefix('calibrated_')}`" in page for name in rules.RULES)
 
 
+@pytest.mark.slow
 def test_site_builds_without_a_warning(tmp_path):
     pytest.importorskip("sphinx", reason="the extra `docs` is not installed")
     built = tmp_path / "html"
