@@ -31,7 +31,7 @@ def as_at_home():
         "jax_compilation_cache_dir",
         "jax_persistent_cache_min_compile_time_secs",
     )
-    before = {name: getattr(jax.config, name) for name in names}
+    before = {name: jax.config.values[name] for name in names}
     jax.config.update("jax_disable_most_optimizations", False)
     jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.2)
     compilation_cache.reset_cache()
