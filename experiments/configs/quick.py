@@ -3,14 +3,16 @@
     ad-jax select parts/,size=16 --config experiments/configs/quick.py --out runs/parts
 
 Half a minute on 2 CPU cores, most of it one compilation. 150 steps teach little: nothing is claimed
-from it. `smoke` is the same with 5 steps on digits.
+from it. It is its own smoke test (tests/test_docs.py).
 """
 
 from ml_collections import ConfigDict
 
 
 def get_config(argument: str = "") -> ConfigDict:
-    config = ConfigDict(
+    if argument:
+        raise ValueError(f"no part {argument!r}; this pool has none")
+    return ConfigDict(
         {
             "families": ("binary/quarter_turns", "binary/cutpaste"),
             "areas": (0.04, 0.16),
@@ -19,8 +21,3 @@ def get_config(argument: str = "") -> ConfigDict:
             "width": 8,
         }
     )
-    if argument == "smoke":
-        config.update({"sources": ["digits,normal=3,kind=8,limit=64"], "steps": 5})
-    elif argument:
-        raise ValueError(f"no part {argument!r}; known: smoke, or nothing")
-    return config
