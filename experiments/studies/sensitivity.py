@@ -35,7 +35,7 @@ from ad_jax import alignment, augment, plan, pretext, program, rules, run
 from ad_jax.alignment import Parts
 from ad_jax.data import load
 from ad_jax.errors import InputError, in_one_line
-from ad_jax.evaluate import audit_run, gain
+from ad_jax.evaluate import Scope, audit_run, gain
 from ad_jax.pool import Pool, Setting
 from ad_jax.pretext import augment_all
 from ad_jax.program import EMBED_BLOCK, Config
@@ -247,7 +247,7 @@ def main() -> None:
     options = parser.parse_args()
     folders = run.below(options.runs)
     scopes = []
-    picks: dict[tuple[str, str], list[list[float]]] = {}  # per task the AUROC of every draw
+    picks: dict[tuple[str, str], list[tuple[Scope, float]]] = {}  # per task, mean over draws
     changed: dict[tuple[str, str], list[float]] = {}
     for number, folder in enumerate(folders, 1):
         audited, one = audit_run(folder, "sensitivity study")
@@ -272,27 +272,24 @@ def main() -> None:
                 first.setdefault(loss, best)
                 here.setdefault((name, loss), []).append((auroc[best], best != first[loss]))
         for key, draws in here.items():
-            picks.setdefault(key, []).append([v for v, _ in draws])
+            picks.setdefault(key, []).append((scope, float(np.mean([v for v, _ in draws]))))
             changed.setdefault(key, []).append(float(np.mean([c for _, c in draws])))
         scopes.append(scope)
         print(f"{number}/{len(folders)} {folder.name}", flush=True)
-    oracle = float(np.mean([s.oracle for s in scopes]))
     rows: list[list[object]] = []
     for (name, loss), values in picks.items():
-        mean = [float(np.mean(v)) for v in values]
-        rows.append(
-            [
-                *(loss, name, float(np.mean(changed[name, loss])), oracle - float(np.mean(mean))),
-                gain(scopes, mean),
-            ]
-        )
+        own, mean = [scope for scope, _ in values], [value for _, value in values]
+        regret = float(np.mean([scope.oracle - value for scope, value in values]))
+        share = float(np.mean(changed[name, loss]))
+        rows.append([loss, name, len(own), share, regret, gain(own, mean)])
     rows.sort(key=lambda row: (LOSSES + ON_SCORES).index(str(row[0])))
+    oracle = float(np.mean([s.oracle for s in scopes]))
     random = float(np.mean([s.expected_random for s in scopes]))
     print(
         f"\n{len(scopes)} tasks, across families; AUROC of the oracle {oracle:.3f}, expected of a "
         f"random setting {random:.3f}"
     )
-    print(render(["loss", "variant", "pick changes", "mean regret", "gain"], rows))
+    print(render(["loss", "variant", "tasks", "pick changes", "mean regret", "gain"], rows))
 
 
 if __name__ == "__main__":
