@@ -116,8 +116,8 @@ def main() -> None:
                     [
                         *(name, area, len(own), "equal" if apart == 0.0 else f"{apart:.1e}", rule),
                         f"{(b - a).mean():+.4f} [{low:+.4f}, {high:+.4f}]",
-                        f"{a.std(ddof=1):.4f}, {b.std(ddof=1):.4f}",
-                        float(ks_2samp(a, b).pvalue),
+                        ", ".join(f"{x.std(ddof=1):.4f}" if len(x) > 1 else "-" for x in (a, b)),
+                        float(ks_2samp(a, b).pvalue) if len(a) > 1 else float("nan"),
                     ]
                 )
     header = ["layout", "CutPaste area", "seeds", "scores differ by", "rule", "mean difference"]
