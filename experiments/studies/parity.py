@@ -104,8 +104,10 @@ def main() -> None:
             raise InputError(f"{name}: other members learned than on {ALONE}; train longer")
         for area in dict.fromkeys(row["hyper.area"] for row in rows):
             own = [i for i, row in enumerate(rows) if row["hyper.area"] == area]
-            spread = np.nanstd(scores[own], axis=-1, keepdims=True)
-            apart = float(np.nanmax(np.abs(other[own] - scores[own]) / np.maximum(spread, 1e-12)))
+            heads = np.isfinite(scores[own]).all((0, 2))  # that all have
+            mine, theirs = scores[own][:, heads], other[own][:, heads]
+            spread = np.maximum(mine.std(axis=-1, keepdims=True), 1e-12)
+            apart = float(np.max(np.abs(theirs - mine) / spread))
             for rule in RULES:
                 a, b = (
                     np.array([float(some[i][f"loss.{rule}"]) for i in own])
