@@ -68,7 +68,8 @@ def read(out: Path) -> tuple[list[dict[str, str]], np.ndarray]:
         rows = list(csv.DictReader(file))
     with np.load(out / "scores.npz") as file:
         scores = file["scores"]
-    trained = [i for i, row in enumerate(rows) if row["status"] == "ok"]
+    fine = [row["status"] == "ok" and row["pretext"] != "control" for row in rows]
+    trained = np.flatnonzero(fine)
     return [rows[i] for i in trained], scores[trained]
 
 
