@@ -49,29 +49,43 @@ class Names(NamedTuple):
     state: str
 
 
-def names(
-    config: Config, problems: Sequence[Problem], setting: Setting, seed: int, stop: int
-) -> Names:
-    """Keys of a member that was trained for `stop` steps, on problems that share their normals."""
+class Data(NamedTuple):
+    """Fingerprints of the problems that share a training set.
+
+    Attributes:
+      train: of their normals, `Problem.train_fingerprint`.
+      problems: of each, `Problem.fingerprint`.
+    """
+
+    train: str
+    problems: tuple[str, ...]
+
+    @classmethod
+    def of(cls, problems: Sequence[Problem]) -> Data:
+        return cls(problems[0].train_fingerprint, tuple(p.fingerprint for p in problems))
+
+
+def names(config: Config, data: Data, setting: Setting, seed: int, stop: int) -> Names:
+    """Keys of a member that was trained for `stop` steps."""
     trained = {
         "config": config._replace(steps=stop)._asdict(),
-        "train": problems[0].train_fingerprint,
+        "train": data.train,
         "setting": setting.key,
         "seed": seed,
     }
     made = digest({**trained, "row": "made"})
-    seen = tuple(digest({"made": made, "target": p.fingerprint}) for p in problems)
+    seen = tuple(digest({"made": made, "target": one}) for one in data.problems)
     return Names(made, seen, digest({**trained, "row": "state"}))
 
 
 class Ledger:
     """Rows of one training set in a record; without one nothing is ever found."""
 
-    def __init__(self, record: Record | None, config: Config, problems: Sequence[Problem]) -> None:
-        self.record, self.config, self.problems = record, config, problems
+    def __init__(self, record: Record | None, config: Config, data: Data) -> None:
+        self.record, self.config, self.data = record, config, data
 
     def names(self, member: tuple[Setting, int], stop: int) -> Names:
-        return names(self.config, self.problems, *member, stop)
+        return names(self.config, self.data, *member, stop)
 
     def lacks(self, member: tuple[Setting, int], stop: int, stateful: bool) -> str:
         """ "training", "measuring" or "" (nothing), by the keys that the record has."""

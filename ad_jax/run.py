@@ -10,7 +10,7 @@ import csv
 import io
 import json
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
@@ -219,18 +219,25 @@ def _json(path: Path) -> dict[str, Any]:
         raise InputError(f"{path} does not read ({error}); rerun `ad-jax select`") from None
 
 
-def below(paths: Sequence[Path]) -> list[Path]:
-    """Folders of all runs at or below the paths, sorted.
+def below(paths: Sequence[str | Path]) -> list[Path]:
+    """Folders of all runs at or below the paths, in their order, sorted below each.
 
     Raises:
-      InputError: none there.
+      InputError: none at or below one of them.
     """
-    found = sorted({p.parent for path in paths for p in Path(path).glob(f"**/{MANIFEST}")})
-    if not found:
-        raise InputError(
-            f"no run at or below {', '.join(map(str, paths))}; give the --out of `ad-jax select`"
-        )
-    return found
+    out: dict[Path, None] = {}
+    for path in paths:
+        found = sorted(p.parent for p in Path(path).glob(f"**/{MANIFEST}"))
+        if not found:
+            raise InputError(f"{path} holds no run; give a folder that `ad-jax select` wrote")
+        out |= dict.fromkeys(found)
+    return list(out)
+
+
+def name_of(manifest: Mapping[str, Any]) -> str:
+    """What a run is called in tables: the end of its source, and the options."""
+    options = [f"{k}={v}" for k, v in manifest["options"].items()]
+    return ",".join([str(manifest["source"]).rstrip("/").split("/")[-1], *options])
 
 
 def read(folder: Path) -> Run:

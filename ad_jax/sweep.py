@@ -35,7 +35,7 @@ from ad_jax.errors import InputError, MembersFailed
 from ad_jax.pool import HEADS, Member, Pool, Setting
 from ad_jax.program import Config, Trained, make_program
 from ad_jax.program import Member as Program
-from ad_jax.rows import Ledger, Members, Row, alignment_of, split
+from ad_jax.rows import Data, Ledger, Members, Row, alignment_of, split
 from ad_jax.store import Record
 from ad_jax.train import Hyper, Keys, State, seed_keys
 
@@ -77,6 +77,16 @@ def status_of(loss: float, chance: float, discrimination: float, finite: bool) -
     return "untrained" if at_chance else "ok"
 
 
+def check_seeds(seeds: Sequence[int]) -> None:
+    """Refuses an empty list.
+
+    Raises:
+      InputError: no seeds.
+    """
+    if not seeds:
+        raise InputError("no seeds; give at least one")
+
+
 class Outcome(NamedTuple):
     """What a sweep leaves.
 
@@ -114,8 +124,7 @@ class Sweep:
         record: Record | None = None,
         report: Callable[[Progress], None] | None = None,
     ) -> None:
-        if not seeds:
-            raise InputError("no seeds; give at least one")
+        check_seeds(seeds)
         self.shape = problems[0].shape
         check_settings(settings, self.shape, config)
         self.problems, self.settings, self.seeds = problems, list(settings), list(seeds)
@@ -131,7 +140,7 @@ class Sweep:
         self._compiled: dict[tuple[str, tuple[str, ...]], tuple[Any, Any]] = {}
         self._started = time.perf_counter()
         self._ran = 0  # member-steps really run
-        self._ledger = Ledger(record, config, problems)
+        self._ledger = Ledger(record, config, Data.of(problems))
         if record:
             record.begin()
         self.progress = Progress(0, 0, 0, 0, 0.0, 0.0, 0, float("nan"))

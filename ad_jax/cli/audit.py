@@ -28,18 +28,6 @@ def add(adder: Adder) -> None:
     one.add_argument("--labels", help="CSV with columns name,label instead of the source's own")
 
 
-def _runs(paths: Sequence[str]) -> list[Path]:
-    out = []
-    for text in paths:
-        path = Path(text)
-        found = [path] if (path / "manifest.json").is_file() else []
-        found = found or sorted(p.parent for p in path.glob("*/manifest.json"))
-        if not found:
-            raise InputError(f"{text} holds no run; give a folder that `ad-jax select` wrote")
-        out += found
-    return out
-
-
 def _labels_file(path: str, names: Sequence[str]) -> Any:
     """A truth from CSV with the columns name, label (0 normal, 1 anomalous)."""
     from ad_jax.data import Labels, Truth
@@ -63,11 +51,11 @@ def _labels_file(path: str, names: Sequence[str]) -> Any:
 
 
 def audit(arguments: argparse.Namespace) -> None:
-    from ad_jax import evaluate
+    from ad_jax import evaluate, run
     from ad_jax.evaluate import text
     from ad_jax.evaluate.picture import picture
 
-    folders = _runs(arguments.run)
+    folders = run.below(arguments.run)
     if arguments.picture and len(folders) > 1:
         raise InputError(f"--picture {arguments.picture} is one file for {len(folders)} runs")
     if arguments.splits < 1:
@@ -83,10 +71,7 @@ def audit(arguments: argparse.Namespace) -> None:
             folder, truth=truth, seed=arguments.seed, splits=arguments.splits
         )
         manifest = one.manifest
-        task = ",".join(
-            [manifest["source"].rstrip("/").split("/")[-1]]
-            + [f"{k}={v}" for k, v in manifest["options"].items()]
-        )
+        task = run.name_of(manifest)
         task = task if task not in audits else f"{task} ({folder})"
         audits[task], trainings[task] = result, manifest["train_fingerprint"]
         path = Path(arguments.picture or folder / "audit.png")

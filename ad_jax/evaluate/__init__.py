@@ -4,11 +4,12 @@ from ad_jax.evaluate.alignment import TrueAlignment, true_alignment
 from ad_jax.evaluate.audit import Audit, Scope, audit, gain, summary
 from ad_jax.evaluate.bought import Snooping, snooping, snooping_summary
 from ad_jax.evaluate.pools import PoolAudit, audit_pool, labels_file
-from ad_jax.evaluate.runs import Audited, audit_run, truth_of
+from ad_jax.evaluate.runs import Audited, Opened, audit_run, open_run, truth_of
 
 __all__ = [
     "Audit",
     "Audited",
+    "Opened",
     "PoolAudit",
     "Scope",
     "Snooping",
@@ -18,6 +19,7 @@ __all__ = [
     "audit_run",
     "gain",
     "labels_file",
+    "open_run",
     "snooping",
     "snooping_summary",
     "summary",

@@ -61,6 +61,26 @@ def holm(p: Sequence[float]) -> list[float]:
     return out
 
 
+def share_won(
+    won: Sequence[float], possible: Sequence[float], groups: Sequence[str]
+) -> tuple[float, float, float]:
+    """Gain from what picks won over the expected random one, of what was possible.
+
+    Args:
+      won, possible: `[tasks]` AUROC.
+      groups: training set of every task.
+
+    Returns:
+      sum over sum, and its 95 % bootstrap interval over training sets; NaN if nothing is possible.
+    """
+
+    def share(rows: list[int]) -> float:
+        total = sum(possible[i] for i in rows)
+        return sum(won[i] for i in rows) / total if total > 0 else float("nan")
+
+    return share(list(range(len(won)))), *over_training_sets(groups, share)
+
+
 def best_constant(scopes: Sequence[Scope]) -> tuple[str, list[float]]:
     """The constant whose gain is highest in hindsight, and its AUROC.
 

@@ -89,16 +89,32 @@ class Job(NamedTuple):
     seed: int
 
 
+class Piece(NamedTuple):
+    """One chunk of one start, arrays `[steps, ...]`; see `Trajectory`."""
+
+    values: np.ndarray
+    shares: np.ndarray
+    loss: np.ndarray
+    gate: np.ndarray
+    gradient: np.ndarray
+    alive: np.ndarray
+
+
 class Line:
-    """One start as far as it went: fields of `Trajectory` `[steps, ...]`, and the state there."""
+    """One start as far as it went, and the state there."""
 
     def __init__(self) -> None:
-        self.pieces: list[tuple[np.ndarray, ...]] = []
+        self.pieces: list[Piece] = []
         self.state: Any = None
 
     @property
     def steps(self) -> int:
-        return sum(len(piece[0]) for piece in self.pieces)
+        return sum(len(piece.loss) for piece in self.pieces)
+
+    @property
+    def alive(self) -> bool:
+        """Whether it has begun and not diverged."""
+        return bool(self.pieces) and bool(self.pieces[-1].alive[-1])
 
     def ended(self, plan: loop.Plan) -> bool:
         """Whether it took all steps, diverged, or has arrived."""
@@ -106,11 +122,11 @@ class Line:
             return True
         if not self.pieces:
             return False
-        if not self.pieces[-1][-1][-1]:  # no longer alive
+        if not self.alive:
             return True
         if len(self.pieces) <= CALM:
             return False
-        moved = np.abs(self.pieces[-1][1].mean(0) - self.pieces[-2][1].mean(0))
+        moved = np.abs(self.pieces[-1].shares.mean(0) - self.pieces[-2].shares.mean(0))
         return bool((moved < SETTLED).all())
 
     def add(self, space: Space, info: loop.Info, state: Any, limit: int) -> None:
@@ -122,7 +138,8 @@ class Line:
             return jnp.stack([hyper[name] for name in space.names])
 
         found = (jax.vmap(values)(thetas), jax.vmap(lambda theta: shares(space, theta))(thetas))
-        self.pieces.append(tuple(np.asarray(x)[:limit] for x in (*found, *info[1:])))
+        own = (*found, info.loss, info.gate, info.gradient, info.alive)
+        self.pieces.append(Piece(*(np.asarray(x)[:limit] for x in own)))
         self.state = state
 
 
@@ -130,17 +147,16 @@ def join(space: Space, lines: Sequence[Line]) -> Trajectory:
     """The trajectory of starts that took a step each, padded to the longest."""
     steps = np.array([line.steps for line in lines])
 
-    def padded(field: int) -> np.ndarray:
+    def padded(field: str) -> np.ndarray:
         out = []
         for line in lines:
-            own = np.concatenate([piece[field] for piece in line.pieces])
+            own = np.concatenate([getattr(piece, field) for piece in line.pieces])
             rest = (int(steps.max()) - len(own), *own.shape[1:])
             filled = np.full(rest, own[-1] if own.dtype == bool else np.nan, own.dtype)
             out.append(np.concatenate([own, filled]))
         return np.stack(out)
 
-    values, part, loss, gate, gradient, alive = (padded(i) for i in range(6))
-    return Trajectory(space.names, values, part, loss, gate, gradient, alive, steps)
+    return Trajectory(names=space.names, steps=steps, **{f: padded(f) for f in Piece._fields})
 
 
 def run_chunks(
@@ -175,17 +191,18 @@ def run_chunks(
     layout: Any = jax.tree.structure(
         (outer_shape, jax.eval_shape(program_.run, outer_shape, *arguments)[1])
     )
-    names = [_identity(job, i) for i in range(count)]
+    course = _identity(job)
 
-    def key(i: int) -> tuple[str, int]:
-        """Of a start's next chunk in the record, and its steps."""
+    def next_chunk(i: int) -> tuple[str, int]:
+        """Key of a start's next chunk in the record, and its steps."""
         limit = min(CHUNK, plan.outer_steps - lines[i].steps)
-        return digest({**names[i], "from": lines[i].steps, "limit": limit}), limit
+        start = {"start": job.thetas[i].tolist(), "from": lines[i].steps, "limit": limit}
+        return digest({**course, **start}), limit
 
     lines = [Line() for _ in range(count)]
     for i, line in enumerate(lines):
         while record and not line.ended(plan):
-            name, limit = key(i)
+            name, limit = next_chunk(i)
             found = record.get(name)
             if found is None:
                 break
@@ -208,11 +225,12 @@ def run_chunks(
             for i, line in enumerate(lines):
                 if line.state is not None:
                     outer = jax.tree.map(lambda x, y, i=i: x.at[i].set(y), outer, line.state)
-        limits = nothing.at[jnp.array(todo)].set(jnp.array([key(i)[1] for i in todo], jnp.int32))
+        ahead = {i: next_chunk(i) for i in todo}
+        steps = jnp.array([limit for _, limit in ahead.values()], jnp.int32)
+        limits = nothing.at[jnp.array(todo)].set(steps)
         outer, info = jax.block_until_ready(compiled(outer, keys, hyper, data, limits))
         rows = {}
-        for i in todo:
-            name, limit = key(i)
+        for i, (name, limit) in ahead.items():
             state, line_info = jax.tree.map(lambda x, i=i: x[i], (outer, info))
             lines[i].add(job.space, line_info, state, limit)
             leaves = jax.tree.leaves((state, line_info))
@@ -224,8 +242,8 @@ def run_chunks(
     return lines
 
 
-def _identity(job: Job, start: int) -> dict[str, Any]:
-    """What decides a start's course."""
+def _identity(job: Job) -> dict[str, Any]:
+    """What decides the course of every start, besides where it starts."""
     return {
         "tuning": job.plan._replace(outer_steps=0)._asdict(),
         "space": [
@@ -237,7 +255,6 @@ def _identity(job: Job, start: int) -> dict[str, Any]:
         "network": [job.config.width, job.config.backbone, job.config.root],
         "train": job.problem.train_fingerprint,
         "target": content_hashes(job.target),
-        "start": job.thetas[start].tolist(),
         "seed": job.seed,
     }
 
@@ -333,18 +350,15 @@ def _step(job: Job, lines: list[Line], own: Sequence[int], seconds: float) -> St
     total = job.plan.outer_steps
     done = min(total if lines[i].ended(job.plan) else lines[i].steps for i in own)
 
-    def last(i: int, field: int) -> np.ndarray:
-        """Mean of the latest chunk; NaN of a start that another worker has to begin."""
-        size = (len(job.space.names),) if field < 2 else ()
-        return lines[i].pieces[-1][field].mean(0) if lines[i].pieces else np.full(size, np.nan)
-
-    values = np.stack([last(i, 0) for i in range(len(lines))])
+    unknown = np.full(len(job.space.names), np.nan)  # of a start that another worker has to begin
+    last = [line.pieces[-1] if line.pieces else None for line in lines]
+    values = np.stack([unknown if one is None else one.values.mean(0) for one in last])
     return Step(
         done,
         total,
-        np.array([last(i, 2) + last(i, 3) for i in range(len(lines))]),
+        np.array([np.nan if one is None else one.loss.mean() + one.gate.mean() for one in last]),
         {name: values[:, j] for j, name in enumerate(job.space.names)},
-        np.array([bool(line.pieces and line.pieces[-1][-1][-1]) for line in lines]),
+        np.array([line.alive for line in lines]),
         seconds,
         seconds / max(done, 1) * (total - done),
     )

@@ -83,7 +83,7 @@ def descend(
       InputError: zero steps, starts out of bounds, samples of another shape, a program above the
         memory limit, no start that survives.
     """
-    job = _job(problem, space, starts, plan, seed, config, tune_on)
+    job = make_job(problem, space, starts, plan, seed, config, tune_on)
     trajectory = join(space, run_chunks(job, memory_mb, record, report))
     ended = [_end(space, theta, trajectory, i) for i, theta in enumerate(job.thetas)]
     best = min(range(len(ended)), key=lambda i: ended[i].loss)
@@ -96,15 +96,9 @@ def descend(
 
 
 def descend_some(
-    problem: Problem,
-    space: Space,
+    job: Job,
     shard: Shard,
     record: Record,
-    starts: int | Sequence[Mapping[str, float]] = STARTS,
-    plan: loop.Plan = loop.Plan(),
-    seed: int = 0,
-    config: program.Config = program.Config(),
-    tune_on: np.ndarray | None = None,
     memory_mb: float | None = None,
     report: Callable[[Step], None] | None = None,
 ) -> tuple[list[Start], int]:
@@ -113,17 +107,16 @@ def descend_some(
     Returns:
       where they ended, and how many of all starts are left for other workers.
     """
-    job = _job(problem, space, starts, plan, seed, config, tune_on)
     mine = range(shard.number - 1, len(job.thetas), shard.workers)
     lines = run_chunks(job, memory_mb, record, report, mine)
-    left = sum(not line.ended(plan) for line in lines)
+    left = sum(not line.ended(job.plan) for line in lines)
     if not mine:
         return [], left
-    trajectory = join(space, [lines[i] for i in mine])
-    return [_end(space, job.thetas[i], trajectory, j) for j, i in enumerate(mine)], left
+    trajectory = join(job.space, [lines[i] for i in mine])
+    return [_end(job.space, job.thetas[i], trajectory, j) for j, i in enumerate(mine)], left
 
 
-def _job(
+def make_job(
     problem: Problem,
     space: Space,
     starts: int | Sequence[Mapping[str, float]],
@@ -132,7 +125,7 @@ def _job(
     config: program.Config,
     tune_on: np.ndarray | None,
 ) -> Job:
-    """Refuses what cannot be descended, and draws the starts."""
+    """Draws the starts, and refuses what cannot be descended; see `descend`."""
     check(plan)
     if isinstance(starts, int):
         if starts < 1:

@@ -11,12 +11,11 @@ from ad_jax import program, rules
 from ad_jax.chunks import Shard
 from ad_jax.data import Problem
 from ad_jax.detector import Detector
-from ad_jax.errors import InputError
 from ad_jax.pool import Setting
 from ad_jax.search import train_all
 from ad_jax.selection import SEEDS, Selection, select_all
 from ad_jax.store import Record
-from ad_jax.sweep import Progress, Sweep
+from ad_jax.sweep import Progress, Sweep, check_seeds
 from ad_jax.tuning import loop
 from ad_jax.tuning.chunks import Step, Trajectory
 from ad_jax.tuning.descent import (
@@ -26,6 +25,7 @@ from ad_jax.tuning.descent import (
     descend,
     descend_some,
     diagnosis,
+    make_job,
 )
 from ad_jax.tuning.space import make_space
 
@@ -107,8 +107,7 @@ def tune(
         above the memory limit, no start that survives.
     """
     rules.get(rule)
-    if not seeds:
-        raise InputError("no seeds; give at least one")
+    check_seeds(seeds)
     space = make_space(augmentation, problem.shape, tune, bounds, fixed)
     descent = descend(
         problem, space, starts, plan, seeds[0], config, tune_on, memory_mb, record, report
@@ -158,10 +157,10 @@ def work(
     Returns:
       starts that are left, for other workers.
     """
+    check_seeds(seeds)
     space = make_space(augmentation, problem.shape, tune, bounds, fixed)
-    ends, left = descend_some(
-        problem, space, shard, record, starts, plan, seeds[0], config, tune_on, memory_mb, report
-    )
+    job = make_job(problem, space, starts, plan, seeds[0], config, tune_on)
+    ends, left = descend_some(job, shard, record, memory_mb, report)
     hypers = [default_of(space)] if shard.number == 1 else []
     hypers += [start.end for start in ends if start.status != "diverged"]
     settings = {s.key: s for s in (Setting("binary", augmentation, hyper) for hyper in hypers)}

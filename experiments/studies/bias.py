@@ -33,7 +33,7 @@ from ad_jax.augment import Pseudo
 from ad_jax.controls import control_members
 from ad_jax.data import Problem, load
 from ad_jax.errors import in_one_line
-from ad_jax.evaluate import truth_of
+from ad_jax.evaluate import open_run
 from ad_jax.report.table import render
 from ad_jax.store import keep_compilations, write_whole
 from ad_jax.train import Hyper, as_unit, make_train, seed_keys
@@ -143,10 +143,7 @@ def table(found: dict[str, dict[str, list[float]]]) -> str:
 
 def analogue(folder: Path) -> str:
     """Families against kinds of one run."""
-    one = run.read(folder)
-    truth = truth_of(one)
-    labels = truth.open("bias study")
-    run.log_label_access(folder, one.manifest, truth.log)
+    one, labels = open_run(folder, "bias study")
     kinds, anomalous = np.array(labels.kinds), np.asarray(labels.anomalous)
     names = sorted(set(kinds[anomalous == 1].tolist()))
     target, held_out = one.pool.own_scores()

@@ -21,11 +21,10 @@ from typing import NamedTuple
 import numpy as np
 
 from ad_jax import plan, rules, run
-from ad_jax.data import load
 from ad_jax.errors import in_one_line
-from ad_jax.evaluate import truth_of
-from ad_jax.evaluate.intervals import over_training_sets
-from ad_jax.evaluate.pools import member_aurocs
+from ad_jax.evaluate import open_run
+from ad_jax.evaluate.comparison import share_won
+from ad_jax.evaluate.pools import setting_aurocs
 from ad_jax.pool import Pool
 from ad_jax.report.table import render
 from ad_jax.trust import RARE, RESAMPLED, Rows, null, take
@@ -61,16 +60,10 @@ def drawn(pool: Pool, anomalous: np.ndarray, share: float) -> list[Pool]:
 
 
 def read(folder: Path) -> Task:
-    one = run.read(folder)
-    problem, _ = load(one.manifest["source"], **one.manifest["options"])
-    pool = plan.whole_pool(folder, one, problem)
-    truth = truth_of(one)
-    anomalous = np.asarray(truth.open("contamination study").anomalous)
-    run.log_label_access(folder, one.manifest, truth.log)
-    per_member = member_aurocs(pool, anomalous)
-    rows = {s.key: pool.rows(s, trained=True) for s in pool.settings}
-    keys = [key for key, own in rows.items() if own]
-    auroc = np.array([per_member[rows[key]].mean() for key in keys])
+    one, labels = open_run(folder, "contamination study")
+    pool, anomalous = plan.whole_pool(folder, one), np.asarray(labels.anomalous)
+    by_setting = setting_aurocs(pool, anomalous)
+    keys, auroc = list(by_setting), np.array(list(by_setting.values()))
     names = [n for n, rule in rules.available(pool).items() if rule.needs in RESAMPLED]
     won: dict[tuple[str, float], list[float]] = {}
     stands: dict[float, float] = {}
@@ -85,10 +78,8 @@ def read(folder: Path) -> Task:
                 won.setdefault((name, share), []).append(float(value - auroc.mean()))
         if pools:
             stands[share] = float(np.mean([null(p, permutations=199) > RARE for p in pools[:3]]))
-    source = str(one.manifest["source"]).rstrip("/").split("/")[-1]
-    text = source + "".join(f",{k}={v}" for k, v in one.manifest["options"].items())
     return Task(
-        bool(re.search(SEMANTIC, text)),
+        bool(re.search(SEMANTIC, run.name_of(one.manifest))),
         one.manifest["train_fingerprint"],
         {key: float(np.mean(values)) for key, values in won.items()},
         float(auroc.max() - auroc.mean()),
@@ -100,13 +91,10 @@ def cell(tasks: list[Task], name: str, share: float) -> str:
     own = [t for t in tasks if (name, share) in t.won]
     if not own:
         return "-"
-
-    def gained(which: list[int]) -> float:
-        possible = sum(own[i].possible for i in which)
-        return sum(own[i].won[name, share] for i in which) / possible if possible else float("nan")
-
-    low, high = over_training_sets([t.group for t in own], gained)
-    return f"{gained(list(range(len(own)))):.2f} [{low:.2f}, {high:.2f}]"
+    value, low, high = share_won(
+        [t.won[name, share] for t in own], [t.possible for t in own], [t.group for t in own]
+    )
+    return f"{value:.2f} [{low:.2f}, {high:.2f}]"
 
 
 def main() -> None:

@@ -30,9 +30,8 @@ import numpy as np
 from scipy.stats import spearmanr
 
 from ad_jax import augment, plan, run
-from ad_jax.data import load
 from ad_jax.errors import in_one_line
-from ad_jax.evaluate import true_alignment, truth_of
+from ad_jax.evaluate import open_run, true_alignment
 from ad_jax.evaluate.intervals import over_training_sets
 from ad_jax.evaluate.pools import member_aurocs
 from ad_jax.report.table import render
@@ -54,17 +53,14 @@ class Task(NamedTuple):
 
 
 def read(folder: Path) -> Task:
-    one = run.read(folder)
-    truth = truth_of(one)
-    anomalous = np.asarray(truth.open("geometric_vs_local study").anomalous)
-    run.log_label_access(folder, one.manifest, truth.log)
+    one, labels = open_run(folder, "geometric_vs_local study")
+    anomalous = np.asarray(labels.anomalous)
     per_member = member_aurocs(one.pool, anomalous)
     apart = misalignment(folder, one, anomalous)
     settings = [s for s in one.pool.settings if one.pool.rows(s, trained=True)]
     rows = [one.pool.rows(s, trained=True) for s in settings]
     by_rule = {name: one.losses[name] for name in LOSSES}
-    source = str(one.manifest["source"]).rstrip("/").split("/")[-1]
-    name = source + "".join(f",{k}={v}" for k, v in one.manifest["options"].items())
+    name = run.name_of(one.manifest)
     return Task(
         name,
         bool(re.search(SEMANTIC, name)),
@@ -78,8 +74,7 @@ def read(folder: Path) -> Task:
 
 def misalignment(folder: Path, one: run.Run, anomalous: np.ndarray) -> np.ndarray:
     """`h_d + |h_s - 1|` of every member `[members]`; NaN of controls."""
-    problem, _ = load(one.manifest["source"], **one.manifest["options"])
-    parts = plan.whole_pool(folder, one, problem).parts
+    parts = plan.whole_pool(folder, one).parts
     assert parts is not None
     true = true_alignment(parts, anomalous)
     return true.discordance + np.abs(true.separability - 1.0)

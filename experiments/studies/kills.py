@@ -151,7 +151,7 @@ def _start(arguments: list[str], replayed: Path | None = None, slow: bool = Fals
 def _replay(record: Record) -> None:
     def run(self: sweep.Sweep, chunk: Any, start: int, stop: int, *rest: Any) -> list[rows.Row]:
         time.sleep(PAUSE)
-        ledger = rows.Ledger(record, self.config, self.problems)
+        ledger = rows.Ledger(record, self.config, rows.Data.of(self.problems))
         found = [ledger.get(member, stop, False) for member in zip(*chunk, strict=True)]
         return [row for row in found if row is not None]
 

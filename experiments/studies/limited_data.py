@@ -25,7 +25,7 @@ from ad_jax import data, program, rules, search
 from ad_jax.choice import choose
 from ad_jax.data import load, parse
 from ad_jax.errors import InputError, in_one_line
-from ad_jax.evaluate.pools import member_aurocs
+from ad_jax.evaluate.pools import member_aurocs, setting_aurocs
 from ad_jax.report.table import render
 from ad_jax.store import Record, keep_compilations, write_whole
 
@@ -64,10 +64,8 @@ def measure(name: str, size: int, smoke: bool, record: Record) -> dict[str, Any]
         )
     )
     anomalous = np.array([label_of[h] for h in small.sample_hashes])
-    per_member = member_aurocs(choice.pool, anomalous)
     pool = choice.pool
-    known = {s.key: pool.rows(s, trained=True) for s in pool.settings}
-    values = {key: float(per_member[rows].mean()) for key, rows in known.items() if rows}
+    per_member, values = member_aurocs(pool, anomalous), setting_aurocs(pool, anomalous)
     (control,) = [c for c in pool.controls() if c.augmentation == CONTROL]
     random = float(np.mean(list(values.values())))
     picked, oracle = values[choice.pick.key], max(values.values())

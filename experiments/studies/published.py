@@ -18,7 +18,7 @@ import numpy as np
 
 from ad_jax import rules, run
 from ad_jax.errors import in_one_line
-from ad_jax.evaluate import truth_of
+from ad_jax.evaluate import open_run
 from ad_jax.evaluate.pools import member_aurocs
 from ad_jax.report.table import render
 
@@ -49,10 +49,8 @@ def main() -> None:
     parser.add_argument("runs", nargs="+", type=Path)
     options = parser.parse_args()
     for folder in run.below(options.runs):
-        one = run.read(folder)
-        truth = truth_of(one)
-        anomalous = np.asarray(truth.open("published study").anomalous)
-        run.log_label_access(folder, one.manifest, truth.log)
+        one, labels = open_run(folder, "published study")
+        anomalous = np.asarray(labels.anomalous)
         pool = one.pool
         per_member = member_aurocs(pool, anomalous)
         ours = [*COLUMNS.items(), ("ours", rules.DEFAULT)]
@@ -75,8 +73,8 @@ def main() -> None:
                 spread = seeds[picked].std(ddof=1) if len(seeds[picked]) > 1 else float("nan")
                 line.append(f"{means[picked]:.3f} ({spread:.3f})")
             rows += [[*line, f"{means.max():.3f}"], ["  published", *theirs, "", ""]]
-        source = str(one.manifest["source"]).rstrip("/").split("/")[-1]
-        print(f"{source}: AUROC of the picked area (standard deviation over its seeds)")
+        name = run.name_of(one.manifest)
+        print(f"{name}: AUROC of the picked area (standard deviation over its seeds)")
         print(render(["", *COLUMNS, rules.DEFAULT, "oracle"], rows))
         print(f"CutPaste's paper on bottle at 256 px, ResNet-18: {BOTTLE}\n")
 

@@ -35,7 +35,6 @@ import numpy as np
 from scipy.stats import spearmanr
 
 from ad_jax import plan, ranks, rules, run
-from ad_jax.data import load
 from ad_jax.errors import in_one_line
 from ad_jax.evaluate import Audit, Scope, audit_run, gain
 from ad_jax.evaluate.comparison import LABELS, RANDOM, Line, compare, smallest_p
@@ -148,15 +147,12 @@ def read(paths: list[Path], semantic: str) -> list[Task]:
     out = []
     for path in run.below(paths):
         result, one = audit_run(path, "rules study", further=CANDIDATES)
-        source = str(one.manifest["source"])
-        options = "".join(f",{k}={v}" for k, v in one.manifest["options"].items())
-        name = source.rstrip("/").split("/")[-1] + options
+        name = run.name_of(one.manifest)
         kind = "semantic" if re.search(semantic, name) else "defects"
-        kind = "planted" if source.startswith(PLANTED) else kind
+        kind = "planted" if one.manifest["source"].startswith(PLANTED) else kind
         trust = json.loads((path / "pick.json").read_text())["trust"]
         group = one.manifest["train_fingerprint"]
-        problem, _ = load(one.manifest["source"], **one.manifest["options"])
-        took = seconds(plan.whole_pool(path, one, problem))
+        took = seconds(plan.whole_pool(path, one))
         out.append(Task(name, kind, group, result, trust, one.rule, took))
     return out
 

@@ -27,13 +27,10 @@ from typing import NamedTuple
 import numpy as np
 
 from ad_jax import plan, rules, run
-from ad_jax.data import load
 from ad_jax.errors import in_one_line
-from ad_jax.evaluate import truth_of
-from ad_jax.evaluate.audit import audit
-from ad_jax.evaluate.comparison import LABELS
-from ad_jax.evaluate.intervals import over_training_sets
-from ad_jax.evaluate.pools import member_aurocs
+from ad_jax.evaluate import audit_run, open_run
+from ad_jax.evaluate.comparison import LABELS, share_won
+from ad_jax.evaluate.pools import setting_aurocs
 from ad_jax.pool import Pool
 from ad_jax.report.table import render
 from ad_jax.trust import RESAMPLED, Rows, take
@@ -58,13 +55,6 @@ class Task(NamedTuple):
     parts: dict[tuple[str, str, str], Part]  # (scope, rule, column)
 
 
-def by_setting(pool: Pool, anomalous: np.ndarray) -> dict[str, float]:
-    """AUROC of every setting, mean over its seeds that learned."""
-    per_member = member_aurocs(pool, anomalous)
-    rows = {s.key: pool.rows(s, trained=True) for s in pool.settings}
-    return {key: float(per_member[own].mean()) for key, own in rows.items() if own}
-
-
 def judged(losses: dict[str, float], auroc: dict[str, float], keys: list[str]) -> Part:
     """A pick among some settings; ties share it."""
     values = np.array([auroc[k] for k in keys])
@@ -81,20 +71,14 @@ def blinded(pool: Pool) -> Pool:
 
 
 def read(folder: Path) -> Task:
-    one = run.read(folder)
-    problem, _ = load(one.manifest["source"], **one.manifest["options"])
-    pool = plan.whole_pool(folder, one, problem)
-    truth = truth_of(one)
-    result = audit(
-        pool, one.losses, one.rule, one.pick, one.pick_scores, truth, one.brightness, "selection"
-    )
-    anomalous = np.asarray(truth.open("selection study").anomalous)
-    run.log_label_access(folder, one.manifest, truth.log)
+    result, _ = audit_run(folder, "selection study", splits=1)  # for its scopes
+    one, labels = open_run(folder, "selection study")
+    pool, anomalous = plan.whole_pool(folder, one), np.asarray(labels.anomalous)
     scopes = {"across": result.across}
     scopes |= {f"within {name}": scope for name, scope in result.within.items()}
     generator = np.random.default_rng(0)
     everyone = np.arange(pool.held_out_scores.shape[2])
-    whole = by_setting(pool, anomalous)
+    whole = setting_aurocs(pool, anomalous)
     halves = []
     for _ in range(PAIRS):
         order = generator.permutation(len(anomalous))
@@ -102,9 +86,8 @@ def read(folder: Path) -> Task:
         for seen, rest in (pair, pair[::-1]):
             if 0 < anomalous[rest].sum() < len(rest):
                 other = take(pool, Rows(rest, everyone))
-                halves.append(
-                    (take(pool, Rows(seen, everyone)), by_setting(other, anomalous[rest]))
-                )
+                auroc = setting_aurocs(other, anomalous[rest])
+                halves.append((take(pool, Rows(seen, everyone)), auroc))
     parts: dict[tuple[str, str, str], list[Part]] = {}
     for name, rule in rules.available(pool).items():
         looks: dict[str, list[tuple[dict[str, float], dict[str, float]]]] = {}
@@ -123,8 +106,7 @@ def read(folder: Path) -> Task:
         possible = of.oracle - of.expected_random
         label_pick = Part(of.label_pick - of.expected_random, possible)
         parts[name, LABELS, "transductive"] = [label_pick]
-    source = str(one.manifest["source"]).rstrip("/").split("/")[-1]
-    text = source + "".join(f",{k}={v}" for k, v in one.manifest["options"].items())
+    text = run.name_of(one.manifest)
     means = {
         key: Part(*(float(np.mean([getattr(p, f) for p in found])) for f in Part._fields))
         for key, found in parts.items()
@@ -142,12 +124,8 @@ def cell(tasks: list[Task], within: bool, rule: str, column: str) -> tuple[float
     if not own:
         return float("nan"), "-"
 
-    def share(which: list[int]) -> float:
-        possible = sum(own[i][1].possible for i in which)
-        return sum(own[i][1].won for i in which) / possible if possible > 0 else float("nan")
-
-    value = share(list(range(len(own))))
-    low, high = over_training_sets([group for group, _ in own], share)
+    groups, parts = zip(*own, strict=True)
+    value, low, high = share_won([p.won for p in parts], [p.possible for p in parts], groups)
     return value, f"{value:.2f} [{low:.2f}, {high:.2f}]"
 
 

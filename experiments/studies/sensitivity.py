@@ -38,7 +38,7 @@ from ad_jax.errors import InputError, in_one_line
 from ad_jax.evaluate import Scope, audit_run, gain
 from ad_jax.pool import Pool, Setting
 from ad_jax.pretext import augment_all
-from ad_jax.program import EMBED_BLOCK, Config
+from ad_jax.program import EMBED_BLOCK
 from ad_jax.report.table import render
 from ad_jax.train import as_unit, seed_keys
 from ad_jax.trust import Rows, take
@@ -107,8 +107,8 @@ class Networks:
 
     def __init__(self, folder: Path, manifest: dict[str, Any]) -> None:
         self.problem, _ = load(manifest["source"], **manifest["options"])
-        self.config = Config(**manifest["config"])
-        self.ledger = plan.ledger(folder, self.problem, self.config)
+        self.ledger = plan.ledger(folder, manifest)
+        self.config = self.ledger.config
         self._compiled: dict[tuple[str, str], tuple[Callable, Callable, Any]] = {}
 
     def _functions(self, name: str, augmentation: str) -> tuple[Callable, Callable, Any]:

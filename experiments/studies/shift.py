@@ -29,8 +29,7 @@ from ad_jax import data, program, rules, search, signatures, trust
 from ad_jax.data import load, parse
 from ad_jax.data.samples import content_hashes
 from ad_jax.errors import in_one_line
-from ad_jax.evaluate.pools import member_aurocs
-from ad_jax.pool import Pool
+from ad_jax.evaluate.pools import setting_aurocs
 from ad_jax.report.table import render
 from ad_jax.store import Record, keep_compilations, write_whole
 from ad_jax.sweep import Sweep
@@ -86,12 +85,6 @@ def divided(truth: data.Truth, count: int) -> dict[str, tuple[np.ndarray, np.nda
     return out
 
 
-def settings_auroc(pool: Pool, anomalous: np.ndarray) -> dict[str, float]:
-    per_member = member_aurocs(pool, anomalous)
-    rows = {s.key: pool.rows(s, trained=True) for s in pool.settings}
-    return {key: float(per_member[own].mean()) for key, own in rows.items() if own}
-
-
 def best(losses: dict[str, float], known: dict[str, float]) -> str:
     return min(known, key=lambda key: losses[key])
 
@@ -130,7 +123,7 @@ def measure(name: str, smoke: bool, records: Path | None, out: Path) -> list[dic
             continue
         first = pools[f"{MIX}, picks" if how == MIX else "picks"]
         labels = np.array([label_of[h] for h in targets[how].sample_hashes])
-        known = settings_auroc(pool, labels)
+        known = setting_aurocs(pool, labels)
         losses = rules.losses(first, rules.DEFAULT)
         picked = best(losses, known)
         pick = next(s for s in first.settings if s.key == picked)
