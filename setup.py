@@ -10,7 +10,9 @@ REQUIREMENTS = [
     for line in (HERE / "requirements.txt").read_text().splitlines()
     if line and not line.startswith("#")
 ]
+DOCS = ["sphinx>=8.2", "myst-parser>=4.0", "furo>=2025.7"]
 TEST = [
+    *DOCS,
     "pytest>=8",
     "pytest-xdist>=3.5",
     "hypothesis>=6.100",
@@ -40,6 +42,7 @@ setup(
         "tpu": ["jax[tpu]"],
         "bench": ["torch>=2.4", "torchvision>=0.21"],
         "pyod": ["pyod>=2.0"],
+        "docs": DOCS,
         "test": TEST,
     },
     entry_points={"console_scripts": ["ad-jax=ad_jax.cli:main"]},

@@ -33,7 +33,8 @@ def spread(run: Callable[..., Any], of_members: Any) -> Any:
     """`run` jitted, its members divided over the local devices; with one device, as it is.
 
     Args:
-      run: arguments and results with a leading axis `[capacity()]`, or the same for all members.
+      run: arguments and results with a leading axis, a multiple of the devices, or the same for all
+        members.
       of_members: tree prefix of the arguments: true where they have that axis. All results do.
     """
     devices = jax.local_devices()

@@ -7,6 +7,7 @@ import math
 import statistics
 import time
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -15,9 +16,10 @@ from ad_jax import search
 from ad_jax.chunks import Shard
 from ad_jax.data import Problem
 from ad_jax.errors import InputError
-from ad_jax.pool import Setting
+from ad_jax.pool import Pool, Setting
 from ad_jax.program import Config
-from ad_jax.rows import names
+from ad_jax.rows import Data, Ledger, alignment_of, names
+from ad_jax.run import Run
 from ad_jax.store import Record, write_whole
 
 PLAN = "plan.json"
@@ -97,12 +99,13 @@ def write(
     stops = [config.steps] if searched == "all" else search.stops(config.steps)
     members, total = [], 0
     for part in parts:
+        data = Data.of(part.targets)
         counts = search.stage_sizes(searched, len(part.settings))
         total += sum(counts) * len(part.seeds)
         for stop in stops:
             for setting in part.settings:
                 for seed in part.seeds:
-                    keys = names(config, part.targets, setting, seed, stop)
+                    keys = names(config, data, setting, seed, stop)
                     members.append([keys.made, *keys.seen])
     if record is not None and "://" not in record:
         record = str(Path(record).resolve())
@@ -166,6 +169,44 @@ def record_of(folder: Path) -> str:
     if plan is None:
         raise InputError(f"{folder} holds no {PLAN}; give the --out of an `ad-jax select`")
     return plan["record"] or str(folder / "record")
+
+
+def ledger(folder: Path, manifest: Mapping[str, Any]) -> Ledger:
+    """What the record of a run holds of its members: networks and alignment parts, too.
+
+    Args:
+      folder: of one problem's run; the plan lies there or, of several problems, one level up.
+      manifest: of the run.
+
+    Raises:
+      InputError: no plan there.
+    """
+    top = folder if (folder / PLAN).is_file() else folder.parent
+    data = Data(manifest["train_fingerprint"], (manifest["fingerprint"],))
+    return Ledger(Record(record_of(top)), Config(**manifest["config"]), data)
+
+
+def whole_pool(folder: Path, one: Run) -> Pool:
+    """A run's pool with what its record knows of alignment, so that rules can be computed anew.
+
+    Args:
+      folder: of the run; `one` is what `run.read` found there.
+
+    Raises:
+      InputError: no plan there, or members that the record lacks.
+    """
+    known = ledger(folder, one.manifest)
+    flat = []
+    trained = [m for m in one.pool.members if m.setting.pretext != "control"]
+    for member in trained:
+        row = known.get((member.setting, member.seed), known.config.steps, False)
+        if row is None or not row.seen:
+            raise InputError(
+                f"the record of {folder} lacks {member.setting.label}, seed {member.seed}; select "
+                "again"
+            )
+        flat.append({**row.made, **row.seen[0]})
+    return replace(one.pool, **alignment_of(flat, len(one.pool.members) - len(trained)))
 
 
 def status(folder: Path) -> Status:

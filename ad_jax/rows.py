@@ -49,29 +49,43 @@ class Names(NamedTuple):
     state: str
 
 
-def names(
-    config: Config, problems: Sequence[Problem], setting: Setting, seed: int, stop: int
-) -> Names:
-    """Keys of a member that was trained for `stop` steps, on problems that share their normals."""
+class Data(NamedTuple):
+    """Fingerprints of the problems that share a training set.
+
+    Attributes:
+      train: of their normals, `Problem.train_fingerprint`.
+      problems: of each, `Problem.fingerprint`.
+    """
+
+    train: str
+    problems: tuple[str, ...]
+
+    @classmethod
+    def of(cls, problems: Sequence[Problem]) -> Data:
+        return cls(problems[0].train_fingerprint, tuple(p.fingerprint for p in problems))
+
+
+def names(config: Config, data: Data, setting: Setting, seed: int, stop: int) -> Names:
+    """Keys of a member that was trained for `stop` steps."""
     trained = {
         "config": config._replace(steps=stop)._asdict(),
-        "train": problems[0].train_fingerprint,
+        "train": data.train,
         "setting": setting.key,
         "seed": seed,
     }
     made = digest({**trained, "row": "made"})
-    seen = tuple(digest({"made": made, "target": p.fingerprint}) for p in problems)
+    seen = tuple(digest({"made": made, "target": one}) for one in data.problems)
     return Names(made, seen, digest({**trained, "row": "state"}))
 
 
 class Ledger:
     """Rows of one training set in a record; without one nothing is ever found."""
 
-    def __init__(self, record: Record | None, config: Config, problems: Sequence[Problem]) -> None:
-        self.record, self.config, self.problems = record, config, problems
+    def __init__(self, record: Record | None, config: Config, data: Data) -> None:
+        self.record, self.config, self.data = record, config, data
 
     def names(self, member: tuple[Setting, int], stop: int) -> Names:
-        return names(self.config, self.problems, *member, stop)
+        return names(self.config, self.data, *member, stop)
 
     def lacks(self, member: tuple[Setting, int], stop: int, stateful: bool) -> str:
         """ "training", "measuring" or "" (nothing), by the keys that the record has."""
@@ -142,6 +156,27 @@ class Ledger:
         first = what.splitlines()[0]
         self.record.log({"failed": len(members), "error": first})
         return [f"{setting.label}, seed {seed}: {first}" for setting, seed in members]
+
+
+def alignment_of(flat: Sequence[Fields], controls: int) -> dict[str, Any]:
+    """What a pool knows of alignment, by the pool's names; NaN for control members, the last ones.
+
+    Args:
+      flat: per trained member the fields of `made` and of one problem's `seen`.
+      controls: how many rows to add for control members.
+    """
+
+    def gathered(name: str) -> np.ndarray:
+        own = np.stack([row[name] for row in flat])
+        return np.concatenate([own, np.full((controls, *own.shape[1:]), np.nan, own.dtype)])
+
+    out: dict[str, Any] = {}
+    for prefix in ("", "held_out_"):
+        parts = (gathered(f"{prefix}parts.{part}") for part in Parts._fields)
+        out[f"{prefix}parts"] = Parts(*parts)  # type: ignore[arg-type]
+        for name in ("mmd", "mean_distance", "sinkhorn"):
+            out[prefix + name] = gathered(prefix + name)
+    return out
 
 
 def split(

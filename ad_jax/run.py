@@ -10,7 +10,7 @@ import csv
 import io
 import json
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
@@ -191,6 +191,8 @@ def write_tuning(folder: Path, tuned: Tuned) -> None:
     writer = csv.writer(out)
     writer.writerow(["start", "step", *path.names, "loss", "gate", "gradient", "alive"])
     for i, j in np.ndindex(path.loss.shape):
+        if j >= path.steps[i]:
+            continue
         numbers = (*path.values[i, j], path.loss[i, j], path.gate[i, j], path.gradient[i, j])
         writer.writerow([i, j, *(f"{float(x):.6g}" for x in numbers), int(path.alive[i, j])])
     write_whole(folder / TRAJECTORY, out.getvalue().encode())
@@ -206,6 +208,7 @@ class Traced(NamedTuple):
       values: `[starts, steps, names]`, physical.
       loss: `[starts, steps]` outer loss, what the gate added included.
       alive: `[starts, steps]`, false from the step on that was not finite.
+      steps: `[starts]` steps taken; NaN stands after them.
     """
 
     about: dict[str, Any]
@@ -213,6 +216,7 @@ class Traced(NamedTuple):
     values: np.ndarray
     loss: np.ndarray
     alive: np.ndarray
+    steps: np.ndarray
 
 
 def read_tuning(folder: Path) -> Traced | None:
@@ -227,17 +231,19 @@ def read_tuning(folder: Path) -> Traced | None:
     try:
         with open(folder / TRAJECTORY, newline="") as file:
             header, *lines = csv.reader(file)
-        starts = len(about["starts"])
-        cells = np.array([[float(v) for v in line] for line in lines])
-        cells = cells.reshape(starts, -1, len(header))
-        by_name = {name: cells[:, :, i] for i, name in enumerate(header)}
+        start, step, *columns = np.array([[float(v) for v in line] for line in lines]).T
+        at = start.astype(int), step.astype(int)
+        steps = np.bincount(at[0], minlength=len(about["starts"]))
+        cells = np.full((len(columns), len(steps), steps.max()), np.nan)
+        cells[:, *at] = columns
+        by_name = dict(zip(header[2:], cells, strict=True))
         names = tuple(header[2 : header.index("loss")])
         values = np.stack([by_name[name] for name in names], axis=-1)
         loss, alive = by_name["loss"] + by_name["gate"], by_name["alive"] > 0
-    except (OSError, ValueError, KeyError, TypeError) as error:
+    except (OSError, ValueError, KeyError, TypeError, IndexError) as error:
         message = f"{folder / TRAJECTORY} is damaged ({error}); rerun `ad-jax tune`"
         raise InputError(message) from None
-    return Traced(about, names, values, loss, alive)
+    return Traced(about, names, values, loss, alive, steps)
 
 
 def _finite(value: float) -> float | None:
@@ -271,6 +277,27 @@ def _json(path: Path) -> dict[str, Any]:
         return json.loads(path.read_text())
     except (OSError, ValueError) as error:
         raise InputError(f"{path} does not read ({error}); rerun `ad-jax select`") from None
+
+
+def below(paths: Sequence[str | Path]) -> list[Path]:
+    """Folders of all runs at or below the paths, in their order, sorted below each.
+
+    Raises:
+      InputError: none at or below one of them.
+    """
+    out: dict[Path, None] = {}
+    for path in paths:
+        found = sorted(p.parent for p in Path(path).glob(f"**/{MANIFEST}"))
+        if not found:
+            raise InputError(f"{path} holds no run; give a folder that `ad-jax select` wrote")
+        out |= dict.fromkeys(found)
+    return list(out)
+
+
+def name_of(manifest: Mapping[str, Any]) -> str:
+    """What a run is called in tables: the end of its source, and the options."""
+    options = [f"{k}={v}" for k, v in manifest["options"].items()]
+    return ",".join([str(manifest["source"]).rstrip("/").split("/")[-1], *options])
 
 
 def read(folder: Path) -> Run:

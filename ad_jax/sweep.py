@@ -18,7 +18,6 @@ import numpy as np
 from jax.flatten_util import ravel_pytree
 
 from ad_jax import pretext as pretexts
-from ad_jax.alignment import Parts
 from ad_jax.chunks import (
     Chunk,
     Shard,
@@ -36,7 +35,7 @@ from ad_jax.errors import InputError, MembersFailed
 from ad_jax.pool import HEADS, Member, Pool, Setting
 from ad_jax.program import Config, Trained, make_program
 from ad_jax.program import Member as Program
-from ad_jax.rows import Ledger, Members, Row, split
+from ad_jax.rows import Data, Ledger, Members, Row, alignment_of, split
 from ad_jax.store import Record
 from ad_jax.train import Hyper, Keys, State, seed_keys
 
@@ -78,6 +77,16 @@ def status_of(loss: float, chance: float, discrimination: float, finite: bool) -
     return "untrained" if at_chance else "ok"
 
 
+def check_seeds(seeds: Sequence[int]) -> None:
+    """Refuses an empty list.
+
+    Raises:
+      InputError: no seeds.
+    """
+    if not seeds:
+        raise InputError("no seeds; give at least one")
+
+
 class Outcome(NamedTuple):
     """What a sweep leaves.
 
@@ -115,8 +124,7 @@ class Sweep:
         record: Record | None = None,
         report: Callable[[Progress], None] | None = None,
     ) -> None:
-        if not seeds:
-            raise InputError("no seeds; give at least one")
+        check_seeds(seeds)
         self.shape = problems[0].shape
         check_settings(settings, self.shape, config)
         self.problems, self.settings, self.seeds = problems, list(settings), list(seeds)
@@ -132,7 +140,7 @@ class Sweep:
         self._compiled: dict[tuple[str, tuple[str, ...]], tuple[Any, Any]] = {}
         self._started = time.perf_counter()
         self._ran = 0  # member-steps really run
-        self._ledger = Ledger(record, config, problems)
+        self._ledger = Ledger(record, config, Data.of(problems))
         if record:
             record.begin()
         self.progress = Progress(0, 0, 0, 0, 0.0, 0.0, 0, float("nan"))
@@ -403,32 +411,20 @@ class Sweep:
             pretext = pretexts.make(setting.pretext, setting.augmentation)
             heads.append(HEADS.index(pretext.score))
 
-        def gather(name: str, control: np.ndarray | None = None) -> np.ndarray:
-            """Trained members' values, then the control members' (NaN where they have none)."""
+        def gather(name: str, control: np.ndarray) -> np.ndarray:
+            """Trained members' scores, then the control members' (NaN for heads they lack)."""
             own = np.stack([row[name] for row in flat])
             extra = np.full((len(controls[0]), *own.shape[1:]), np.nan, own.dtype)
-            if control is not None:
-                extra[:, : control.shape[1]] = control
+            extra[:, : control.shape[1]] = control
             return np.concatenate([own, extra])
-
-        def parts(name: str) -> Parts:
-            arrays = (gather(f"{name}.{part}") for part in Parts._fields)
-            return Parts(*arrays)  # type: ignore[arg-type]
 
         return Pool(
             tuple(members) + tuple(controls[0]),
             gather("scores", controls[1][:, :, places]),
             gather("held_out_scores", controls[2]),
-            parts("parts"),
-            parts("held_out_parts"),
-            gather("mmd"),
-            gather("held_out_mmd"),
-            gather("mean_distance"),
-            gather("held_out_mean_distance"),
-            gather("sinkhorn"),
-            gather("held_out_sinkhorn"),
-            gather("generated_scores", controls[3]),
-            np.array(heads + [0] * len(controls[0])),
+            generated_scores=gather("generated_scores", controls[3]),
+            default_head=np.array(heads + [0] * len(controls[0])),
+            **alignment_of(flat, len(controls[0])),
         )
 
 

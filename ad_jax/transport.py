@@ -98,7 +98,7 @@ def _potential(
 def entropic_cost(
     x: jax.Array, y: jax.Array, mass_x: jax.Array, mass_y: jax.Array, epsilon: float = EPSILON
 ) -> jax.Array:
-    """Entropic optimal transport between `x [n, d]` and `y [m, d]`, cost |x - y|^2 / 2.
+    """Entropic optimal transport between `x [n, d]` and `y [m, d]`, cost `|x - y|^2 / 2`.
 
     Sinkhorn in the log domain, epsilon falling geometrically to its value. The gradient is that of
     the last round with the potentials before it held fixed (the envelope theorem), so it costs one

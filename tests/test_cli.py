@@ -190,6 +190,7 @@ BAD = {
     "shard of none": (["select", "digits", "--shard", "0/4"], "1/4"),
     "shard too many": (["select", "digits", "--shard", "5/4"], "5/4"),
     "shard of words": (["select", "digits", "--shard", "a/b"], "a/b"),
+    "shard of starts": (["tune", "digits", "--shard", "3/2"], "3/2"),
     "half a shard": (["select", "digits", "--shard", "2"], "I/N"),
     "shard of halving": (
         ["select", "digits", "--shard", "1/2", "--search", "halving"],
@@ -218,9 +219,13 @@ def test_tune_writes_a_run_that_audit_reads(source, tmp_path, capsys, relaxed):
     arguments = ["tune", f"{source},size=16", "--out", str(out), *few, *small]
     assert cli.main([*arguments, "--dry-run", "--json"]) == 0
     assert json.loads(capsys.readouterr().out)["training_steps"] == 6
+    assert cli.main([*arguments, "--shard", "1/1", "--json"]) == 0
+    told = capsys.readouterr()
+    assert "2/2: loss" in told.err and json.loads(told.out) == {"shard": "1/1", "left": 0}
+    assert not (out / "tuned.json").exists()
     assert cli.main([*arguments, "--json"]) == 0
     told = capsys.readouterr()
-    assert "2/2: loss" in told.err
+    assert "loss" not in told.err  # gathered from the record
     result = json.loads(told.out)
     about = json.loads((out / "tuned.json").read_text())
     assert about["hyper"] == result["hyper"] and len(about["starts"]) == 1

@@ -1,5 +1,6 @@
 """The experiments' commands on their smallest settings: they run and say what they promise."""
 
+import os
 import runpy
 import sys
 from pathlib import Path
@@ -108,6 +109,17 @@ def test_rules_study(monkeypatch, tmp_path, capsys):
     command(monkeypatch, "studies/sensitivity.py", tmp_path)
     said = capsys.readouterr().out
     assert "four draws" in said and "0.25 of the target" in said and "stage 1" in said
+    command(monkeypatch, "studies/geometric_vs_local.py", tmp_path)
+    said = capsys.readouterr().out
+    assert "best mean" in said and "local - geometric" in said and "alignment, AUROC" in said
+    command(monkeypatch, "studies/selection.py", tmp_path)
+    said = capsys.readouterr().out
+    assert "semantic, within families" in said and "disjoint" in said
+    command(monkeypatch, "studies/contamination.py", tmp_path)
+    said = capsys.readouterr().out
+    assert "semantic: gain" in said and "the null stands" in said
+    config = f"{EXPERIMENTS / 'configs' / 'geometric_vs_local.py'}:smoke"
+    assert cli.main(["select", "--config", config, "--dry-run"]) == 0
 
 
 def test_failures_study(monkeypatch, tmp_path, capsys):
@@ -139,3 +151,44 @@ def test_spread_study(monkeypatch, tmp_path, capsys):
     command(monkeypatch, "studies/spread.py", "--out", tmp_path, "--smoke")
     said = capsys.readouterr().out
     assert "learning rate" in said and "shallow detector" in said and "seed" in said
+
+
+@pytest.mark.processes
+@pytest.mark.slow
+def test_parity_study(monkeypatch, tmp_path, capsys):
+    command(monkeypatch, "studies/parity.py", "--out", tmp_path, "--smoke")
+    said = capsys.readouterr().out
+    rows = [line for line in said.splitlines() if line.startswith(("two", "four", "eight"))]
+    assert len(rows) % 6 == 0 and rows  # an area that learned nothing has none
+    assert all("equal" in row for row in rows if not row.startswith("eight"))
+
+
+def test_shift_study(monkeypatch, tmp_path, capsys):
+    command(monkeypatch, "studies/shift.py", "--out", tmp_path, "--smoke")
+    said = capsys.readouterr().out
+    assert "blur of 1 px" in said and "unshifted halves said to degrade" in said
+
+
+def test_limited_data_study(monkeypatch, tmp_path, capsys):
+    command(monkeypatch, "studies/limited_data.py", "--out", tmp_path, "--smoke")
+    said = capsys.readouterr().out
+    assert "digit 3, 5 normals: " in said and "trust" in said
+
+
+def test_published_study(monkeypatch, tmp_path, capsys):
+    config = f"{EXPERIMENTS / 'configs' / 'published.py'}:smoke"
+    assert cli.main(["select", "--config", config, "--width", "8", "--out", str(tmp_path)]) == 0
+    command(monkeypatch, "studies/published.py", tmp_path)
+    said = capsys.readouterr().out
+    assert "cutpaste, 3 areas" in said and "0.884" in said and "oracle" in said
+
+
+@pytest.mark.skipif("AD_JAX_DATA" not in os.environ, reason="needs Fashion-MNIST in AD_JAX_DATA")
+def test_bias_study(monkeypatch, tmp_path, capsys):
+    run = str(tmp_path / "run")
+    source = "fashion_mnist.npz,normal=0,limit=100,size=16"
+    small = ["--steps", "9", "--width", "8", "--seeds", "1", "--families", "binary/cutpaste"]
+    assert cli.main(["select", source, *small, "--areas", ".05", "--out", run]) == 0
+    command(monkeypatch, "studies/bias.py", "--out", tmp_path, "--smoke", "--runs", run)
+    said = capsys.readouterr().out
+    assert "on shirt, log-odds" in said and "binary/cutpaste" in said and "Ankle boot" in said

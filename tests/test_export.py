@@ -16,8 +16,9 @@ from ad_jax import cli
 from ad_jax.detector import Detector, Networks
 from ad_jax.errors import InputError
 
-README = (Path(__file__).parent.parent / "README.md").read_text()
-(ALONE,) = (code for code in re.findall(r"```python\n(.*?)```", README, re.S) if ".export" in code)
+PAGE = (Path(__file__).parent.parent / "docs" / "guide" / "detector.md").read_text()
+CODES = re.findall(r"```python\n(.*?)```", PAGE, re.S)
+(ALONE,) = (code for code in CODES if "jax.export.deserialize" in code)
 BEFORE = """
 import sys
 import numpy as np
@@ -34,7 +35,7 @@ assert not foreign, foreign
     ("detector", "shape"), [(make, (16, 16, 1)), (make_tiled, LARGE)], ids=["whole", "tiles"]
 )
 def test_scores_without_the_package(detector, shape, tmp_path):
-    """By README's lines, any number of samples at a time, equal within 1e-4 of a score."""
+    """By the lines of the detector's page, any number of samples at once, equal within 1e-4."""
     one = detector().set_params(alpha=0.1)
     one.export(tmp_path / "detector.npz")
     batches = {f"n{n}": images(n, shape, n, high=200) for n in (1, 2, 19)}

@@ -83,7 +83,7 @@ def test_rules_that_scores_can_serve(scores, held_out):
         "score_variance", "score_entropy", "model_centrality", "hits", "select", "random",
     }  # fmt: skip
     more = set(rules.available(Pool.from_scores(scores, NAMES, held_out))) - set(alone)
-    assert more == {"tail_share", "auroc_held_out", "tail_and_auroc", "udr"}
+    assert more == {"tail_share", "auroc_held_out", "tail_and_auroc", "several_tails", "udr"}
     assert "held-out" in rules.left_out(Pool.from_scores(scores))["tail_share"]
 
 

@@ -1,6 +1,7 @@
 """Every rule against a slow and obvious twin, and what pools cannot serve."""
 
 import dataclasses
+import functools
 import hashlib
 import itertools
 import math
@@ -150,23 +151,29 @@ def twin_auroc(pool):
     return out
 
 
-def twin_tail(pool):
+def twin_tail(pool, level=0.95):
     out = {}
     for i in finite_rows(pool):
-        bound = np.quantile(pool.held_out_scores[i, pool.default_head[i]], 0.95)
+        bound = np.quantile(pool.held_out_scores[i, pool.default_head[i]], level)
         out[i] = -np.mean(own(pool)[i] > bound)
     return out
 
 
-def twin_both(pool):
+def twin_both(pool, twins=None):
     """Mean rank over all members; those that are not finite come last, as equals."""
     total = np.zeros(len(pool.members))
-    for twin in (twin_auroc, twin_tail):
+    twins = twins or (twin_auroc, twin_tail)
+    for twin in twins:
         loss = np.full(len(pool.members), 1e9)
         for i, value in twin(pool).items():
             loss[i] = value
         total += scipy.stats.rankdata(loss)
-    return dict(enumerate(total / 2 / len(pool.members)))
+    return dict(enumerate(total / len(twins) / len(pool.members)))
+
+
+def twin_several(pool):
+    tails = [functools.partial(twin_tail, level=level) for level in (0.8, 0.9, 0.95)]
+    return twin_both(pool, (*tails, twin_auroc))
 
 
 def twin_npd(pool):
@@ -209,6 +216,7 @@ TWINS = {
     "auroc_held_out": twin_auroc,
     "tail_share": twin_tail,
     "tail_and_auroc": twin_both,
+    "several_tails": twin_several,
     "npd": twin_npd,
     "random": twin_random,
     "default_setting": twin_default,
@@ -275,7 +283,7 @@ def lacking():
         "generated": (some(pool, range(9)), "npd", "generated"),
         "held-out": (
             dataclasses.replace(pool, held_out_scores=np.zeros((9, HEADS, 0))),
-            "tail_and_auroc",
+            "several_tails",
             "held-out",
         ),
         "seeds": (some(pool, [0, 2, 4, 8]), "udr", "one trained seed"),
@@ -294,10 +302,10 @@ def test_what_a_pool_lacks_is_said(case):
         rules.served(missing, pool)
 
 
-@pytest.mark.parametrize("name", ["model_centrality", "hits", "select", "udr", "tail_and_auroc"])
+@pytest.mark.parametrize("name", ["model_centrality", "hits", "select", "udr", "several_tails"])
 def test_a_pool_without_trained_members_has_no_finite_consensus(name):
     loss = rules.get(name).loss(some(POOLS["plain"], [5, 6, 8]))
-    assert loss.shape == (3,) and (name == "tail_and_auroc" or np.isinf(loss).all())
+    assert loss.shape == (3,) and (name == "several_tails" or np.isinf(loss).all())
 
 
 def test_constant_members_agree_with_nobody():

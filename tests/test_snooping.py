@@ -445,6 +445,10 @@ def test_several_tasks_are_resampled_by_training_set():
         for _ in range(intervals.DRAWS)
     ]
     np.testing.assert_allclose([one["low"], one["high"]], np.quantile(slow, [0.025, 0.975]))
+    for line in ("relabelled", "reseeded", "honest"):
+        last = [getattr(tasks[str(i)].curve, line)[-1] for i in range(4)]
+        assert both["curve"][5][line] == pytest.approx(np.mean(last))
+    assert both["curve"][5]["tasks"] == 4
     assert "4 tasks of 3 training sets" in text.of_snooping_summary("all", both)
     few = evaluate.snooping_summary({k: tasks[k] for k in ("0", "1")}, trainings)
     assert np.isnan(few["halves"]["inflation"]["low"])

@@ -10,12 +10,13 @@ from scipy.optimize import linear_sum_assignment
 
 from ad_jax import augment, transport, tuning
 from ad_jax.backbone import encoder
+from ad_jax.chunks import Shard
 from ad_jax.data import Problem
 from ad_jax.errors import InputError
 from ad_jax.program import Config
 from ad_jax.store import Record
 from ad_jax.train import seed_keys
-from ad_jax.tuning import estimators, loop, losses
+from ad_jax.tuning import chunks, estimators, loop, losses
 from ad_jax.tuning import space as spaces
 from ad_jax.tuning.descent import default_of
 
@@ -200,8 +201,9 @@ def test_a_start_that_is_not_finite_is_dropped_and_others_go_on(problem):
     program = loop.make_program(tuner, 2)
     keys, hyper = seed_keys(0, 0), loop.training()
     thetas = jnp.stack([jnp.zeros(space.size), jnp.full(space.size, jnp.nan)])
+    steps = jnp.array([2, 2])
     outer, info = program.run(
-        program.init(keys, hyper, thetas, data), keys, hyper, data, jnp.int32(2)
+        program.init(keys, hyper, thetas, data, steps), keys, hyper, data, steps
     )
     np.testing.assert_array_equal(info.alive[:, -1], [True, False])
     assert np.isfinite(outer.theta[0]).all() and (outer.theta[0] != 0).any()
@@ -213,8 +215,9 @@ def test_a_chunk_of_tuning_lowers_everywhere(problem, platform):
     space, tuner, data = tuner_of(problem, "cutdiff+scar", horizon=2)
     program = loop.make_program(tuner, 2)
     keys, hyper, thetas = seed_keys(0, 0), loop.training(), jnp.zeros((1, space.size))
-    outer = jax.eval_shape(program.init, keys, hyper, thetas, data)
-    run = jax.jit(lambda o, d: program.run(o, keys, hyper, d, jnp.int32(2)))
+    steps = jnp.array([2])
+    outer = jax.eval_shape(program.init, keys, hyper, thetas, data, steps)
+    run = jax.jit(lambda o, d: program.run(o, keys, hyper, d, steps))
     assert jax.export.export(run, platforms=[platform])(outer, data).mlir_module()
 
 
@@ -252,6 +255,35 @@ def test_tuning_ends_in_a_detector_and_goes_on_after_a_kill(problem, relaxed, tm
             getattr(again.descent.trajectory, name), getattr(first.descent.trajectory, name)
         )
     assert again.setting == first.setting
+
+
+def test_starts_are_shared_by_workers_and_stop_by_themselves(
+    problem, relaxed, tmp_path, monkeypatch
+):
+    """Two shards and a gather give what one worker does, though one start arrives early."""
+    plan = small(outer_steps=12, horizon=2)
+    monkeypatch.setattr(chunks, "CHUNK", 4)
+    monkeypatch.setattr(chunks, "CALM", 1)
+    arguments = {"starts": 3, "plan": plan, **SHORT}
+    plain = tuning.tune(problem, tune=["area"], **arguments).descent.trajectory
+    moved = np.abs(plain.shares[:, 4:8].mean(1) - plain.shares[:, :4].mean(1))[:, 0]
+    monkeypatch.setattr(chunks, "SETTLED", float(np.median(moved)))  # some stop after 8 steps
+    alone = tuning.tune(problem, tune=["area"], **arguments)
+    steps = alone.descent.trajectory.steps
+    assert set(steps.tolist()) == {8, 12}
+    assert np.isnan(alone.descent.trajectory.values[steps == 8, 8:]).all()
+    record = Record(tmp_path)
+    left = [tuning.work(problem, Shard(i, 2), record, tune=["area"], **arguments) for i in (1, 2)]
+    assert left == [1, 0]
+
+    def nothing(*arguments):
+        raise AssertionError("a gather does nothing twice")
+
+    monkeypatch.setattr(Record, "put", nothing)
+    gathered = tuning.tune(problem, tune=["area"], record=Record(tmp_path), **arguments)
+    for one, other in zip(alone.descent.trajectory[1:], gathered.descent.trajectory[1:]):
+        np.testing.assert_array_equal(one, other)
+    assert gathered.setting == alone.setting and gathered.descent.starts == alone.descent.starts
 
 
 def test_tuning_never_sees_more_than_normals_and_the_unlabelled_set(problem):

@@ -80,7 +80,7 @@ def check_images(name: str, shape: tuple[int, ...], width: int, smallest: int) -
     if min(shape[:2]) < smallest:
         raise InputError(
             f"images of {shape[0]} x {shape[1]} px are smaller than the network's "
-            f"{smallest} px: load them with size={smallest} or more"
+            f"{smallest} px: load them with size={smallest} or more, or take larger tiles"
         )
     if width < GROUPS or width % GROUPS:
         above = max(1, -(-width // GROUPS)) * GROUPS

@@ -8,7 +8,7 @@ import re
 from dataclasses import asdict
 from pathlib import Path
 
-from ad_jax.cli.common import Adder, labels_of, runs, task_name
+from ad_jax.cli.common import Adder, labels_of
 from ad_jax.errors import InputError
 
 
@@ -24,11 +24,11 @@ def add(adder: Adder) -> None:
 
 
 def audit(arguments: argparse.Namespace) -> None:
-    from ad_jax import evaluate
+    from ad_jax import evaluate, run
     from ad_jax.evaluate import text
     from ad_jax.evaluate.picture import picture
 
-    folders = runs(arguments.run)
+    folders = run.below(arguments.run)
     if arguments.picture and len(folders) > 1:
         raise InputError(f"--picture {arguments.picture} is one file for {len(folders)} runs")
     if arguments.splits < 1:
@@ -40,7 +40,7 @@ def audit(arguments: argparse.Namespace) -> None:
             folder, truth=truth, seed=arguments.seed, splits=arguments.splits
         )
         manifest = one.manifest
-        task = task_name(manifest)
+        task = run.name_of(manifest)
         task = task if task not in audits else f"{task} ({folder})"
         audits[task], trainings[task] = result, manifest["train_fingerprint"]
         path = Path(arguments.picture or folder / "audit.png")

@@ -5,8 +5,9 @@ from __future__ import annotations
 import argparse
 import csv
 import importlib.util
+import json
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -95,6 +96,42 @@ def add_training(command: argparse.ArgumentParser, folder: str) -> None:
     command.add_argument("--rule", help="selection rule; an unknown name lists them")
 
 
+def add_shard(command: argparse.ArgumentParser, what: str) -> None:
+    """Options by which several workers share a command; `what` a worker does."""
+    command.add_argument("--shard", help=f"I/N: {what}, I = 1 … N; no pick")
+    command.add_argument(
+        "--distributed",
+        help="auto, or HOST:PORT,I/N: each process of a jax.distributed job does its shard",
+    )
+
+
+def check_shard(arguments: argparse.Namespace, search: str = "all") -> Any:
+    """The shard that was asked for, None without; refused where it cannot be."""
+    from ad_jax import devices, plan
+    from ad_jax.chunks import Shard
+
+    if arguments.shard and arguments.distributed:
+        raise InputError("--shard and --distributed both say which part to do; give one")
+    found = plan.shard(arguments.shard)
+    option = "--shard" if arguments.shard else "--distributed"
+    if (found or arguments.distributed) and search != "all":
+        raise InputError(
+            f"{option} with --search {search}: what is dropped depends on all members of a stage; "
+            "start plain `ad-jax select` several times on one --record instead"
+        )
+    return Shard(*devices.join(arguments.distributed)) if arguments.distributed else found
+
+
+def say_shard(shard: Any, left: int, what: str, arguments: argparse.Namespace) -> None:
+    """The end of a shard's work: there is no pick yet."""
+    text = f"{shard.number}/{shard.workers}"
+    if arguments.json:
+        print(json.dumps({"shard": text, "left": left}))
+        return
+    print(f"shard {text} is done; {left} {what} are left for other shards")
+    print(f"when all are done: the same `ad-jax {arguments.command}` without --shard picks")
+
+
 def add_localiser(command: argparse.ArgumentParser) -> None:
     command.add_argument(
         "--localiser",
@@ -134,25 +171,6 @@ def load(text: str, skip_bad: bool = False) -> tuple[Any, Any, str, dict[str, An
         options["skip_bad"] = True
     problem, truth = load(source, **options)
     return problem, truth, source, options
-
-
-def runs(paths: Sequence[str]) -> list[Path]:
-    """Folders that `ad-jax select` wrote: those given, or those below them."""
-    out = []
-    for text in paths:
-        path = Path(text)
-        found = [path] if (path / "manifest.json").is_file() else []
-        found = found or sorted(p.parent for p in path.glob("*/manifest.json"))
-        if not found:
-            raise InputError(f"{text} holds no run; give a folder that `ad-jax select` wrote")
-        out += found
-    return out
-
-
-def task_name(manifest: dict[str, Any]) -> str:
-    """What a run is called in tables: the end of its source, and the options."""
-    options = [f"{k}={v}" for k, v in manifest["options"].items()]
-    return ",".join([manifest["source"].rstrip("/").split("/")[-1], *options])
 
 
 def labels_of(folder: Path, path: str) -> Any:

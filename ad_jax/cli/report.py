@@ -11,7 +11,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from ad_jax.cli.common import Adder, labels_of, runs, say, task_name
+from ad_jax.cli.common import Adder, labels_of, say
 from ad_jax.errors import InputError
 
 
@@ -38,6 +38,7 @@ def add(adder: Adder) -> None:
 
 def _checked(arguments: argparse.Namespace) -> list[Path]:
     """The runs' folders; wrong use is refused before anything is opened or written."""
+    from ad_jax import run
     from ad_jax.report.page import FORMATS
 
     if arguments.format not in FORMATS:
@@ -46,7 +47,7 @@ def _checked(arguments: argparse.Namespace) -> list[Path]:
         raise InputError("--labels needs --audit: without it labels stay closed")
     if arguments.splits < 1:
         raise InputError(f"--splits {arguments.splits} is too small; take 200")
-    return runs(arguments.run)
+    return run.below(arguments.run)
 
 
 def _place(arguments: argparse.Namespace, folders: Sequence[Path]) -> Path:
@@ -87,7 +88,7 @@ def _gathered(arguments: argparse.Namespace, folders: Sequence[Path]) -> tuple[l
             one, worth = evaluate.worth(folder, truth, arguments.seed, arguments.splits)
         else:
             one = run.read(folder)
-        name = task_name(one.manifest)
+        name = run.name_of(one.manifest)
         name = name if name not in names else f"{name} ({folder})"
         names.add(name)
         quality = worth.quality if worth is not None else None

@@ -11,8 +11,10 @@ from typing import Any, NamedTuple
 from ad_jax.cli.common import (
     Adder,
     add_localiser,
+    add_shard,
     add_training,
     check_localiser,
+    check_shard,
     choices_of,
     load,
     localise,
@@ -20,6 +22,7 @@ from ad_jax.cli.common import (
     numbers,
     record,
     say,
+    say_shard,
     training,
 )
 from ad_jax.errors import InputError, MembersFailed
@@ -43,11 +46,7 @@ def add(adder: Adder) -> None:
     one.add_argument("--areas", type=numbers, help="patch areas of the grid, e.g. .02,.04,.08")
     one.add_argument("--random", type=int, help="so many random settings instead of the grid")
     one.add_argument("--search", help="all (default), or halving: drop settings early")
-    one.add_argument("--shard", help="I/N: do every N-th chunk from the I-th, I = 1 … N; no pick")
-    one.add_argument(
-        "--distributed",
-        help="auto, or HOST:PORT,I/N: each process of a jax.distributed job does its shard",
-    )
+    add_shard(one, "do every N-th chunk from the I-th")
     one.add_argument(
         "--plan", action="store_true", help="like --dry-run, and write what `ad-jax status` counts"
     )
@@ -127,32 +126,6 @@ def slug(source: str) -> str:
     """Folder name of a source: paths in it, options included, are cut to their last part."""
     last = re.sub(r"[^,:=]*/(?=[^/,])", "", source.rstrip("/"))
     return re.sub(r"[^A-Za-z0-9=.]+", "-", last).strip("-.")
-
-
-def check_shard(arguments: argparse.Namespace, search: str) -> Any:
-    """The shard of a select, None without; refused where it cannot be."""
-    from ad_jax import devices, plan
-    from ad_jax.chunks import Shard
-
-    if arguments.shard and arguments.distributed:
-        raise InputError("--shard and --distributed both say which part to do; give one")
-    found = plan.shard(arguments.shard)
-    option = "--shard" if arguments.shard else "--distributed"
-    if (found or arguments.distributed) and search != "all":
-        raise InputError(
-            f"{option} with --search {search}: what is dropped depends on all members of a stage; "
-            "start plain `ad-jax select` several times on one --record instead"
-        )
-    return Shard(*devices.join(arguments.distributed)) if arguments.distributed else found
-
-
-def say_shard(text: str, left: int, as_json: bool) -> None:
-    """The end of a shard's work: there is no pick yet."""
-    if as_json:
-        print(json.dumps({"shard": text, "left": left}))
-        return
-    print(f"shard {text} is done; {left} members are left for other shards")
-    print("when all are done: the same `ad-jax select` without --shard picks")
 
 
 def select(arguments: argparse.Namespace) -> None:
@@ -288,7 +261,7 @@ def select(arguments: argparse.Namespace) -> None:
     if failures:
         raise MembersFailed("; ".join(failures))
     if shard:
-        say_shard(f"{shard.number}/{shard.workers}", left, arguments.json)
+        say_shard(shard, left, "members", arguments)
     elif arguments.json:
         print(json.dumps(results))
     else:

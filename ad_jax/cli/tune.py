@@ -10,8 +10,10 @@ from typing import Any
 from ad_jax.cli.common import (
     Adder,
     add_localiser,
+    add_shard,
     add_training,
     check_localiser,
+    check_shard,
     choices_of,
     load,
     localise,
@@ -20,6 +22,7 @@ from ad_jax.cli.common import (
     pairs,
     record,
     say,
+    say_shard,
     training,
 )
 from ad_jax.errors import InputError
@@ -31,6 +34,7 @@ def add(adder: Adder) -> None:
     one.add_argument("source")
     add_training(one, "runs/tune")
     add_localiser(one)
+    add_shard(one, "descend every N-th start from the I-th, and train its end")
     one.add_argument("--augmentation", default="cutdiff", help="family, or a mixture like a+b")
     one.add_argument("--tune", type=names, help="hyperparameters; default: all with a gradient")
     one.add_argument("--bounds", help="NAME=LOW:HIGH,…")
@@ -66,6 +70,7 @@ def tune(arguments: argparse.Namespace) -> None:
 
     choices = choices_of(arguments)
     config, seeds = training(choices)
+    shard = check_shard(arguments)
     problem, truth, source, options = load(arguments.source, arguments.skip_bad)
     check_localiser(arguments.localiser, config, problem.shape, None)
     plan = tuning.Plan()
@@ -108,23 +113,20 @@ def tune(arguments: argparse.Namespace) -> None:
         lost = " ".join(f"{v:.3f}" for v in step.loss)
         say(f"  {step.done}/{step.total}: loss {lost}; {moved}; about {step.left:.0f} s left")
 
-    outcome = tuning.tune(
-        problem,
-        arguments.augmentation,
-        arguments.tune,
-        bounds,
-        fixed,
-        starts,
-        plan,
-        seeds,
-        choices["rule"] or rules.DEFAULT,
-        config,
-        tune_on,
-        arguments.memory,
-        record(arguments),
-        live,
-        lambda p: say(f"  final trainings: {p.done}/{p.total} members, {p.seconds:.0f} s"),
-    )
+    def trained(progress: Any) -> None:
+        say(
+            f"  final trainings: {progress.done}/{progress.total} members, {progress.seconds:.0f} s"
+        )
+
+    descended = (arguments.augmentation, arguments.tune, bounds, fixed, starts, plan, seeds)
+    limits = (config, tune_on, arguments.memory)
+    finished = record(arguments)
+    if shard:
+        left = tuning.work(problem, shard, finished, *descended, *limits, live, trained)
+        say_shard(shard, left, "starts", arguments)
+        return
+    rule = choices["rule"] or rules.DEFAULT
+    outcome = tuning.tune(problem, *descended, rule, *limits, finished, live, trained)
     run.write_tuning(out, outcome)
     out.mkdir(parents=True, exist_ok=True)
     report_tuning.picture(outcome, problem).save(out / "tuning.png")

@@ -68,40 +68,43 @@ _YES_NO = {"true": True, "yes": True, "1": True, "false": False, "no": False, "0
 def load(source: str | os.PathLike[str], **options: object) -> tuple[Problem, Truth]:
     """Load a problem and its sealed truth.
 
-    Sources:
-      `textures:brick-defect`, `textures:brick-orientation`, `textures:gravel-orientation`:
-        crops of photographs that scikit-image ships; options size (32), limit.
-      `digits`: scikit-learn's digits, one normal; options normal (0), size (16), limit, kind.
-      FOLDER: `train/good/` and `test/<kind>/` (MVTec's layout), or `train/` and `target/`,
-        optionally `held_out/`; options size (64), limit, kind, group, fit, colour, skip_bad.
-      FILE.npz: arrays `X`, `y`; `images`, `labels`, `split`; or `train`, `target`; options
-        normal, size, limit, kind.
-      `tfds:NAME`: a data set prepared by TensorFlow Datasets, images in classes, such as
-        `tfds:cifar10`; options normal, size, limit, data_dir. Nothing is downloaded.
-      `planted:GENERATOR`: normals of another source, some of them passed through an augmentation
-        of the catalogue, such as `planted:cutpaste`; options base, hyper, share, seed, and those
-        of the base except kind.
+    Sources, each with the options it takes:
+
+    - `textures:brick-defect`, `textures:brick-orientation`, `textures:gravel-orientation`: crops
+      of photographs that scikit-image ships; size (32), limit.
+    - `digits`: scikit-learn's digits, one normal; normal (0), size (16), limit, kind.
+    - FOLDER: `train/good/` and `test/<kind>/` (MVTec's layout), or `train/` and `target/`,
+      optionally `held_out/`; size (64), limit, kind, group, fit, colour, skip_bad.
+    - FILE.npz: arrays `X`, `y`; `images`, `labels`, `split`; or `train`, `target`; normal, size,
+      limit, kind.
+    - `tfds:NAME`: a data set prepared by TensorFlow Datasets, images in classes, such as
+      `tfds:cifar10`; normal, size, limit, data_dir. Nothing is downloaded.
+    - `planted:GENERATOR`: normals of another source, some of them passed through an augmentation
+      of the catalogue, such as `planted:cutpaste`; base, hyper, share, seed, and those of the
+      base except kind.
 
     A relative path that does not exist in the current folder is looked up below the folder that the
     environment variable `AD_JAX_DATA` names. `./digits` is a folder, `digits` the source.
 
+    Options:
+      size: side of the images in px.
+      limit: the first so many samples, by content, of train, held-out and target.
+      normal: the normal class, by number or name.
+      kind: only the anomalies of this kind in the target, beside all its normals; for studies.
+      group: regular expression; its match in the file name says which normals belong together.
+      fit: `stretch` (default), `crop` or `pad` pictures to a square.
+      colour: `auto` (default: grey if all images are), `grey` or `rgb`.
+      skip_bad: leave out unreadable images, with a warning, instead of stopping.
+      data_dir: where TFDS prepared the data set, if not in its usual place.
+      base: the source whose normals are used (`textures:brick-defect`); its options beside it.
+      hyper: hyperparameters of the generator, `name:value;name:value`; the others keep their
+        defaults.
+      share: of the planted target that is anomalous, above 0 and below 1 (0.2).
+      seed: of the random choices in planting (0).
+
     Args:
       source: one of the sources above.
-      **options: values may be given as text, as on a command line.
-        size: side of the images in px.
-        limit: the first so many samples, by content, of train, held-out and target.
-        normal: the normal class, by number or name.
-        kind: only the anomalies of this kind in the target, beside all its normals; for studies.
-        group: regular expression; its match in the file name says which normals belong together.
-        fit: `stretch` (default), `crop` or `pad` pictures to a square.
-        colour: `auto` (default: grey if all images are), `grey` or `rgb`.
-        skip_bad: leave out unreadable images, with a warning, instead of stopping.
-        data_dir: where TFDS prepared the data set, if not in its usual place.
-        base: the source whose normals are used (`textures:brick-defect`); its options beside it.
-        hyper: hyperparameters of the generator, `name:value;name:value`; the others keep their
-          defaults.
-        share: of the planted target that is anomalous, above 0 and below 1 (0.2).
-        seed: of the random choices in planting (0).
+      **options: of the source; values may be given as text, as on a command line.
 
     Returns:
       `(problem, truth)`; the truth's labels are not read before it is opened.

@@ -86,13 +86,16 @@ class Detector:
       record: folder of finished work, so that a killed `fit` goes on.
       report: called with the progress of training.
 
-    Attributes (after fit, select or load):
+    Attributes below exist after `fit`, and of a detector that was selected or loaded.
+
+    Attributes:
       decision_scores_: `[n]` scores of the normals in the order given to `fit`, each by the seeds
         that did not train on it where there are such; of a detector that was selected or loaded,
         those of the N held-out normals.
       labels_: `[n]` of these 1 where the score is above the threshold, else 0.
       threshold_: the score above which a sample is flagged, at `alpha`.
-      setting_: what was trained; state_: everything it knows.
+      setting_: what was trained.
+      state_: everything it knows.
       trust_: how far to trust a choice made by the target, else None.
       anomaly_share_: `Share` of the target given to `fit`, else None.
       loading: how image files become samples (`ad-jax score`), None if not known.

@@ -1,26 +1,31 @@
 """The truth opened: what a pick was worth. Only the command and experiments import this."""
 
+from ad_jax.evaluate.alignment import TrueAlignment, true_alignment
 from ad_jax.evaluate.audit import Audit, Scope, audit, gain, summary
 from ad_jax.evaluate.bought import Snooping, snooping, snooping_summary
 from ad_jax.evaluate.pools import PoolAudit, audit_pool, labels_file
-from ad_jax.evaluate.runs import Audited, audit_run, truth_of
+from ad_jax.evaluate.runs import Audited, Opened, audit_run, open_run, truth_of
 from ad_jax.evaluate.worth import Worth, worth
 
 __all__ = [
     "Audit",
     "Audited",
+    "Opened",
     "PoolAudit",
     "Scope",
     "Snooping",
+    "TrueAlignment",
     "Worth",
     "audit",
     "audit_pool",
     "audit_run",
     "gain",
     "labels_file",
+    "open_run",
     "snooping",
     "snooping_summary",
     "summary",
+    "true_alignment",
     "truth_of",
     "worth",
 ]

@@ -14,7 +14,7 @@ Over targets this evens out: a setting that is lucky on the whole target gains b
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -333,7 +333,8 @@ def snooping_summary(tasks: Mapping[str, Snooping], trainings: Mapping[str, str]
       trainings: task -> training-set fingerprint; tasks that share one are not independent.
 
     Returns:
-      tasks, training_sets; "halves" and "stages": name -> mean, low, high of every figure.
+      tasks, training_sets; "halves" and "stages": name -> mean, low, high of every figure; "curve":
+      number of settings tried -> mean of every line over the tasks that tried so many.
     """
     used = {t: s for t, s in tasks.items() if np.isfinite(s.halves.other.mean)}
     groups = [trainings[t] for t in used]
@@ -354,9 +355,18 @@ def snooping_summary(tasks: Mapping[str, Snooping], trainings: Mapping[str, str]
             for column in zip(*stages, strict=True)
         }
 
+    def tried(number: int) -> dict[str, float]:
+        curves = [s.curve for s in used.values() if number in s.curve.tried]
+        places = [(curve, curve.tried.index(number)) for curve in curves]
+        lines = [f.name for f in fields(Curve) if f.name != "tried"]
+        means = {n: float(np.mean([getattr(c, n)[i] for c, i in places])) for n in lines}
+        return {"tasks": len(curves), **means}
+
+    numbers = sorted({number for s in used.values() for number in s.curve.tried})
     return {
         "tasks": len(used),
         "training_sets": len(set(groups)),
+        "curve": {number: tried(number) for number in numbers},
         "halves": {
             name: over([getattr(s.halves, name).mean for s in used.values()])
             for name in ("own", "other", "inflation", "rule", "bought")

@@ -61,15 +61,34 @@ def holm(p: Sequence[float]) -> list[float]:
     return out
 
 
-def best_constant(scopes: Sequence[Scope]) -> tuple[str, list[float]]:
-    """The constant that every task has and whose gain is highest in hindsight, and its AUROC.
+def share_won(
+    won: Sequence[float], possible: Sequence[float], groups: Sequence[str]
+) -> tuple[float, float, float]:
+    """Gain from what picks won over the expected random one, of what was possible.
 
-    "" and nothing where tasks have no family in common.
+    Args:
+      won, possible: `[tasks]` AUROC.
+      groups: training set of every task.
+
+    Returns:
+      sum over sum, and its 95 % bootstrap interval over training sets; NaN if nothing is possible.
     """
-    shared = set.intersection(*(set(s.constants) for s in scopes))
-    values = {n: [s.constants[n] for s in scopes] for n in scopes[0].constants if n in shared}
-    if not values:
-        return "", []
+
+    def share(rows: list[int]) -> float:
+        total = sum(possible[i] for i in rows)
+        return sum(won[i] for i in rows) / total if total > 0 else float("nan")
+
+    return share(list(range(len(won)))), *over_training_sets(groups, share)
+
+
+def best_constant(scopes: Sequence[Scope]) -> tuple[str, list[float]]:
+    """The constant whose gain is highest in hindsight, and its AUROC.
+
+    Where a task lacks it (its setting learned nothing there, say), it stands for any setting: the
+    expected random pick.
+    """
+    names = dict.fromkeys(name for s in scopes for name in s.constants)
+    values = {n: [s.constants.get(n, s.expected_random) for s in scopes] for n in names}
     name = max(values, key=lambda n: gain(scopes, values[n]))
     return name, values[name]
 
@@ -86,9 +105,8 @@ def values_of(scopes: Sequence[Scope]) -> tuple[str, dict[str, list[float]]]:
     values |= {
         LABELS: [s.label_pick for s in scopes],
         RANDOM: [s.expected_random for s in scopes],
+        constant: always,
     }
-    if constant:
-        values[constant] = always
     return constant, {name: [round(v, DIGITS) for v in column] for name, column in values.items()}
 
 
@@ -112,14 +130,13 @@ def compare(
       rivals: rules that the others are tested against.
 
     Returns:
-      The name of the best constant in hindsight ("" if tasks share none), and rule -> line; the
-      label pick, the expected random pick and the best constant are among the rules.
+      The name of the best constant in hindsight, and rule -> line; the label pick, the expected
+      random pick and the best constant are among the rules.
     """
     constant, values = values_of(scopes)
     table = np.array(list(values.values()))  # [rules, tasks]
     oracle = np.round([s.oracle for s in scopes], DIGITS)
-    random = np.array(values[RANDOM])
-    by_constant = np.array(values.get(constant, [np.nan] * len(scopes)))
+    random, by_constant = np.array(values[RANDOM]), np.array(values[constant])
     per_set = over_sets(table, groups)  # [rules, sets]
     better = (table[:, None] < table[None]).sum(1) + (
         (table[:, None] == table[None]).sum(1) - 1
@@ -149,7 +166,7 @@ def compare(
             gain(scopes, values[name]),
             *over_training_sets(groups, functools.partial(own_gain, name)),
             float((table[i] < random).mean()),
-            float((table[i] < by_constant).mean()) if constant else float("nan"),
+            float((table[i] < by_constant).mean()),
             mean_spearman(name, list(range(len(scopes)))),
             *over_training_sets(groups, functools.partial(mean_spearman, name)),
             float(better[i].mean() + 1.0),

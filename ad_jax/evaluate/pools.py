@@ -46,6 +46,13 @@ def member_aurocs(pool: Pool, anomalous: np.ndarray) -> np.ndarray:
     return out
 
 
+def setting_aurocs(pool: Pool, anomalous: np.ndarray) -> dict[str, float]:
+    """AUROC of every setting that was trained, by its key: mean over its seeds that learned."""
+    per_member = member_aurocs(pool, anomalous)
+    rows = {s.key: pool.rows(s, trained=True) for s in pool.settings}
+    return {key: float(per_member[own].mean()) for key, own in rows.items() if own}
+
+
 def audit_pool(
     pool: Pool,
     losses: Mapping[str, Mapping[str, float]],
@@ -66,22 +73,22 @@ def audit_pool(
     anomalous = np.asarray(truth.open(reason).anomalous)
     if anomalous.min() == anomalous.max():
         raise InputError("all labels are equal, so AUROC is undefined; audit needs both classes")
-    per_member = member_aurocs(pool, anomalous)
-    settings = [s for s in pool.settings if pool.rows(s, trained=True)]
-    auroc = np.array([per_member[pool.rows(s, trained=True)].mean() for s in settings])
+    by_setting = setting_aurocs(pool, anomalous)
+    auroc = np.array(list(by_setting.values()))
     picks, spearman = {}, {}
     for name, by_key in losses.items():
-        loss = np.array([by_key[s.key] for s in settings])
+        loss = np.array([by_key[key] for key in by_setting])
         picks[name] = float(auroc[loss == loss.min()].mean())
         varied = np.isfinite(loss).all() and np.ptp(loss) > 0 and np.ptp(auroc) > 0
         correlation = np.corrcoef(ranks.rank_rows(np.stack([loss, auroc])))[0, 1] if varied else 0
         spearman[name] = float(correlation) if varied else float("nan")
+    best = max(by_setting, key=by_setting.__getitem__)
     return PoolAudit(
         float(anomalous.mean()),
-        {s.key: float(v) for s, v in zip(settings, auroc, strict=True)},
+        by_setting,
         float(auroc.mean()),
         float(auroc.max()),
-        settings[int(auroc.argmax())].label,
+        next(s.label for s in pool.settings if s.key == best),
         picks,
         spearman,
     )

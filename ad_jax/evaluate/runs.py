@@ -9,7 +9,7 @@ from typing import NamedTuple
 import numpy as np
 
 from ad_jax import rules, run
-from ad_jax.data import Truth, load
+from ad_jax.data import Labels, Truth, load
 from ad_jax.errors import InputError
 from ad_jax.evaluate.audit import Audit, audit
 from ad_jax.evaluate.bought import SPLITS
@@ -21,6 +21,26 @@ class Audited(NamedTuple):
 
     audit: Audit
     run: run.Run
+
+
+class Opened(NamedTuple):
+    """A run and its labels; `run.manifest` is as it was before this opening."""
+
+    run: run.Run
+    labels: Labels
+
+
+def open_run(folder: Path, reason: str) -> Opened:
+    """Reads a run, opens the truth of its source, and logs that in its manifest.
+
+    Raises:
+      InputError: no run there, damaged files, a source that has changed.
+    """
+    one = run.read(folder)
+    truth = truth_of(one)
+    labels = truth.open(reason)
+    run.log_label_access(folder, one.manifest, truth.log)
+    return Opened(one, labels)
 
 
 def truth_of(one: run.Run) -> Truth:

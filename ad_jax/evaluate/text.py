@@ -71,11 +71,14 @@ def of_snooping_summary(name: str, both: dict[str, Any]) -> str:
 
     halves = both["halves"]
     rows = [[n, *[cell(v) for v in row.values()]] for n, row in both["stages"].items()]
+    curve = [[k, *row.values()] for k, row in both["curve"].items()]
     return "\n".join(
         [
             f"\nSnooping, {name}: means of {both['tasks']} tasks of {both['training_sets']} "
             "training sets [95 % interval over training sets]",
             render(["stage", "apparent", "honest", "inflation"], rows),
+            "best of k settings, and the null lines",
+            render(["k", "tasks", "apparent", "honest", "relabelled", "reseeded"], curve),
             f"best by one half: {cell(halves['own'])} there, {cell(halves['other'])} on the other; "
             f"inflation {cell(halves['inflation'])}",
             f"the rule's pick: {cell(halves['rule'])}; labels honestly buy "

@@ -65,8 +65,8 @@ def along(
 
 def _along(tuned: Tuned, problem: Problem) -> tuple[list[str], list[Any]]:
     """Captions and images of one normal along the best start, two draws."""
-    space = tuned.descent.space
-    values = tuned.descent.trajectory.values[tuned.descent.best]
+    space, path, best = tuned.descent.space, tuned.descent.trajectory, tuned.descent.best
+    values = path.values[best, : path.steps[best]]
     shown = moments(len(values))
     hypers = [
         {**space.fixed, **dict(zip(space.names, map(float, v), strict=True))} for v in values[shown]

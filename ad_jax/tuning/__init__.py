@@ -6,7 +6,7 @@ from ad_jax.tuning.estimators import ESTIMATORS, Bilevel, Estimate
 from ad_jax.tuning.loop import Plan
 from ad_jax.tuning.losses import OUTER
 from ad_jax.tuning.space import Space, make_space
-from ad_jax.tuning.tuned import Tuned, tune
+from ad_jax.tuning.tuned import Tuned, tune, work
 
 __all__ = [
     "ESTIMATORS",
@@ -26,4 +26,5 @@ __all__ = [
     "make_space",
     "profile",
     "tune",
+    "work",
 ]

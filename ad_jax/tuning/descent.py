@@ -8,11 +8,12 @@ from typing import NamedTuple
 import numpy as np
 
 from ad_jax import augment, program
+from ad_jax.chunks import Shard
 from ad_jax.data import Problem
 from ad_jax.errors import InputError
 from ad_jax.store import Record
 from ad_jax.tuning import loop, losses
-from ad_jax.tuning.chunks import Step, Trajectory, run_chunks
+from ad_jax.tuning.chunks import Job, Step, Trajectory, join, run_chunks
 from ad_jax.tuning.estimators import ESTIMATORS
 from ad_jax.tuning.space import EDGE, Space, random_starts, theta_at, to_hyper, unconstrain
 
@@ -82,6 +83,49 @@ def descend(
       InputError: zero steps, starts out of bounds, samples of another shape, a program above the
         memory limit, no start that survives.
     """
+    job = make_job(problem, space, starts, plan, seed, config, tune_on)
+    trajectory = join(space, run_chunks(job, memory_mb, record, report))
+    ended = [_end(space, theta, trajectory, i) for i, theta in enumerate(job.thetas)]
+    best = min(range(len(ended)), key=lambda i: ended[i].loss)
+    if ended[best].status == "diverged":
+        raise InputError(
+            f"all {len(ended)} starts diverged; take a smaller horizon than {plan.horizon}, or "
+            "estimator=first_order"
+        )
+    return Descent(space, ended, best, trajectory, plan)
+
+
+def descend_some(
+    job: Job,
+    shard: Shard,
+    record: Record,
+    memory_mb: float | None = None,
+    report: Callable[[Step], None] | None = None,
+) -> tuple[list[Start], int]:
+    """One worker's starts of `descend`, every `shard.workers`-th, for the record.
+
+    Returns:
+      where they ended, and how many of all starts are left for other workers.
+    """
+    mine = range(shard.number - 1, len(job.thetas), shard.workers)
+    lines = run_chunks(job, memory_mb, record, report, mine)
+    left = sum(not line.ended(job.plan) for line in lines)
+    if not mine:
+        return [], left
+    trajectory = join(job.space, [lines[i] for i in mine])
+    return [_end(job.space, job.thetas[i], trajectory, j) for j, i in enumerate(mine)], left
+
+
+def make_job(
+    problem: Problem,
+    space: Space,
+    starts: int | Sequence[Mapping[str, float]],
+    plan: loop.Plan,
+    seed: int,
+    config: program.Config,
+    tune_on: np.ndarray | None,
+) -> Job:
+    """Draws the starts, and refuses what cannot be descended; see `descend`."""
     check(plan)
     if isinstance(starts, int):
         if starts < 1:
@@ -97,17 +141,7 @@ def descend(
             f"tune_on holds {target.dtype} samples of shape {target.shape[1:]}, the problem's are "
             f"{problem.target.dtype} {problem.shape}; give them alike"
         )
-    trajectory = run_chunks(
-        problem, space, plan, thetas, config, target, seed, memory_mb, record, report
-    )
-    ended = _ends(space, thetas, trajectory)
-    best = min(range(len(ended)), key=lambda i: ended[i].loss)
-    if ended[best].status == "diverged":
-        raise InputError(
-            f"all {len(ended)} starts diverged; take a smaller horizon than {plan.horizon}, or "
-            "estimator=first_order"
-        )
-    return Descent(space, ended, best, trajectory, plan)
+    return Job(problem, space, plan, config, thetas, target, seed)
 
 
 def check(plan: loop.Plan) -> None:
@@ -135,33 +169,27 @@ def default_of(space: Space) -> dict[str, float]:
     return hyper
 
 
-def _ends(space: Space, thetas: np.ndarray, trajectory: Trajectory) -> list[Start]:
-    steps = trajectory.loss.shape[1]
-    late = max(1, steps // LATE)
-    out = []
-    for i, theta in enumerate(thetas):
-        total = trajectory.loss[i] + trajectory.gate[i]
-        start = to_hyper(space, theta)
-        if not trajectory.alive[i].all():
-            out.append(Start(start, start, float("inf"), float("nan"), float("nan"), "diverged"))
-            continue
-        end = theta_at(space, trajectory.shares[i, -late:].mean(0))
-        blocks = [b.mean() for b in np.array_split(total[-late:], min(4, late))]
-        error = float(np.std(blocks, ddof=1) / len(blocks) ** 0.5) if len(blocks) > 1 else 0.0
-        early = total[: max(1, steps // 10)].mean()
-        loss = float(total[-late:].mean())
-        collapsed = trajectory.gate[i, -late:].mean() > CLOSED
-        out.append(
-            Start(
-                start,
-                to_hyper(space, end),
-                loss,
-                error,
-                float(early - loss),
-                "collapsed" if collapsed else "ok",
-            )
-        )
-    return out
+def _late(trajectory: Trajectory, start: int) -> slice:
+    """A start's last third of steps."""
+    steps = int(trajectory.steps[start])
+    return slice(steps - max(1, steps // LATE), steps)
+
+
+def _end(space: Space, theta: np.ndarray, trajectory: Trajectory, start: int) -> Start:
+    """Where a start ended that began at `theta`."""
+    steps, late = int(trajectory.steps[start]), _late(trajectory, start)
+    total = trajectory.loss[start] + trajectory.gate[start]
+    begun = to_hyper(space, theta)
+    if not trajectory.alive[start].all():
+        return Start(begun, begun, float("inf"), float("nan"), float("nan"), "diverged")
+    end = theta_at(space, trajectory.shares[start, late].mean(0))
+    blocks = [b.mean() for b in np.array_split(total[late], min(4, late.stop - late.start))]
+    error = float(np.std(blocks, ddof=1) / len(blocks) ** 0.5) if len(blocks) > 1 else 0.0
+    early = total[: max(1, steps // 10)].mean()
+    loss = float(total[late].mean())
+    collapsed = trajectory.gate[start, late].mean() > CLOSED
+    status = "collapsed" if collapsed else "ok"
+    return Start(begun, to_hyper(space, end), loss, error, float(early - loss), status)
 
 
 def diagnosis(descent: Descent) -> list[str]:
@@ -172,8 +200,9 @@ def diagnosis(descent: Descent) -> list[str]:
     hard = [n for n in space.fixed if not entry.space[n].gradient and not n.endswith(".weight")]
     if hard:
         reasons.append(f"not tuned, as no gradient reaches them: {', '.join(hard)}")
-    late = max(1, trajectory.loss.shape[1] // LATE)
-    ends = trajectory.shares[:, -late:].mean(1)  # [starts, size]
+    ends = np.stack(
+        [path[_late(trajectory, i)].mean(0) for i, path in enumerate(trajectory.shares)]
+    )
     for i, one in enumerate(space.free):
         share = ends[best, i]
         if share < EDGE or share > 1.0 - EDGE:

@@ -16,6 +16,7 @@ import optax
 
 from ad_jax.augment import Pseudo
 from ad_jax.backbone import Backbone
+from ad_jax.devices import spread
 from ad_jax.numerics import every
 from ad_jax.pretext import make as make_pretext
 from ad_jax.train import Hyper, Keys, State, as_unit, make_train
@@ -103,7 +104,7 @@ class Tuner(NamedTuple):
     """Tuning of one start as pure functions.
 
     Attributes:
-      init: `(keys, hyper, theta, data) -> Outer`, warmed up.
+      init: `(keys, hyper, theta, data, warm_up=plan.warm_up) -> Outer`, warmed up.
       step: `(outer, keys, hyper, data) -> (Outer, Info)`.
       problem: `(keys, hyper, data, step) -> Bilevel` of one outer step.
     """
@@ -171,11 +172,15 @@ def make_tuner(backbone: Backbone, space: Space, plan: Plan) -> Tuner:
     arguments = {"checkpoint": plan.checkpoint} if plan.estimator == "unrolled" else {}
     estimate = functools.partial(ESTIMATORS[plan.estimator], **arguments)
 
-    def init(keys: Keys, hyper: Hyper, theta: jax.Array, data: Data) -> Outer:
+    def init(
+        keys: Keys,
+        hyper: Hyper,
+        theta: jax.Array,
+        data: Data,
+        warm_up: int | jax.Array = plan.warm_up,
+    ) -> Outer:
         hyper = hyper._replace(augmentation=theta)
-        state, _ = trainer.go_on(
-            trainer.init(keys, hyper), keys, hyper, data.train, 0, plan.warm_up
-        )
+        state, _ = trainer.go_on(trainer.init(keys, hyper), keys, hyper, data.train, 0, warm_up)
         return Outer(state, theta, move.init(theta), jnp.int32(0), jnp.bool_(True))
 
     def step(outer: Outer, keys: Keys, hyper: Hyper, data: Data) -> tuple[Outer, Info]:
@@ -198,12 +203,14 @@ def make_tuner(backbone: Backbone, space: Space, plan: Plan) -> Tuner:
 class Program(NamedTuple):
     """Tuning of all starts, jitted: `Outer` and `Info` have a leading axis `[starts]`.
 
-    Keys and data are the same for all: their losses differ by theta alone.
+    Keys and data are the same for all: their losses differ by theta alone. Starts are divided over
+    the local devices.
 
     Attributes:
-      init: `(keys, hyper, thetas, data) -> Outer`.
-      run: `(outer, keys, hyper, data, limit) -> (Outer, Info [starts, steps, ...])`: outer steps;
-        those from `limit` on do nothing, so that one program serves a shorter last chunk.
+      init: `(keys, hyper, thetas, data, warm_up [starts]) -> Outer`, warmed up by so many steps.
+      run: `(outer, keys, hyper, data, limit [starts]) -> (Outer, Info [starts, steps, ...])`: outer
+        steps; a start's own from its `limit` on do nothing, so that one program serves a shorter
+        last chunk, and starts that have ended or are another worker's.
     """
 
     init: Any
@@ -213,13 +220,15 @@ class Program(NamedTuple):
 def make_program(tuner: Tuner, steps: int) -> Program:
     """`steps` outer steps of every start."""
 
-    def init(keys: Keys, hyper: Hyper, thetas: jax.Array, data: Data) -> Outer:
-        return every(lambda theta: tuner.init(keys, hyper, theta, data), thetas)
+    def init(keys: Keys, hyper: Hyper, thetas: jax.Array, data: Data, warm_up: jax.Array) -> Outer:
+        return every(lambda one: tuner.init(keys, hyper, one[0], data, one[1]), (thetas, warm_up))
 
     def run(
         outer: Outer, keys: Keys, hyper: Hyper, data: Data, limit: jax.Array
     ) -> tuple[Outer, Info]:
-        def one(outer: Outer) -> tuple[Outer, Info]:
+        def one(of_start: tuple[Outer, jax.Array]) -> tuple[Outer, Info]:
+            outer, limit = of_start
+
             def real(carried: Outer) -> tuple[Outer, Info]:
                 return tuner.step(carried, keys, hyper, data)
 
@@ -232,6 +241,9 @@ def make_program(tuner: Tuner, steps: int) -> Program:
 
             return jax.lax.scan(body, outer, jnp.arange(steps))
 
-        return every(one, outer)
+        return every(one, (outer, limit))
 
-    return Program(jax.jit(init), jax.jit(run))
+    return Program(
+        spread(init, (False, False, True, False, True)),
+        spread(run, (True, False, False, False, True)),
+    )

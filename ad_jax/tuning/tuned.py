@@ -8,16 +8,25 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from ad_jax import program, rules
+from ad_jax.chunks import Shard
 from ad_jax.data import Problem
 from ad_jax.detector import Detector
-from ad_jax.errors import InputError
 from ad_jax.pool import Setting
+from ad_jax.search import train_all
 from ad_jax.selection import SEEDS, Selection, select_all
 from ad_jax.store import Record
-from ad_jax.sweep import Progress
+from ad_jax.sweep import Progress, Sweep, check_seeds
 from ad_jax.tuning import loop
 from ad_jax.tuning.chunks import Step, Trajectory
-from ad_jax.tuning.descent import STARTS, Descent, default_of, descend, diagnosis
+from ad_jax.tuning.descent import (
+    STARTS,
+    Descent,
+    default_of,
+    descend,
+    descend_some,
+    diagnosis,
+    make_job,
+)
 from ad_jax.tuning.space import make_space
 
 
@@ -98,8 +107,7 @@ def tune(
         above the memory limit, no start that survives.
     """
     rules.get(rule)
-    if not seeds:
-        raise InputError("no seeds; give at least one")
+    check_seeds(seeds)
     space = make_space(augmentation, problem.shape, tune, bounds, fixed)
     descent = descend(
         problem, space, starts, plan, seeds[0], config, tune_on, memory_mb, record, report
@@ -122,6 +130,44 @@ def tune(
         replace(selection, trust=selection.trust._replace(reasons=tuple(reasons))),
         picked,
     )
+
+
+def work(
+    problem: Problem,
+    shard: Shard,
+    record: Record,
+    augmentation: str = "cutdiff",
+    tune: Sequence[str] | None = None,
+    bounds: Mapping[str, tuple[float, float]] | None = None,
+    fixed: Mapping[str, float] | None = None,
+    starts: int | Sequence[Mapping[str, float]] = STARTS,
+    plan: loop.Plan = loop.Plan(),
+    seeds: Sequence[int] = SEEDS,
+    config: program.Config = program.Config(),
+    tune_on: np.ndarray | None = None,
+    memory_mb: float | None = None,
+    report: Callable[[Step], None] | None = None,
+    report_training: Callable[[Progress], None] | None = None,
+) -> int:
+    """One worker's share of `tune`: its starts, then the trainings of their ends.
+
+    The first worker trains the untuned default, too. Nothing is picked: `tune` with the same
+    record gathers.
+
+    Returns:
+      starts that are left, for other workers.
+    """
+    check_seeds(seeds)
+    space = make_space(augmentation, problem.shape, tune, bounds, fixed)
+    job = make_job(problem, space, starts, plan, seeds[0], config, tune_on)
+    ends, left = descend_some(job, shard, record, memory_mb, report)
+    hypers = [default_of(space)] if shard.number == 1 else []
+    hypers += [start.end for start in ends if start.status != "diverged"]
+    settings = {s.key: s for s in (Setting("binary", augmentation, hyper) for hyper in hypers)}
+    if settings:
+        sweep = Sweep([problem], list(settings.values()), seeds, config, record, report_training)
+        train_all(sweep)
+    return left
 
 
 def _preference(selection: Selection, descent: Descent, picked: int | None) -> list[str]:

@@ -25,7 +25,7 @@ from ad_jax.data import Problem
 from ad_jax.errors import in_one_line
 from ad_jax.program import CHUNK, Config
 from ad_jax.report.table import render
-from ad_jax.rows import names
+from ad_jax.rows import Data, names
 from ad_jax.store import Record
 
 
@@ -55,7 +55,8 @@ def main() -> None:
         members = [(setting, seed) for setting in settings for seed in seeds]
         part = plan.Part({"made up": problem}, [problem], settings, list(seeds))
         timed("plan of all members", lambda: plan.write(out, [part], config, "all", None))
-        keys = [names(config, [problem], *member, config.steps) for member in members]
+        data = Data.of([problem])
+        keys = [names(config, data, *member, config.steps) for member in members]
         made = {"params": np.zeros(200, np.float32), "seconds": np.array(1.0)}
         seen = {"scores": np.zeros((4, 20), np.float32), "mmd": np.array(0.5)}
 

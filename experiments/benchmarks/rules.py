@@ -80,8 +80,8 @@ def auroc(scores: np.ndarray, held_out: np.ndarray) -> object:
     ]
 
 
-def tail(scores: np.ndarray, held_out: np.ndarray) -> object:
-    return [(s > np.quantile(h, 0.95)).mean() for s, h in zip(scores, held_out)]
+def tail(scores: np.ndarray, held_out: np.ndarray, level: float = 0.95) -> object:
+    return [(s > np.quantile(h, level)).mean() for s, h in zip(scores, held_out)]
 
 
 def scaled(row: np.ndarray) -> np.ndarray:
@@ -109,6 +109,10 @@ PLAIN: dict[str, tuple[Plain, int]] = {
     "auroc_held_out": (auroc, 1),
     "tail_share": (tail, 1),
     "tail_and_auroc": (lambda s, h: (tail(s, h), auroc(s, h)), 1),
+    "several_tails": (
+        lambda s, h: (*(tail(s, h, level) for level in (0.8, 0.9, 0.95)), auroc(s, h)),
+        1,
+    ),
     "score_variance": (variance, 1),
     "score_entropy": (entropy, 1),
 }

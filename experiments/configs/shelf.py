@@ -5,7 +5,7 @@
     done
     python experiments/studies/rules.py runs/shelf
 
-34 tasks of 26 training sets; 17 settings (turns under two pretexts; CutPaste, scar, rotation and
+34 tasks of 25 training sets; 17 settings (turns under two pretexts; CutPaste, scar, rotation and
 noise at several strengths each, so that rules can be judged within four families) x 3 seeds, 800
 steps; textures, bottle, cookie and tile at 32 px, Fashion-MNIST and digits at 16. About two hours
 on 2 CPU cores (two parts at a time). `smoke` has one source and few steps.

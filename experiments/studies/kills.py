@@ -4,8 +4,10 @@ python experiments/studies/kills.py --kills 20
 python experiments/studies/kills.py --kills 20 --train    # workers train, instead of replaying
 python experiments/studies/kills.py --kills 2 --smoke
 
-Three scenes: one `ad-jax select`; shards 1/3 … 3/3 on one record; three plain selects on one
-record. Every chunk's write is slowed down, so that many kills (SIGKILL) hit a half-written file.
+Four scenes: one `ad-jax select`; shards 1/4 … 4/4 on one record; four plain selects on one record;
+two plain selects on a disk that holds half of the record (a small tmpfs; left out where that cannot
+be mounted), which end on "No space left on device" where they are not killed. Every chunk's
+write is slowed down, so that many kills (SIGKILL) hit a half-written file.
 After each kill every finished chunk must read, rows must only have been added, and none may stand
 twice; at the end a plain select must give the same files, bit for bit (members.csv but for the
 seconds). The data are made up and training is short: only the bookkeeping is studied. The
@@ -16,12 +18,16 @@ train it, after a short sleep, and everything else is the real command.
 from __future__ import annotations
 
 import argparse
+import contextlib
 import csv
 import os
 import random
+import shutil
 import signal
+import subprocess
 import tempfile
 import time
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -57,23 +63,53 @@ def main() -> None:
         replayed = None if options.train else root / "calm" / "record"
         expected = _outputs(root / "calm")
         print(f"undisturbed: {time.perf_counter() - before:.0f} s", flush=True)
-        for name, extra in (
-            ("one select", [[]]),
-            ("3 shards, one record", [["--shard", f"{i}/3"] for i in (1, 2, 3)]),
-            ("3 selects, one record", [[], [], []]),
+        whole = sum(path.stat().st_size for path in (root / "calm/record").glob("*.safetensors"))
+        for name, extra, room in (
+            ("one select", [[]], None),
+            ("4 shards, one record", [["--shard", f"{i}/4"] for i in (1, 2, 3, 4)], None),
+            ("4 selects, one record", [[], [], [], []], None),
+            ("2 selects, full disk", [[], []], whole // 2),
         ):
             out = root / name.replace(" ", "-")
-            row = _scene(out, command, extra, options.kills, generator, replayed)
             shared = ["--out", str(out), "--record", str(out / "record")]
-            _finish([*command, *shared], replayed)
-            differing = [n for n, x in _outputs(out).items() if expected[n] != x]
-            row += [", ".join(differing) or "none", _doubled(out)]
+            with _disk(out / "record", room) as enlarge:
+                if enlarge is None:
+                    print(f"{name}: left out, a small disk cannot be mounted here")
+                    continue
+                row = _scene(out, command, extra, options.kills, generator, replayed)
+                if room:
+                    _finish([*command, *shared], replayed, expected=1)
+                    enlarge()
+                _finish([*command, *shared], replayed)
+                differing = [n for n, x in _outputs(out).items() if expected[n] != x]
+                row += [", ".join(differing) or "none", _doubled(out)]
             table.append([name, *row])
             print(f"{name}: {row}", flush=True)
     header = ["scene", "kills", "within a write", "rows lost", "files damaged"]
     print(render([*header, "files that differ", "rows doubled"], table))
     if any(row[3] or row[4] or row[5] != "none" or row[6] for row in table):
         raise SystemExit("a kill left a trace")
+
+
+@contextlib.contextmanager
+def _disk(place: Path, room: int | None) -> Iterator[Callable[[], None] | None]:
+    """With `room` a disk of so many bytes at a place; yields how to enlarge it (or None)."""
+    if room is None:
+        yield lambda: None
+        return
+    place.mkdir(parents=True)
+    mount = ["mount", "-t", "tmpfs", "-o", f"size={room}", "tmpfs", str(place)]
+    if not shutil.which("mount") or subprocess.run(mount, capture_output=True).returncode:
+        yield None
+        return
+
+    def enlarge() -> None:
+        subprocess.run(["mount", "-o", "remount,size=1g", str(place)], check=True)
+
+    try:
+        yield enlarge
+    finally:
+        subprocess.run(["umount", "-l", str(place)], check=True)
 
 
 def _command(root: Path, seeds: int) -> list[str]:
@@ -115,7 +151,7 @@ def _start(arguments: list[str], replayed: Path | None = None, slow: bool = Fals
 def _replay(record: Record) -> None:
     def run(self: sweep.Sweep, chunk: Any, start: int, stop: int, *rest: Any) -> list[rows.Row]:
         time.sleep(PAUSE)
-        ledger = rows.Ledger(record, self.config, self.problems)
+        ledger = rows.Ledger(record, self.config, rows.Data.of(self.problems))
         found = [ledger.get(member, stop, False) for member in zip(*chunk, strict=True)]
         return [row for row in found if row is not None]
 
@@ -131,7 +167,11 @@ def _slow_down() -> None:
             return write_beside(path, content, durable)
         half = path.with_name(f".{path.name}.{os.getpid()}{places.PART}")
         half.parent.mkdir(parents=True, exist_ok=True)
-        half.write_bytes(content[: len(content) // 2])
+        try:
+            half.write_bytes(content[: len(content) // 2])
+        except OSError:
+            half.unlink(missing_ok=True)
+            raise
         time.sleep(PAUSE)
         beside = write_beside(path, content, durable)
         half.unlink()
@@ -141,10 +181,10 @@ def _slow_down() -> None:
     places._write_beside = slowly
 
 
-def _finish(arguments: list[str], replayed: Path | None = None) -> None:
+def _finish(arguments: list[str], replayed: Path | None = None, expected: int = 0) -> None:
     _, status = os.waitpid(_start(arguments, replayed), 0)
-    if status:
-        raise SystemExit(f"ad-jax {' '.join(arguments)}: exit status {status}")
+    if os.waitstatus_to_exitcode(status) != expected:
+        raise SystemExit(f"ad-jax {' '.join(arguments)}: wait status {status}, not {expected}")
 
 
 def _held(out: Path) -> tuple[set[str], int]:

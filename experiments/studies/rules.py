@@ -10,9 +10,11 @@ the others, and for planted ones, across families and within them:
 
 1. every rule: regret, gain, share below random and below the best constant, Spearman, rank, and
    Wilcoxon's test over training sets against random and DSV, adjusted by Holm;
-2. rule design, cross-checked: the rule of the highest gain on one half of the training sets (every
-   second one by name, within each kind), reported on the other half, both ways round;
-3. trust: regret of the default rule's pick by verdict.
+2. rule design, cross-checked: the rule that does best on one half of the training sets, reported on
+   the other, both ways round, over many halves (drawn within each kind of task); best is the
+   highest of the lowest gains over the four kinds of comparison (across and within families, of
+   semantic tasks and of the others), so that no rule is chosen that shines on one kind alone;
+3. trust: regret of the default rule's pick by verdict and by every part of it.
 
 Beside the registry's rules it judges CANDIDATES, rules of our own that are not in it: a candidate
 has to win on halves of the training sets that did not choose it before it may move there.
@@ -24,13 +26,15 @@ import argparse
 import dataclasses
 import json
 import re
+import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
+from scipy.stats import spearmanr
 
-from ad_jax import ranks, rules
+from ad_jax import plan, ranks, rules, run
 from ad_jax.errors import in_one_line
 from ad_jax.evaluate import Audit, Scope, audit_run, gain
 from ad_jax.evaluate.comparison import LABELS, RANDOM, Line, compare, smallest_p
@@ -40,6 +44,7 @@ from ad_jax.report.table import render
 SEMANTIC = "fashion|digits|orientation"
 PLANTED = "planted"
 REFERENCE = "dsv_code"
+HALVES = 100  # pairs of halves that rules are chosen on
 Loss = Callable[[Pool], np.ndarray]
 
 
@@ -62,14 +67,6 @@ def partial_auroc(pool: Pool, high: float = 0.25) -> np.ndarray:
             top = np.sort(normal)[-max(1, round(high * len(normal))) :]
             out[i] = -float((one[:, None] > top[None]).mean())
     return out
-
-
-def several_tails(pool: Pool) -> np.ndarray:
-    """Mean rank by tail shares above three quantiles and by the AUROC."""
-    target, held_out = pool.own_scores()
-    tails = [-ranks.tail_share_rows(held_out, target, level) for level in (0.8, 0.9, 0.95)]
-    losses = np.stack([*tails, rules.get("auroc_held_out").loss(pool)])
-    return ranks.rank_rows(losses).mean(0) / len(pool.members)
 
 
 def smoothed(name: str) -> Loss:
@@ -108,7 +105,6 @@ def bounded(name: str) -> Loss:
 CANDIDATES: dict[str, Loss] = {
     "? mean surprise": mean_surprise,
     "? partial AUROC": partial_auroc,
-    "? several tails": several_tails,
     "? tail and AUROC, smoothed": smoothed("tail_and_auroc"),
     "? tail and AUROC, bounded": bounded("tail_and_auroc"),
     "? AUROC, smoothed": smoothed("auroc_held_out"),
@@ -122,25 +118,52 @@ class Task(NamedTuple):
     kind: str  # "semantic", "defects" or "planted"
     group: str  # training-set fingerprint
     audit: Audit
-    verdict: str
+    trust: dict[str, Any]
     rule: str
+    seconds: dict[str, float]  # rule -> of all members' losses
+
+    @property
+    def regret(self) -> float:
+        """Of the default rule's pick, across families."""
+        return self.audit.across.oracle - self.picked
+
+    @property
+    def picked(self) -> float:
+        return self.audit.across.picks[self.rule]
+
+    @property
+    def control(self) -> float:
+        """AUROC of the best control member, in hindsight."""
+        return max(v for name, v in self.audit.baselines.items() if "brightness" not in name)
+
+    @property
+    def whole_regret(self) -> float:
+        """To the best of all settings and control members: what trust is about."""
+        return max(self.audit.across.oracle, self.control) - self.picked
 
 
 def read(paths: list[Path], semantic: str) -> list[Task]:
     """Audits every run below the paths."""
     out = []
-    for path in sorted({p.parent for root in paths for p in root.glob("**/manifest.json")}):
+    for path in run.below(paths):
         result, one = audit_run(path, "rules study", further=CANDIDATES)
-        source = str(one.manifest["source"])
-        options = "".join(f",{k}={v}" for k, v in one.manifest["options"].items())
-        name = source.rstrip("/").split("/")[-1] + options
+        name = run.name_of(one.manifest)
         kind = "semantic" if re.search(semantic, name) else "defects"
-        kind = "planted" if source.startswith(PLANTED) else kind
+        kind = "planted" if one.manifest["source"].startswith(PLANTED) else kind
         trust = json.loads((path / "pick.json").read_text())["trust"]
         group = one.manifest["train_fingerprint"]
-        out.append(Task(name, kind, group, result, trust.get("verdict", "none"), one.rule))
-    if not out:
-        raise SystemExit(f"no run below {', '.join(map(str, paths))}; see the head of this file")
+        took = seconds(plan.whole_pool(path, one))
+        out.append(Task(name, kind, group, result, trust, one.rule, took))
+    return out
+
+
+def seconds(pool: Pool) -> dict[str, float]:
+    out = {}
+    known = {name: rule.loss for name, rule in rules.available(pool).items()}
+    for name, loss in {**known, **CANDIDATES}.items():
+        before = time.perf_counter()
+        loss(pool)
+        out[name] = time.perf_counter() - before
     return out
 
 
@@ -159,7 +182,7 @@ def scopes_of(tasks: list[Task], within: bool) -> tuple[list[Scope], list[str]]:
     return [one[0] for one in out], [one[1] for one in out]
 
 
-def table(lines: dict[str, Line]) -> str:
+def table(lines: dict[str, Line], tasks: list[Task]) -> str:
     rows = []
     for name, line in sorted(lines.items(), key=lambda item: -item[1].gain):
         rows.append(
@@ -172,37 +195,93 @@ def table(lines: dict[str, Line]) -> str:
                 line.below_constant,
                 f"{line.spearman:.2f} [{line.spearman_low:.2f}, {line.spearman_high:.2f}]",
                 round(line.rank, 1),
+                f"{np.mean([t.seconds[name] for t in tasks]):.4f}"
+                if name in tasks[0].seconds
+                else "",
                 *(f"{d:+.3f}, p {p:.3f}" for d, p in line.against.values()),
             ]
         )
     header = ["rule", "gain", "mean regret", "worst", "below random", "below constant", "Spearman"]
-    return render([*header, "rank", f"- {RANDOM}", f"- {REFERENCE}"], rows)
+    return render([*header, "rank", "seconds", f"- {RANDOM}", f"- {REFERENCE}"], rows)
 
 
-def design(tasks: list[Task], within: bool) -> list[list[object]]:
-    """The best rule on one half of the training sets, on the other half; both ways round."""
+class Block(NamedTuple):
+    """One kind of comparison of one kind of task: what every rule won, and what was possible."""
+
+    name: str
+    won: np.ndarray  # [rules, comparisons] pick minus expected random, AUROC
+    possible: np.ndarray  # [comparisons] oracle minus expected random
+    groups: np.ndarray  # [comparisons] training set
+
+    def gain(self, some: set[str]) -> np.ndarray:
+        """Gain of every rule on the comparisons of some training sets `[rules]`."""
+        own = np.isin(self.groups, list(some))
+        return self.won[:, own].sum(1) / self.possible[own].sum()
+
+
+def blocks_of(tasks: list[Task]) -> tuple[list[str], list[Block]]:
+    """Rules that all tasks know, the label pick last, and the blocks."""
+    scopes = [s for t in tasks for s in (t.audit.across, *t.audit.within.values())]
+    names = [name for name in scopes[0].picks if all(name in s.picks for s in scopes)]
+    out = []
+    for kind in dict.fromkeys(t.kind for t in tasks):
+        for within in (False, True):
+            some, groups = scopes_of([t for t in tasks if t.kind == kind], within)
+            values = np.array([[*(s.picks[n] for n in names), s.label_pick] for s in some])
+            random = np.array([s.expected_random for s in some])
+            oracle = np.array([s.oracle for s in some])
+            name = f"{kind}, {'within' if within else 'across'} families"
+            out.append(Block(name, (values - random[:, None]).T, oracle - random, np.array(groups)))
+    return [*names, LABELS], out
+
+
+def design(tasks: list[Task]) -> None:
+    """Prints what the rule that is best on one half of the training sets does on the other."""
+    names, blocks = blocks_of(tasks)
+    sets = [
+        sorted({t.group for t in tasks if t.kind == k})
+        for k in dict.fromkeys(t.kind for t in tasks)
+    ]
+    if min(map(len, sets)) < 2:
+        print("\nToo few training sets to choose a rule on one half of them")
+        return
+    generator = np.random.default_rng(0)
+    chosen: list[str] = []
+    found: list[np.ndarray] = []  # per half [blocks, (chosen, default, reference, labels)]
+    shown = [tasks[0].rule, REFERENCE, LABELS]
+    for _ in range(HALVES):
+        one: set[str] = set()
+        for some in sets:
+            one |= {str(g) for g in generator.permutation(some)[: len(some) // 2]}
+        other = {g for some in sets for g in some} - one
+        for mine, rest in ((one, other), (other, one)):
+            lowest = np.min([block.gain(mine)[:-1] for block in blocks], axis=0)
+            best = int(np.argmax(lowest))
+            chosen.append(names[best])
+            columns = [best, *(names.index(name) for name in shown)]
+            found.append(np.array([block.gain(rest)[columns] for block in blocks]))
+    values = np.array(found)  # [halves, blocks, 4]
     rows: list[list[object]] = []
-    groups: list[str] = []
-    for kind in dict.fromkeys(t.kind for t in tasks):  # every second one of each kind
-        groups += dict.fromkeys(t.group for t in tasks if t.kind == kind)
-    halves = [set(groups[::2]), set(groups[1::2])]
-    for own, other in (halves, halves[::-1]):
-        designed, _ = scopes_of([t for t in tasks if t.group in own], within)
-        if not designed:
-            continue
-        names = [n for n in designed[0].picks if all(n in s.picks for s in designed)]
-        best = max(names, key=lambda n: gain(designed, [s.picks[n] for s in designed]))
-        for kind in ("all", *dict.fromkeys(t.kind for t in tasks)):
-            held = [t for t in tasks if t.group in other and kind in ("all", t.kind)]
-            scopes, _ = scopes_of(held, within)
-            if not scopes:
-                continue
-            gains = [
-                gain(scopes, [s.picks[n] for s in scopes]) for n in (best, held[0].rule, REFERENCE)
-            ]
-            labels = gain(scopes, [s.label_pick for s in scopes])
-            rows.append(["within" if within else "across", best, kind, len(held), *gains, labels])
-    return rows
+    for i, block in enumerate(blocks):
+        low, high = np.quantile(values[:, i], [0.1, 0.9], axis=0)
+        means = values[:, i].mean(0)
+        cells = [f"{m:.2f} [{a:.2f}, {b:.2f}]" for m, a, b in zip(means, low, high, strict=True)]
+        rows.append([block.name, *cells])
+    print(
+        f"\nRules chosen on one half of the training sets: gain on the other, mean of {len(found)}"
+    )
+    print("halves and the range of 80 % of them")
+    print(render(["", "the chosen one", f"default, {shown[0]}", *shown[1:]], rows))
+    counts = sorted(((chosen.count(n), n) for n in set(chosen)), reverse=True)
+    print("chosen: " + ", ".join(f"{name} {count}" for count, name in counts))
+    everything = {g for some in sets for g in some}
+    lowest = np.min([block.gain(everything) for block in blocks], axis=0)
+    order = np.argsort(-lowest)[:8]
+    print("\nLowest of the four gains on all training sets (this choice has seen them all)")
+    table_rows = [
+        [names[i], float(lowest[i]), *(float(b.gain(everything)[i]) for b in blocks)] for i in order
+    ]
+    print(render(["rule", "lowest", *(b.name for b in blocks)], table_rows))
 
 
 def main() -> None:
@@ -222,26 +301,61 @@ def main() -> None:
             print(
                 f"\n{kind}, {'within families' if within else 'across families'}: {len(scopes)} "
                 f"comparisons on {len(some)} tasks of {sets} training sets (smallest p before Holm "
-                f"{smallest_p(sets):.3f}); best constant in hindsight: {constant}"
+                f"{smallest_p(sets):.2g}); best constant in hindsight: {constant}"
             )
-            print(table(lines))
+            print(table(lines, some))
     real = [t for t in tasks if t.kind != "planted"]
-    rows = [row for within in (False, True) for row in design(real, within)] if real else []
-    if rows:
-        header = ["scope", "chosen on the other half", "kind", "tasks", "its gain", "default's"]
-        print("\nRules chosen on one half of the training sets, reported on the other")
-        print(render([*header, REFERENCE, LABELS], rows))
-    rows = []
-    for verdict in ("high", "medium", "low", "none"):
-        some = [t for t in real if t.verdict == verdict]
+    if not real:
+        return
+    design(real)
+    by_trust(real)
+
+
+def by_trust(tasks: list[Task]) -> None:
+    """Prints the default rule's regret by verdict, and what each part of the verdict says of it."""
+    rows: list[list[object]] = []
+    for verdict in ("high", "medium", "low"):
+        some = [t for t in tasks if t.trust["verdict"] == verdict]
         if some:
-            regret = [t.audit.across.oracle - t.audit.across.picks[t.rule] for t in some]
-            share = gain(
-                [t.audit.across for t in some], [t.audit.across.picks[t.rule] for t in some]
-            )
-            rows.append([verdict, len(some), float(np.mean(regret)), max(regret), share])
-    print("\nTrust: regret of the default rule's pick by verdict")
-    print(render(["verdict", "tasks", "mean regret", "worst", "gain"], rows))
+            scopes = [t.audit.across for t in some]
+            random = [s.oracle - s.expected_random for s in scopes]
+            regrets = ([t.regret for t in some], random, [t.whole_regret for t in some])
+            means = [float(np.mean(values)) for values in regrets]
+            share = gain(scopes, [t.picked for t in some])
+            rows.append([verdict, len(some), *means, max(regrets[2]), share])
+    print("\nTrust: regret of the default rule's pick, across families, by verdict")
+    header = [
+        "verdict",
+        "tasks",
+        "mean regret",
+        "of random",
+        "to the best of settings and controls",
+    ]
+    print(render([*header, "worst of these", "gain"], rows))
+    flagged = [t.control > t.picked for t in tasks if t.trust["control"]]
+    silent = [t.control > t.picked for t in tasks if not t.trust["control"]]
+    print(
+        f'\n"a control looks better": said of {len(flagged)} tasks, true of {sum(flagged)}; '
+        f"not said of {len(silent)}, true of {sum(silent)}"
+    )
+    parts: dict[str, list[float]] = {
+        name: [float("nan") if t.trust[name] is None else float(t.trust[name]) for t in tasks]
+        for name in ("margin", "stability", "reliability", "agreement", "null")
+    }
+    parts["verdict"] = [float("low medium high".split().index(t.trust["verdict"])) for t in tasks]
+    rows = []
+    for name, values in parts.items():
+        known = np.isfinite(values)
+        line: list[object] = [name, int(known.sum())]
+        for regret in ([t.regret for t in tasks], [t.whole_regret for t in tasks]):
+            if known.sum() < 3 or np.ptp(np.array(values)[known]) == 0:
+                line.append("-")
+                continue
+            found = spearmanr(np.array(values)[known], np.array(regret)[known])
+            line.append(f"{found.statistic:+.2f}, p {found.pvalue:.3f}")
+        rows.append(line)
+    print("\nSpearman correlation with these regrets, over tasks (not independent)")
+    print(render(["part", "tasks", "regret", "to settings and controls"], rows))
 
 
 if __name__ == "__main__":

@@ -1,6 +1,6 @@
 """How much do alignment losses hang on what is rarely stated: stage, norm, distance, draws, size?
 
-    python experiments/studies/sensitivity.py runs/shelf/*/*          # runs with their record
+    python experiments/studies/sensitivity.py runs/shelf          # runs with their record
 
 Takes the trained networks of finished runs from their record and measures alignment again, one
 choice changed at a time:
@@ -31,17 +31,15 @@ import jax.numpy as jnp
 import numpy as np
 from jax.flatten_util import ravel_pytree
 
-from ad_jax import alignment, augment, plan, pretext, program, rules
+from ad_jax import alignment, augment, plan, pretext, program, rules, run
 from ad_jax.alignment import Parts
 from ad_jax.data import load
 from ad_jax.errors import InputError, in_one_line
-from ad_jax.evaluate import audit_run, gain
+from ad_jax.evaluate import Scope, audit_run, gain
 from ad_jax.pool import Pool, Setting
 from ad_jax.pretext import augment_all
-from ad_jax.program import EMBED_BLOCK, Config
+from ad_jax.program import EMBED_BLOCK
 from ad_jax.report.table import render
-from ad_jax.rows import Ledger
-from ad_jax.store import Record
 from ad_jax.train import as_unit, seed_keys
 from ad_jax.trust import Rows, take
 
@@ -55,7 +53,7 @@ LOSSES = (
     "separability_uncapped",
     "calibrated_separability_uncapped",
 )
-ON_SCORES = ("tail_share", "auroc_held_out", "tail_and_auroc")
+ON_SCORES = ("tail_share", "auroc_held_out", "tail_and_auroc", "several_tails")
 PUBLISHED = "as published"
 SIZES = (0.5, 0.25)
 DRAWS = 10  # subsets of the target
@@ -109,10 +107,8 @@ class Networks:
 
     def __init__(self, folder: Path, manifest: dict[str, Any]) -> None:
         self.problem, _ = load(manifest["source"], **manifest["options"])
-        self.config = Config(**manifest["config"])
-        top = folder if (folder / plan.PLAN).is_file() else folder.parent
-        self.ledger = Ledger(Record(plan.record_of(top)), self.config, [self.problem])
-
+        self.ledger = plan.ledger(folder, manifest)
+        self.config = self.ledger.config
         self._compiled: dict[tuple[str, str], tuple[Callable, Callable, Any]] = {}
 
     def _functions(self, name: str, augmentation: str) -> tuple[Callable, Callable, Any]:
@@ -249,11 +245,9 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("runs", nargs="+", type=Path)
     options = parser.parse_args()
-    folders = [p for p in options.runs if (p / "manifest.json").is_file()]
-    if not folders:
-        raise SystemExit(f"no run among {', '.join(map(str, options.runs))}; see the file's head")
+    folders = run.below(options.runs)
     scopes = []
-    picks: dict[tuple[str, str], list[list[float]]] = {}  # per task the AUROC of every draw
+    picks: dict[tuple[str, str], list[tuple[Scope, float]]] = {}  # per task, mean over draws
     changed: dict[tuple[str, str], list[float]] = {}
     for number, folder in enumerate(folders, 1):
         audited, one = audit_run(folder, "sensitivity study")
@@ -278,27 +272,24 @@ def main() -> None:
                 first.setdefault(loss, best)
                 here.setdefault((name, loss), []).append((auroc[best], best != first[loss]))
         for key, draws in here.items():
-            picks.setdefault(key, []).append([v for v, _ in draws])
+            picks.setdefault(key, []).append((scope, float(np.mean([v for v, _ in draws]))))
             changed.setdefault(key, []).append(float(np.mean([c for _, c in draws])))
         scopes.append(scope)
         print(f"{number}/{len(folders)} {folder.name}", flush=True)
-    oracle = float(np.mean([s.oracle for s in scopes]))
     rows: list[list[object]] = []
     for (name, loss), values in picks.items():
-        mean = [float(np.mean(v)) for v in values]
-        rows.append(
-            [
-                *(loss, name, float(np.mean(changed[name, loss])), oracle - float(np.mean(mean))),
-                gain(scopes, mean),
-            ]
-        )
+        own, mean = [scope for scope, _ in values], [value for _, value in values]
+        regret = float(np.mean([scope.oracle - value for scope, value in values]))
+        share = float(np.mean(changed[name, loss]))
+        rows.append([loss, name, len(own), share, regret, gain(own, mean)])
     rows.sort(key=lambda row: (LOSSES + ON_SCORES).index(str(row[0])))
+    oracle = float(np.mean([s.oracle for s in scopes]))
     random = float(np.mean([s.expected_random for s in scopes]))
     print(
         f"\n{len(scopes)} tasks, across families; AUROC of the oracle {oracle:.3f}, expected of a "
         f"random setting {random:.3f}"
     )
-    print(render(["loss", "variant", "pick changes", "mean regret", "gain"], rows))
+    print(render(["loss", "variant", "tasks", "pick changes", "mean regret", "gain"], rows))
 
 
 if __name__ == "__main__":

@@ -439,7 +439,7 @@ def test_docstring_lists_every_source_and_option():
     for name, source in SOURCES.items():
         assert name in load.__doc__
         for option in source.options:
-            assert f"        {option}:" in load.__doc__
+            assert f"      {option}: " in load.__doc__
 
 
 def test_nothing_heavy_is_imported():

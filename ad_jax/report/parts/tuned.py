@@ -88,7 +88,7 @@ def _table(task: Task, traced: Traced) -> Table:
 
 
 def _curves(task: Task, traced: Traced) -> Figures:
-    steps = list(range(traced.loss.shape[1]))
+    steps = range(traced.loss.shape[1])
     tones = list(theme.keys(_names(traced)).values())
 
     def figure(title: str, values: np.ndarray, up: str) -> curves.Figure:
@@ -97,7 +97,10 @@ def _curves(task: Task, traced: Traced) -> Figures:
             curves.Curve(key.text, steps, row, key.colour, key.shape)
             for key, row in zip(tones, shown, strict=True)
         ]
-        ends = ", ".join(f"{k.text} {row[0]:.3g} to {row[-1]:.3g}" for k, row in zip(tones, values))
+        ends = ", ".join(
+            f"{key.text} {row[0]:.3g} to {row[taken - 1]:.3g}"
+            for key, row, taken in zip(tones, values, traced.steps, strict=True)
+        )
         return curves.curves(title, lines, "outer step", up, f"{title} by outer step: {ends}")
 
     drawn = [figure("outer loss", traced.loss, "loss")]
@@ -112,9 +115,9 @@ def _curves(task: Task, traced: Traced) -> Figures:
 
 def _images(task: Task, traced: Traced, problem: Problem) -> Gallery:
     """A normal augmented along every start, the same draw throughout."""
-    moments = tuning.moments(traced.values.shape[1])
     rows: dict[str, Sequence[Picture]] = {}
     for i, name in enumerate(_names(traced)):
+        moments = tuning.moments(traced.steps[i])
         hypers = [
             {**traced.about["fixed"], **dict(zip(traced.names, map(float, v), strict=True))}
             for v in traced.values[i, moments]

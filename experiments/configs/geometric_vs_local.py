@@ -1,0 +1,34 @@
+"""Families of every group under several pretexts, on real tasks: see the study of the same name.
+
+    for part in textures bottle cookie tile fashion; do
+      ad-jax select --config experiments/configs/geometric_vs_local.py:$part \\
+        --record runs/shelf/$part/record --out runs/geometric_vs_local/$part
+    done
+    python experiments/studies/geometric_vs_local.py runs/geometric_vs_local
+
+24 tasks of 16 training sets; the families of shelf.py (with whose record three seeds of them are
+shared) and five more: pixels masked under two pretexts, noise taken away, CutPaste and scar told
+apart, brightness. Five seeds, 800 steps. `smoke` has one source and few steps.
+"""
+
+import runpy
+from pathlib import Path
+
+from ml_collections import ConfigDict
+
+SHELF = runpy.run_path(str(Path(__file__).with_name("shelf.py")))
+FAMILIES = (
+    *SHELF["FAMILIES"],
+    "binary/pixel_mask",
+    "denoising/pixel_mask",
+    "denoising/gaussian_noise",
+    "kinds/cutpaste_scar",
+    "binary/brightness",
+)
+
+
+def get_config(argument: str = "textures") -> ConfigDict:
+    config = SHELF["get_config"](argument)
+    if argument == "smoke":
+        return ConfigDict({**config, "families": list(FAMILIES[2:])})
+    return ConfigDict({**config, "families": list(FAMILIES), "seeds": 5})

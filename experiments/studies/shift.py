@@ -1,0 +1,192 @@
+"""Pick on one unlabelled set, deploy on another: what it costs, and whether the diagnosis sees it.
+
+    python experiments/studies/shift.py --out runs/shift --shelf runs/shelf    # resumable
+    python experiments/studies/shift.py --out runs/smoke --smoke
+
+One half of a task's target chooses among the families of experiments/configs/shelf.py (three seeds,
+800 steps; the trainings are those of the shelf if its records are given), the other half is what
+the detector then sees: as it is; darker, blurred, noisier or turned, as by another camera; or with
+other kinds of anomalies (a task's kinds are divided, where it has several). Prints AUROC there of
+the deployed pick, of what the rule would have picked there, of the oracle and of the expected
+random setting; and what `signatures` say of the second set without labels: it should be silent on
+the first line and speak where the pick lost. Normals of another product would be anomalies, so that
+shift is none of these. What the study knows of anomalies divides the targets and measures AUROC.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import runpy
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from scipy.ndimage import gaussian_filter, rotate
+
+from ad_jax import data, program, rules, search, signatures, trust
+from ad_jax.data import load, parse
+from ad_jax.data.samples import content_hashes
+from ad_jax.errors import in_one_line
+from ad_jax.evaluate.pools import setting_aurocs
+from ad_jax.report.table import render
+from ad_jax.store import Record, keep_compilations, write_whole
+from ad_jax.sweep import Sweep
+
+SHELF = runpy.run_path(str(Path(__file__).parent.parent / "configs" / "shelf.py"))
+SOURCES = {  # name -> part of the shelf, source
+    "brick defects": ("textures", "textures:brick-defect"),
+    "bottle": ("bottle", "mvtec_bottle,size=32"),
+    "cookie": ("cookie", "cookie,size=32"),
+    "magnetic tile": ("tile", SHELF["TILE"]),
+    "fashion 8": ("fashion", "fashion_mnist.npz,normal=8,limit=1000,size=16"),
+    "digit 3": ("digits", "digits,normal=3"),
+}
+SEEDS = (0, 1, 2)
+MIX = "other kinds"
+
+
+def _noisy(images: np.ndarray) -> np.ndarray:
+    return images + np.random.default_rng(0).normal(0.0, 0.05, images.shape)
+
+
+SHIFTS: dict[str, Callable[[np.ndarray], np.ndarray]] = {  # of images [n, h, w, c] in [0, 1]
+    "none": lambda images: images,
+    "70 % of the light": lambda images: 0.7 * images,
+    "blur of 1 px": lambda images: gaussian_filter(images, (0, 1, 1, 0)),
+    "noise of .05": _noisy,
+    "turned by 10 degrees": lambda images: rotate(
+        images, 10.0, axes=(1, 2), reshape=False, order=1, mode="nearest"
+    ),
+}
+
+
+def shifted(samples: np.ndarray, how: str) -> np.ndarray:
+    """Samples under a shift, of their own dtype."""
+    if how == "none":
+        return samples
+    scale = 255.0 if samples.dtype == np.uint8 else 1.0
+    out = np.clip(SHIFTS[how](samples.astype(np.float64) / scale), 0.0, 1.0) * scale
+    return (np.round(out) if scale > 1.0 else out).astype(samples.dtype)
+
+
+def divided(truth: data.Truth, count: int) -> dict[str, tuple[np.ndarray, np.ndarray]]:
+    """Rows that pick and rows that are deployed on: halves, and halves that share no kind."""
+    labels = truth.open("shift study: to divide the target and to measure")
+    half = np.arange(count) % 2 == 0
+    out = {"": (np.flatnonzero(half), np.flatnonzero(~half))}
+    kinds = sorted({k for k, bad in zip(labels.kinds, labels.anomalous, strict=True) if bad})
+    if len(kinds) > 1:
+        first = np.isin(labels.kinds, kinds[::2])
+        normal = np.asarray(labels.anomalous) == 0
+        mine = np.where(normal, half, first)
+        out[MIX] = (np.flatnonzero(mine), np.flatnonzero(~mine))
+    return out
+
+
+def best(losses: dict[str, float], known: dict[str, float]) -> str:
+    return min(known, key=lambda key: losses[key])
+
+
+def measure(name: str, smoke: bool, records: Path | None, out: Path) -> list[dict[str, Any]]:
+    """All shifts of one task; a row each."""
+    part, text = SOURCES[name]
+    source, given = parse(text)
+    problem, truth = load(source, **given)
+    anomalous = np.asarray(truth.open("shift study: to measure").anomalous)
+    pairs = divided(truth, len(anomalous))
+    label_of: dict[str, int] = {}
+
+    def part_of(rows: np.ndarray, how: str = "none") -> data.Problem:
+        samples = shifted(problem.target[rows], how)
+        label_of.update(zip(content_hashes(samples), anomalous[rows].tolist(), strict=True))
+        return data.Problem(
+            train=problem.train, held_out=problem.held_out, groups=problem.groups, target=samples
+        )
+
+    targets = {"picks": part_of(pairs[""][0])}
+    targets |= {how: part_of(pairs[""][1], how) for how in SHIFTS}
+    if MIX in pairs:
+        targets[f"{MIX}, picks"] = part_of(pairs[MIX][0])
+        targets[MIX] = part_of(pairs[MIX][1])
+    families = SHELF["FAMILIES"][2:4] if smoke else SHELF["FAMILIES"]
+    settings = search.grid(problem.shape, SHELF["AREAS"], families)
+    config = program.Config(60, 8) if smoke else program.Config()
+    seeds = SEEDS[:1] if smoke else SEEDS
+    record = Record(out / "record" if records is None else records / part / "record")
+    sweep = Sweep(list(targets.values()), settings, seeds, config, record)
+    pools = dict(zip(targets, sweep.finish(search.train_all(sweep)).pools, strict=True))
+    rows = []
+    for how, pool in pools.items():
+        if how.endswith("picks"):
+            continue
+        first = pools[f"{MIX}, picks" if how == MIX else "picks"]
+        labels = np.array([label_of[h] for h in targets[how].sample_hashes])
+        known = setting_aurocs(pool, labels)
+        losses = rules.losses(first, rules.DEFAULT)
+        picked = best(losses, known)
+        pick = next(s for s in first.settings if s.key == picked)
+        per_member = rules.get(rules.DEFAULT).loss(first)
+        supported = trust.trust(first, rules.DEFAULT, per_member, losses, pick)
+        (sign,) = [
+            s
+            for s in signatures.signatures(first, rules.DEFAULT, pick, supported, pool)
+            if s.name == "degrades on the second set"
+        ]
+        own = best(rules.losses(pool, rules.DEFAULT), known)
+        values = list(known.values())
+        rows.append(
+            {
+                "task": name,
+                "shift": how,
+                "deployed": known[picked],
+                "picked there": known[own],
+                "oracle": max(values),
+                "random": float(np.mean(values)),
+                "found": sign.found,
+                "advice": sign.advice,
+            }
+        )
+    return rows
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--out", type=Path, required=True)
+    parser.add_argument("--shelf", type=Path, help="runs whose records hold the trainings")
+    parser.add_argument("--only", nargs="*", choices=list(SOURCES), default=list(SOURCES))
+    parser.add_argument("--smoke", action="store_true")
+    options = parser.parse_args()
+    keep_compilations()
+    rows = []
+    for name in ["digit 3"] if options.smoke else options.only:
+        path = options.out / f"{name}.json"
+        if not path.is_file():
+            found = measure(name, options.smoke, options.shelf, options.out)
+            write_whole(path, json.dumps(found, indent=1).encode())
+            print(name, flush=True)
+        rows += json.loads(path.read_text())
+    columns = ("deployed", "picked there", "oracle", "random")
+    table = [
+        [r["task"], r["shift"], *(r[c] for c in columns), "degrades" if r["found"] else "-"]
+        for r in rows
+    ]
+    print(render(["task", "shift", *columns, "said without labels"], table))
+    lost = [r["picked there"] - r["deployed"] for r in rows if r["shift"] != "none"]
+    said = [r["found"] for r in rows if r["shift"] != "none"]
+    quiet = [r["found"] for r in rows if r["shift"] == "none"]
+    for word, some in (("said to degrade", True), ("not", False)):
+        own = [v for v, found in zip(lost, said, strict=True) if found == some]
+        if own:
+            print(
+                f"shifted sets {word}: {len(own)}; deployed instead of picked there costs "
+                f"{np.mean(own):+.3f} AUROC (most {max(own):+.3f})"
+            )
+    print(f"unshifted halves said to degrade: {sum(quiet)} of {len(quiet)}")
+
+
+if __name__ == "__main__":
+    in_one_line(main)
