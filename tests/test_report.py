@@ -292,7 +292,9 @@ def test_what_the_unlabelled_set_does(runs):
     assert found.rates[0].share == 0.0 and found.rates[0].samples == (labels == 0).sum()
     for rate in found.rates:
         assert abs(rate.share * rate.samples - round(rate.share * rate.samples)) < 1e-9
+    assert len({(rate.share, rate.samples) for rate in found.rates}) == len(found.rates)
     half = found.halves
+    assert half.bought.value == pytest.approx(half.seen.value - half.unseen.value)
     assert half.random < half.unseen.value < half.oracle
     lacking = unlabelled(one.pool, "dsv_code", labels)
     assert lacking.halves is None and "no embeddings" in lacking.lacking
@@ -448,8 +450,8 @@ def tuned_run(folder):
     }
     (folder / "tuned.json").write_text(json.dumps(about))
     lines = ["start,step,area,angle,loss,gate,gradient,alive"]
-    for i in range(2):
-        lines += [f"{i},{j},{0.1 + 0.02 * j},{5 + j},{1 / (j + 1)},0,1,1" for j in range(12)]
+    for i, steps in enumerate((12, 9)):  # a start that has arrived stops
+        lines += [f"{i},{j},{0.1 + 0.02 * j},{5 + j},{1 / (j + 1)},0,1,1" for j in range(steps)]
     (folder / "trajectory.csv").write_text("\n".join(lines))
 
 
@@ -457,6 +459,7 @@ def test_trajectories_and_images_along_them(tmp_path):
     tuned_run(tmp_path / "run")
     traced = run.read_tuning(tmp_path / "run")
     assert traced.names == ("area", "angle") and traced.values.shape == (2, 12, 2)
+    assert traced.steps.tolist() == [12, 9] and np.isnan(traced.loss[1, 9:]).all()
     assert cli.main(["report", str(tmp_path / "run")]) == 0
     text = html_of(tmp_path / "run")
     pictures = re.findall(r"data:image/png;base64,([^\"]+)", text)
@@ -465,7 +468,7 @@ def test_trajectories_and_images_along_them(tmp_path):
 
     image = Image.open(io.BytesIO(base64.b64decode(pictures[1])))
     assert image.size[0] == image.size[1] > 40
-    assert "start 0 (lowest loss) (picked)" in text and "area (0.01 to 0.8)" in text
+    assert "start 0 (lowest loss) (picked)" in text and "area (allowed: 0.01 to 0.8)" in text
 
 
 def test_a_source_that_is_gone_costs_the_images_only(tmp_path):

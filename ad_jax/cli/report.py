@@ -103,11 +103,11 @@ def document(arguments: argparse.Namespace, folders: Sequence[Path]) -> Any:
     """The report on runs, as a command line asks for it; labels are opened and logged here."""
     from ad_jax.evaluate.pages import against, picks, shelf, snooped, unseen
     from ad_jax.report.page import Document, Prose, Section
-    from ad_jax.report.parts import checklist, choice, cost, summary, task, tuned
+    from ad_jax.report.parts import checklist, choice, cost, summary, task, tuned, words
 
     tasks, judged = _gathered(arguments, folders)
     steps = sorted({t.run.manifest["config"]["steps"] for t in tasks})
-    sections = []
+    sections = [words.words(tasks)]
     if judged:
         sections += [picks.picks(judged), against.against(judged), shelf.shelf(judged)]
     sections.append(choice.losses(tasks))
@@ -135,7 +135,7 @@ def document(arguments: argparse.Namespace, folders: Sequence[Path]) -> Any:
     sections.insert(-1, checklist.checklist(sections, bool(judged)))
     told = summary.words(tasks) + (picks.words(judged) if judged else [_CLOSED])
     title = arguments.title or (tasks[0].name if len(tasks) == 1 else f"{len(tasks)} tasks")
-    made = f"Made {datetime.now(UTC).isoformat(timespec='minutes')} by ad_jax {version('ad_jax')}"
+    made = f"Made {datetime.now(UTC):%Y-%m-%d %H:%M} UTC by ad_jax {version('ad_jax')}"
     return Document(title, told, sections, task.raw_rows(tasks), made)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Sequence
 
 import numpy as np
@@ -26,15 +27,22 @@ def over_training_sets(
       its 2.5 and 97.5 % quantiles, NaN with fewer than three training sets or
       a statistic that is nowhere finite.
     """
-    names = sorted(set(groups))
-    if len(names) < 3:
+    if len(set(groups)) < 3:
         return float("nan"), float("nan")
-    generator = np.random.default_rng(0)
-    values = []
-    for _ in range(DRAWS):
-        drawn = generator.choice(len(names), len(names))
-        values.append(statistic([i for d in drawn for i, g in enumerate(groups) if g == names[d]]))
+    values = [statistic(rows) for rows in _drawn(tuple(groups))]
     if not np.isfinite(values).any():
         return float("nan"), float("nan")
     low, high = np.nanquantile(values, [0.025, 0.975])
     return float(low), float(high)
+
+
+@functools.lru_cache(maxsize=4)
+def _drawn(groups: tuple[str, ...]) -> list[list[int]]:
+    """Task numbers of every draw: many statistics are asked of the same tasks."""
+    names = sorted(set(groups))
+    of_name = [[i for i, group in enumerate(groups) if group == name] for name in names]
+    generator = np.random.default_rng(0)
+    return [
+        [i for d in generator.choice(len(names), len(names)) for i in of_name[d]]
+        for _ in range(DRAWS)
+    ]

@@ -33,12 +33,14 @@ class Halves(NamedTuple):
     Attributes:
       seen: of the pick by that same half, unlabelled (as in transduction).
       unseen: of the pick by the other half: the rule never saw the samples that it is judged on.
+      bought: seen minus unseen, split by split.
       random, oracle: expected random setting and best setting on that half.
       splits: how many.
     """
 
     seen: Estimate
     unseen: Estimate
+    bought: Estimate
     random: float
     oracle: float
     splits: int
@@ -48,13 +50,12 @@ class Rate(NamedTuple):
     """The pick by an unlabelled set of this share of anomalies, judged on the whole target.
 
     Attributes:
-      wanted, share: as asked for, and as it came out in whole samples.
+      share: as it came out in whole samples.
       samples: how many the rule saw.
       auroc: mean over draws [2.5 and 97.5 % quantiles of the draws].
       gain: (AUROC - expected random) / (oracle - expected random), of the mean.
     """
 
-    wanted: float
     share: float
     samples: int
     auroc: Estimate
@@ -172,6 +173,7 @@ def _halves(asked: _Asked) -> Halves | None:
     return Halves(
         _spread(seen),
         _spread(unseen),
+        _spread(seen - unseen),
         float(np.nanmean(auroc)),
         float(np.nanmax(auroc, axis=2).mean()),
         len(first),
@@ -183,15 +185,17 @@ def _rates(asked: _Asked) -> list[Rate]:
     normal, odd = np.flatnonzero(anomalous == 0), np.flatnonzero(anomalous == 1)
     auroc = groups.means(auroc_rows(own[:, normal], own[:, odd]))
     random, oracle = float(np.nanmean(auroc)), float(np.nanmax(auroc))
-    out = []
+    out: list[Rate] = []
+    known: set[tuple[int, int]] = set()
     for rate in sorted({*RATES, float(anomalous.mean())}):
         ours = rate == float(anomalous.mean())
         normals = len(normal)
         if rate > 0 and rate / (1 - rate) * normals > len(odd):
             normals = round(len(odd) * (1 - rate) / rate)
         count = len(odd) if ours else max(round(rate / (1 - rate) * normals), int(rate > 0))
-        if min(normals, len(normal)) < LEAST or count > len(odd):
+        if min(normals, len(normal)) < LEAST or count > len(odd) or (count, normals) in known:
             continue
+        known.add((count, normals))  # small targets round several rates to one
         once = ours or count == 0
         drawn = [
             Rows(
@@ -206,5 +210,5 @@ def _rates(asked: _Asked) -> list[Rate]:
         spread = Estimate(float(values.mean())) if once else _spread(values)
         gain = (spread.value - random) / (oracle - random) if oracle > random else float("nan")
         share = count / (count + normals)
-        out.append(Rate(rate, share, normals + count, spread, gain))
+        out.append(Rate(share, normals + count, spread, gain))
     return out

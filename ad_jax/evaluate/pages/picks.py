@@ -12,8 +12,8 @@ from ad_jax.evaluate.intervals import over_training_sets
 from ad_jax.evaluate.pages import Judged, groups
 from ad_jax.report.page import Block, Column, Estimate, Section, Table
 from ad_jax.report.page.content import Cell, number, shown
+from ad_jax.report.parts.summary import SEVERAL, some
 
-SEVERAL = 4  # tasks from which on they are summed up instead of told one by one
 SEEDS = 5  # wanted for a headline figure
 TOPS = (1, 3, 5)
 ALIKE = 1e-9  # AUROC that differ by no more are equal
@@ -63,7 +63,7 @@ def words(judged: Sequence[Judged]) -> list[str]:
     below, beaten = ([one for one in judged if test(one)] for test in (_below, _beaten))
     worst = max(judged, key=lambda one: one.worth.regret.value)
     random, oracle = (
-        number(float(np.mean([getattr(one.worth.audit.across, name) for one in judged])))
+        shown(over_tasks(judged, lambda one, name=name: getattr(one.worth.audit.across, name)))  # type: ignore[misc]
         for name in ("expected_random", "oracle")
     )
     lines = [
@@ -74,18 +74,21 @@ def words(judged: Sequence[Judged]) -> list[str]:
         f"(1 = all of it, 0 = no better than chance), and stay {shown(regret)} below it on "
         f"average; the worst is {worst.name}, {number(worst.worth.regret.value)} below.",
         f"On {len(below)} of {len(judged)} tasks the pick is worse than a random setting"
-        + (f": {', '.join(o.name for o in below[:5])}." if below else "."),
+        + (f": {some([one.name for one in below])}." if below else "."),
     ]
     if beaten:
         lines.append(
             f"On {len(beaten)} of {len(judged)} tasks something that learned nothing is better "
             "than the pick: "
-            + "; ".join(
-                f"{o.name}: {o.worth.best_control[0]} {number(o.worth.best_control[1])} against "
-                f"{number(o.worth.auroc.value)}"
-                for o in beaten[:8]
+            + some(
+                [
+                    f"{o.name}: {o.worth.best_control[0]} {number(o.worth.best_control[1])} "
+                    f"against {number(o.worth.auroc.value)}"
+                    for o in beaten
+                ],
+                "; ",
             )
-            + ("; …" if len(beaten) > 8 else ".")
+            + "."
         )
     else:
         lines.append("On no task is a control that learned nothing better than the pick.")
@@ -96,10 +99,13 @@ def _told(one: Judged) -> str:
     worth, across = one.worth, one.worth.audit.across
     pick, share = worth.audit.pick, 100 * worth.audit.share
     name, control = worth.best_control
+    seeds = len(pick["auroc"])
+    few = "" if worth.auroc.low == worth.auroc.low else ", too few for an interval,"
     told = (
         f"With labels ({share:.0f} % of the target are anomalies), {one.name}: the pick "
-        f"{pick['setting']} has AUROC {shown(worth.auroc)} over {len(pick['auroc'])} seeds and "
-        f"average precision {shown(worth.average_precision)}. It is number {pick['rank']} of "
+        f"{pick['setting']} has AUROC {shown(worth.auroc)} over the "
+        f"{seeds} {'seed' if seeds == 1 else 'seeds'} that learned{few} and average precision "
+        f"{shown(worth.average_precision)}. It is number {pick['rank']} of "
         f"{pick['settings']} settings; a random one has {number(across.expected_random)}, the best "
         f"{number(across.oracle)}"
     )
@@ -145,6 +151,7 @@ def _beside(judged: Sequence[Judged]) -> Table:
         Column("pick"),
         Column("AUROC", "of the pick, mean over seeds [95 % interval over seeds]"),
         Column("std", "over seeds"),
+        Column("seeds", "that learned something, of all; intervals need three"),
         Column("AP", "average precision of the pick [95 % interval over seeds]"),
         Column("anomalies", "share of the target, the chance level of AP", 2),
         Column("seeds together", "AUROC of the detector: the pick's seeds joined"),
@@ -164,6 +171,7 @@ def _beside(judged: Sequence[Judged]) -> Table:
                 pick["setting"],
                 worth.auroc,
                 spread,
+                f"{len(pick['auroc'])}/{len(one.task.run.manifest['seeds'])}",
                 worth.average_precision,
                 worth.audit.share,
                 worth.audit.detector["auroc"],
@@ -184,8 +192,8 @@ def _beside(judged: Sequence[Judged]) -> Table:
         regret = over_tasks(judged, lambda one: one.worth.regret.value)
         place = over_tasks(judged, lambda one: one.worth.percentile)
         said = f"{100 * below:.0f} % of tasks below random"
-        none: list[Cell] = [None] * 5
-        means: list[Cell] = [said, mean, None, precision, None, None, regret, gain(judged)]
+        none: list[Cell] = [None] * 6
+        means: list[Cell] = [said, mean, None, None, precision, None, None, regret, gain(judged)]
         middle, lowest = float(np.nanmedian(gains)), float(np.nanmin(gains))
         foot = [
             ["mean over tasks (gain: of sums)", *means, None, None, place],
@@ -207,12 +215,19 @@ def _lines(judged: Sequence[Judged]) -> Table:
     foot: list[list[Cell]] = []
     if len(judged) > 1:
         means = [
-            over_tasks(judged, lambda one, n=n: one.worth.lines().get(n, math.nan)).value  # type: ignore[misc]
+            over_tasks(judged, lambda one, n=n: one.worth.lines().get(n, math.nan))  # type: ignore[misc]
             for n in names
         ]
         whole = over_tasks(judged, lambda one: one.worth.auroc.value)
         beaten = sum(_beaten(one) for one in judged)
-        foot = [["mean over tasks", whole, *means, f"{beaten} of {len(judged)}"]]
+        foot = [
+            [
+                "mean over tasks [interval over training sets]",
+                whole,
+                *means,
+                f"{beaten} of {len(judged)}",
+            ]
+        ]
     columns.append(Column("a control beats the pick"))
     return Table("AUROC of the picks beside what to compare them with", columns, rows, foot)
 

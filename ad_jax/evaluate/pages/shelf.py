@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import replace
+
+import numpy as np
 
 from ad_jax.evaluate.audit import Scope
 from ad_jax.evaluate.comparison import LABELS, RANDOM, compare, smallest_p, values_of
+from ad_jax.evaluate.intervals import over_training_sets
 from ad_jax.evaluate.pages import Judged, groups
 from ad_jax.evaluate.pairs import FEWEST, LEVEL, Pairs, pairwise
 from ad_jax.report.figures import ranks
@@ -17,19 +19,12 @@ from ad_jax.report.page.content import Cell, number
 COMPARED = 10  # rules in the grid of pairs
 
 
-def _scopes(judged: Sequence[Judged]) -> list[Scope]:
-    """Scopes with the rules that all tasks have."""
-    across = [one.worth.audit.across for one in judged]
-    shared = set.intersection(*(set(s.picks) for s in across))
-    return [replace(s, picks={k: v for k, v in s.picks.items() if k in shared}) for s in across]
-
-
 def shelf(judged: Sequence[Judged]) -> Section:
     """The section; with one task its picks only."""
     if len(judged) == 1:
         blocks: list[Block] = [_single(judged[0])]
         return Section("rules", "Every rule's pick", blocks, {9: "one task: nothing to pair"})
-    scopes, sets = _scopes(judged), len(set(groups(judged)))
+    scopes, sets = [one.worth.audit.across for one in judged], len(set(groups(judged)))
     blocks = [
         _over_tasks(judged, scopes),
         Fold("Every rule on every task", [_each(judged, scopes)]),
@@ -47,24 +42,34 @@ def _single(one: Judged) -> Table:
     columns = [Column("rule")]
     for name in scopes:
         columns += [
-            Column(name, "AUROC of its pick"),
-            Column("Spearman", f"of its loss with AUROC, {name}", 2),
+            Column(f"{name}: pick", f"AUROC of its pick, mean over trained seeds, {name}"),
+            Column(
+                f"{name}: Spearman", "rank correlation of its loss with AUROC, −1 is perfect", 2
+            ),
         ]
+    rules = sorted(across.picks, key=lambda rule: -across.picks[rule])
     rows: list[list[Cell]] = [
         [rule, *[v for s in scopes.values() for v in (s.picks[rule], s.spearman[rule])]]
-        for rule in across.picks
+        for rule in rules
     ]
+    marked = frozenset({rules.index(one.task.run.rule)})
+    note = (
+        "the rule that picked is shaded; other rules beside it are hindsight. The interval of "
+        "every setting stands under What was tried"
+    )
     lines: list[tuple[str, float]] = [*one.worth.lines().items()]
     rest: list[Cell] = [None] * (len(columns) - 2)
-    return Table(f"Every rule on {one.name}", columns, rows, [[n, v, *rest] for n, v in lines])
+    foot: list[list[Cell]] = [[name, value, *rest] for name, value in lines]
+    return Table(f"Every rule on {one.name}", columns, rows, foot, note, marked)
 
 
 def _over_tasks(judged: Sequence[Judged], scopes: Sequence[Scope]) -> Table:
     constant, lines = compare(scopes, groups(judged), (RANDOM,))
+    _, values = values_of(scopes)
     columns = [
         Column("rule"),
         Column("gain", "[95 % bootstrap interval over training sets]", 2),
-        Column("mean regret", "oracle minus pick"),
+        Column("mean regret", "oracle minus pick [95 % bootstrap interval over training sets]"),
         Column("largest regret"),
         Column("below random", "share of tasks", 2),
         Column("Spearman", "mean over tasks [interval over training sets], −1 is perfect", 2),
@@ -80,7 +85,7 @@ def _over_tasks(judged: Sequence[Judged], scopes: Sequence[Scope]) -> Table:
             [
                 said,
                 Estimate(line.gain, line.low, line.high),
-                line.regret,
+                Estimate(line.regret, *_regrets(scopes, values[name], groups(judged))),
                 line.worst,
                 line.below_random,
                 Estimate(line.spearman, line.spearman_low, line.spearman_high),
@@ -100,6 +105,14 @@ def _over_tasks(judged: Sequence[Judged], scopes: Sequence[Scope]) -> Table:
     return Table("Rules over tasks", columns, [rows[i] for i in order], (), note, marked)
 
 
+def _regrets(
+    scopes: Sequence[Scope], values: Sequence[float], groups: Sequence[str]
+) -> tuple[float, float]:
+    """Interval of the mean regret of picks worth `values`."""
+    regrets = np.array([s.oracle for s in scopes]) - values
+    return over_training_sets(groups, lambda rows: float(regrets[rows].mean()))
+
+
 def _gain(row: Sequence[Cell]) -> float:
     cell = row[1]
     value = cell.value if isinstance(cell, Estimate) else math.nan
@@ -107,7 +120,7 @@ def _gain(row: Sequence[Cell]) -> float:
 
 
 def _each(judged: Sequence[Judged], scopes: Sequence[Scope]) -> Table:
-    rules = list(scopes[0].picks)
+    rules = [rule for rule in scopes[0].picks if all(rule in s.picks for s in scopes)]
     columns = [Column("rule"), *[Column(one.name) for one in judged]]
     rows: list[list[Cell]] = [[rule, *[s.picks[rule] for s in scopes]] for rule in rules]
     names = list(dict.fromkeys(n for one in judged for n in one.worth.lines()))

@@ -97,7 +97,7 @@ def _tables(judged: Sequence[Judged]) -> list[Block]:
     for one in judged:
         found = one.worth.audit.snooping
         for s in found.stages:
-            stages.append([one.name, s.name, s.choices, s.apparent, s.honest, s.inflation])
+            stages.append([one.name, s.name, s.choices or None, s.apparent, s.honest, s.inflation])
         for s in found.thresholds:
             chosen = "by labels (an oracle)" if s.choices else "label-free"
             cuts.append([one.name, s.name, s.metric, chosen, s.apparent, s.honest])
@@ -117,8 +117,16 @@ def _tables(judged: Sequence[Judged]) -> list[Block]:
     out.append(
         Table(
             "Stage by stage",
-            [Column(c) for c in ("task", "chosen", "options", *side, "inflation")],
+            [
+                Column("task"),
+                Column("chosen"),
+                Column("options", "how many labels chose from"),
+                Column("apparent", "AUROC, chosen and reported on the same labels"),
+                Column("honest", "chosen on half of the target, reported on the other half"),
+                Column("inflation", "apparent minus honest"),
+            ],
             stages,
+            note="means over splits; what varies over splits stands in the split-half check",
         )
     )
     out.append(

@@ -43,20 +43,20 @@ def _halves(judged: Sequence[Judged]) -> Table:
     for one in judged:
         half = one.worth.unlabelled.halves
         assert half is not None
-        cost = half.seen.value - half.unseen.value
-        figures: list[Cell] = [half.seen, half.unseen, cost, half.random, half.oracle]
+        figures: list[Cell] = [half.seen, half.unseen, half.bought, half.random, half.oracle]
         rows.append([one.name, one.task.run.rule, *figures, half.splits])
     columns = [
         Column("task"),
         Column("rule"),
         Column("picked by the same half", "AUROC on a half of the target [95 % of the splits]"),
         Column("picked by the other half", "the rule never saw the samples it is judged on"),
-        Column("what seeing them buys"),
-        Column("random setting"),
+        Column("what seeing them buys", "the first minus the second, split by split"),
+        Column("random setting", "mean over settings, on the same halves"),
         Column("best setting", "of each half, by its labels"),
         Column("splits"),
     ]
-    return Table("A disjoint unlabelled half", columns, rows)
+    note = "[95 % of the splits, no confidence interval]"
+    return Table("A disjoint unlabelled half", columns, rows, note=note)
 
 
 def _curve(judged: Sequence[Judged]) -> Figures:
@@ -86,9 +86,10 @@ def _curve(judged: Sequence[Judged]) -> Figures:
             )
         )
     note = (
-        "The pick's AUROC on the whole target; band: 95 % of the draws. Dashed: the best setting, "
-        "dotted: a random one; settings of equal loss share the pick. A rule that falls to "
-        "the dotted line at 0 % needs anomalies."
+        "The pick's AUROC on the whole target; band: 95 % of the draws (of the whole target and "
+        "of all normals there is one draw). Dashed: the best setting, dotted: a random one; "
+        "settings of equal loss share the pick. A rule that falls to the dotted line at 0 % needs "
+        "anomalies."
     )
     return Figures(figures, (), note)
 

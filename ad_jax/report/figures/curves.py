@@ -10,6 +10,8 @@ import numpy as np
 from ad_jax.report.figures import theme
 from ad_jax.report.page.content import Figure
 
+CLOSE = 1.3  # the last of two ticks whose ratio is smaller is written alone
+
 
 class Curve(NamedTuple):
     """A line: its name, x and y, colour and dash, and a band around it if there is one."""
@@ -65,6 +67,8 @@ def curves(
         if log:
             axes.set_xscale("log", base=2)
             ticks = sorted({float(x) for one in drawn for x in one.x})
+            near = len(ticks) > 1 and ticks[-1] < CLOSE * ticks[-2]
+            ticks = [*ticks[:-2], ticks[-1]] if near else ticks
             axes.set_xticks(ticks, [f"{x:g}" for x in ticks])
             axes.minorticks_off()
         elif all(float(x).is_integer() for one in drawn for x in one.x):

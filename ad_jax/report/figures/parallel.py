@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import textwrap
 from collections.abc import Mapping, Sequence
 
 import numpy as np
@@ -12,6 +13,7 @@ from ad_jax.report.page.content import Figure
 
 WIDE_RANGE = 20.0  # positive values that differ by more are spaced by their logarithms
 MOST_AXES = 12
+LONGEST = 10  # letters of an axis's name in a line
 
 
 def _places(values: np.ndarray) -> tuple[np.ndarray, str, str]:
@@ -66,7 +68,7 @@ def coordinates(
             line.set_gid(f"line:{row}")
         for i, (name, _, low, high) in enumerate(axes_of):
             axes.plot([i, i], [0, 1], color=theme.colour("faint"), linewidth=1.2, clip_on=False)
-            said = name.replace("_", "\n") if len(name) > 9 else name
+            said = textwrap.fill(name.replace("_", " "), LONGEST, break_long_words=False)
             axes.text(i, 1.1, said, ha="center", va="bottom", fontsize=10, linespacing=0.95)
             for end, text, side in ((0.0, low, "top"), (1.0, high, "bottom")):
                 axes.text(

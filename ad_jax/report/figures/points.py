@@ -69,7 +69,7 @@ def scatter(
                     ends = ([p.loss.value] * 2, [p.auroc.low, p.auroc.high])
                     if along == "x":
                         ends = ([p.loss.low, p.loss.high], [p.auroc.value] * 2)
-                    axes.plot(*ends, color=tone, linewidth=0.8, alpha=0.35, zorder=2)
+                    axes.plot(*ends, color=tone, linewidth=0.8, alpha=0.2, zorder=2)
         for p in some:
             if p.picked:
                 axes.plot(p.loss.value, p.auroc.value, "o", ms=13, mfc="none", zorder=4)
@@ -87,6 +87,7 @@ def scatter(
             theme.tip(dot, said)
         values = [p.auroc.value for p in some] + [v for v, _ in lines.values()]
         _limits(axes, [v for v in values if math.isfinite(v)], [p.loss.value for p in some])
+        theme.up_to_one(axes)
         axes.set_xlabel(f"loss ({rule}), lower is better")
         axes.set_ylabel("AUROC")
         drawing.set_layout_engine(None)

@@ -133,6 +133,12 @@ def labelled(axes: Any, lines: Mapping[str, tuple[float, str]], gap: float) -> N
         )
 
 
+def up_to_one(axes: Any) -> None:
+    """Takes the ticks above 1 from an axis of AUROC: there is nothing."""
+    low, high = axes.get_ylim()
+    axes.set_yticks([tick for tick in axes.get_yticks() if low <= tick <= min(high, 1.0 + 1e-9)])
+
+
 def svg(drawing: Any, title: str, about: str, wide: bool = False) -> Figure:
     """A drawing as one `<svg>` element in the page's colours.
 

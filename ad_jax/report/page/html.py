@@ -6,6 +6,7 @@ import base64
 import itertools
 import json
 import math
+import re
 from collections.abc import Callable, Sequence
 from importlib.resources import files
 from typing import Any
@@ -83,6 +84,13 @@ def _palette() -> str:
     )
 
 
+def _soft(text: str) -> Any:
+    """Text that may break after the commas, slashes and low lines of long names."""
+    from markupsafe import Markup, escape
+
+    return Markup(re.sub(r"([,/_])(?=\S)", r"\1<wbr>", str(escape(text))))
+
+
 def html(document: Document) -> str:
     """The page."""
     from jinja2 import Environment, FunctionLoader
@@ -103,6 +111,7 @@ def html(document: Document) -> str:
         data[f"data-{name}"] = Markup(_data(one)), count
         return write(one, name, one.rows[:FIRST], count)
 
+    environment.filters["soft"] = _soft
     environment.globals.update(
         shown=shown,
         sortable=_sortable,

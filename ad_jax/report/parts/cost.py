@@ -21,22 +21,24 @@ def cost(tasks: Sequence[Task]) -> Section:
         Column("seeds"),
         Column("members", "trainings of the sweep"),
         Column("from a record", "finished before this run began, and not trained again"),
-        Column("member-steps"),
-        Column("seconds", "wall time of the sweep", 0),
-        Column("compiling", "seconds of it", 0),
+        Column("member-steps", "training steps over all members"),
+        Column("training (s)", "sum over members, whenever they were trained", 0),
+        Column("this run (s)", "wall time of the sweep that wrote the run", 1),
+        Column("compiling (s)", "of that", 1),
         Column("programs", "compiled"),
         Column("ms a member-step", "compilation left out", 2),
         Column("peak memory (MB)", "of the process, on the host; this task and those before it", 0),
         Column("device"),
     ]
     rows: list[list[Cell]] = []
-    seen: dict[str, tuple[float, int]] = {}
+    seen: dict[str, tuple[float, float, int]] = {}
     for task in tasks:
         manifest, pool = task.run.manifest, task.run.pool
         spent = manifest["cost"]
         fresh = spent["member_steps"] * (1 - spent["skipped"] / max(spent["total"], 1))
         running = spent["seconds"] - spent["compile_seconds"]
         peak = spent.get("peak_memory_mb")
+        training = float(sum(m.seconds for m in pool.members))
         rows.append(
             [
                 task.name,
@@ -45,6 +47,7 @@ def cost(tasks: Sequence[Task]) -> Section:
                 spent["total"],
                 spent["skipped"],
                 spent["member_steps"],
+                training,
                 float(spent["seconds"]),
                 float(spent["compile_seconds"]),
                 spent["compilations"],
@@ -53,11 +56,16 @@ def cost(tasks: Sequence[Task]) -> Section:
                 manifest["device"],
             ]
         )
-        seen[manifest["train_fingerprint"]] = (float(spent["seconds"]), spent["total"])
-    total = sum(s for s, _ in seen.values())
+        seen[manifest["train_fingerprint"]] = (
+            training,
+            float(spent["seconds"]),
+            spent["total"],
+        )
+    trained, ran, members = (sum(values) for values in zip(*seen.values(), strict=True))
     said = (
-        f"{sum(n for _, n in seen.values())} members of {len(seen)} training sets in "
-        f"{total / 60:.1f} minutes of sweeping; tasks of one training set share its trainings, "
+        f"{members} trainings on {len(seen)} training sets took {trained / 60:.1f} minutes, summed "
+        f"over members; the sweeps that wrote these runs took {ran / 60:.1f} minutes, and what "
+        "stood in a record was not trained again. Tasks of one training set share its trainings, "
         "which are counted once here."
     )
     lacking = (

@@ -8,6 +8,17 @@ from collections.abc import Sequence
 from ad_jax.report.parts.task import Task
 
 SEVERAL = 4  # tasks from which on they are summed up instead of told one by one
+NAMED = 5
+
+
+def some(names: Sequence[str], mark: str = ", ") -> str:
+    """Names for a sentence, the first `NAMED` and how many more.
+
+    >>> some(list("abcdefg"))
+    'a, b, c, d, e and 2 more'
+    """
+    more = f" and {len(names) - NAMED} more" if len(names) > NAMED else ""
+    return mark.join(names[:NAMED]) + more
 
 
 def words(tasks: Sequence[Task]) -> list[str]:
@@ -31,8 +42,8 @@ def words(tasks: Sequence[Task]) -> list[str]:
     better = [t.name for t in tasks if t.run.trust.get("control")]
     if better:
         lines.append(
-            f"On {len(better)} tasks a control that learned nothing looks better by the same rule: "
-            f"{', '.join(better[:8])}{', …' if len(better) > 8 else ''}."
+            f"On {len(better)} of {len(tasks)} tasks a control that learned nothing looks better "
+            f"by the same rule: {some(better)}."
         )
     return lines
 

@@ -29,6 +29,12 @@ from ad_jax.report.parts.task import Task
 from ad_jax.run import Traced
 
 Z95 = 1.96
+SAID = (
+    "Hyperparameters of an augmentation were moved by gradient through training, from several "
+    "starts, so that the outer loss falls: it compares normals, augmented normals and the target "
+    "without its labels. The settings that the starts arrived at were then trained anew and "
+    "compared by the rule."
+)
 
 
 def tuned(tasks: Sequence[Task], problem_of: Callable[[Task], Problem]) -> Section | None:
@@ -39,7 +45,7 @@ def tuned(tasks: Sequence[Task], problem_of: Callable[[Task], Problem]) -> Secti
       problem_of: reads a run's data again, for the images; what it raises as `InputError` is said
         instead of them. No label is read.
     """
-    blocks: list[Block] = []
+    blocks: list[Block] = [Prose([SAID])]
     for task in tasks:
         if task.traced is None:
             continue
@@ -48,7 +54,7 @@ def tuned(tasks: Sequence[Task], problem_of: Callable[[Task], Problem]) -> Secti
             blocks.append(_images(task, task.traced, problem_of(task)))
         except InputError as error:
             blocks.append(Prose([f"{task.name}: no images along the trajectories: {error}."]))
-    return Section("tuning", "What was tuned", blocks) if blocks else None
+    return Section("tuning", "What was tuned", blocks) if len(blocks) > 1 else None
 
 
 def _names(traced: Traced) -> list[str]:
@@ -107,7 +113,7 @@ def _curves(task: Task, traced: Traced) -> Figures:
     bounds = {one["name"]: one for one in traced.about["tuned"]}
     for i, name in enumerate(traced.names):
         one = bounds.get(name)
-        title = name if one is None else f"{name} ({one['low']:.3g} to {one['high']:.3g})"
+        title = name if one is None else f"{name} (allowed: {one['low']:.3g} to {one['high']:.3g})"
         drawn.append(figure(title, traced.values[:, :, i], name))
     about = f"{traced.about['augmentation']} tuned on {task.name}; a colour and mark per start."
     return Figures(drawn, tones, about)
