@@ -158,7 +158,7 @@ def _beside(judged: Sequence[Judged]) -> Table:
         Column("regret", "oracle minus pick [95 % interval over seeds, paired]"),
         Column("gain", "(pick − random) / (oracle − random)", 2),
         Column("rank", "of the pick among settings"),
-        Column("of", "settings"),
+        Column("settings", "that it is compared with, itself among them"),
         Column("percentile", "share of the other settings that it is at least as good as", 2),
     ]
     rows: list[list[Cell]] = []

@@ -62,8 +62,9 @@ def cost(tasks: Sequence[Task]) -> Section:
             spent["total"],
         )
     trained, ran, members = (sum(values) for values in zip(*seen.values(), strict=True))
+    sets = "1 training set" if len(seen) == 1 else f"{len(seen)} training sets"
     said = (
-        f"{members} trainings on {len(seen)} training sets took {trained / 60:.1f} minutes, summed "
+        f"{members} trainings on {sets} took {trained / 60:.1f} minutes, summed "
         f"over members; the sweeps that wrote these runs took {ran / 60:.1f} minutes, and what "
         "stood in a record was not trained again. Tasks of one training set share its trainings, "
         "which are counted once here."
