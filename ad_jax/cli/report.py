@@ -92,7 +92,7 @@ def _gathered(arguments: argparse.Namespace, folders: Sequence[Path]) -> tuple[l
         name = name if name not in names else f"{name} ({folder})"
         names.add(name)
         quality = worth.quality if worth is not None else None
-        task = Task(name, str(folder), one, run.read_tuning(folder), quality)
+        task = Task(name, one, run.read_tuning(folder), quality)
         tasks.append(task)
         if worth is not None:
             judged.append(Judged(task, worth))

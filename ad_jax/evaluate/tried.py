@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Sequence
 
 import numpy as np
@@ -16,18 +17,31 @@ def numbers(count: int) -> list[int]:
     return sorted({2**i for i in range(count.bit_length())} | {count})
 
 
-def _at_most(count: int, tried: Sequence[int]) -> np.ndarray:
+@functools.lru_cache(maxsize=1)  # asked for block after block
+def _at_most(count: int, tried: tuple[int, ...]) -> np.ndarray:
     """C(r, k) / C(count, k) `[k, count + 1]` for r = 0 … count."""
     row = np.ones(count + 1)
     out = np.empty((len(tried), count + 1))
     for k in range(1, max(tried) + 1):
         row = row * np.maximum(np.arange(count + 1) - k + 1, 0) / (count - k + 1)
         if k in tried:
-            out[list(tried).index(k)] = row
+            out[tried.index(k)] = row
     return out
 
 
-def _chances(values: np.ndarray, at_most: np.ndarray) -> np.ndarray:
+def chances(values: np.ndarray, tried: Sequence[int]) -> np.ndarray:
+    """Chance of every setting to be the best of k drawn at random; tied settings share it.
+
+    The best of k of N has at most r settings not above it with chance C(r, k) / C(N, k).
+
+    Args:
+      values: `[rows, settings]`, higher is better.
+      tried: numbers k in 1..settings.
+
+    Returns:
+      `[k, rows, settings]`, sums to one over settings.
+    """
+    at_most = _at_most(values.shape[1], tuple(tried))
     values = np.round(values, DIGITS)
     rows, count = values.shape
     order = values.argsort(1)
@@ -45,21 +59,6 @@ def _chances(values: np.ndarray, at_most: np.ndarray) -> np.ndarray:
     return (at_most[:, not_above] - at_most[:, below]) / (not_above - below)
 
 
-def chances(values: np.ndarray, tried: Sequence[int]) -> np.ndarray:
-    """Chance of every setting to be the best of k drawn at random; tied settings share it.
-
-    The best of k of N has at most r settings not above it with chance C(r, k) / C(N, k).
-
-    Args:
-      values: `[rows, settings]`, higher is better.
-      tried: numbers k in 1..settings.
-
-    Returns:
-      `[k, rows, settings]`, sums to one over settings.
-    """
-    return _chances(values, _at_most(values.shape[1], tried))
-
-
 def expected_best(chosen: np.ndarray, reported: np.ndarray, tried: Sequence[int]) -> np.ndarray:
     """Expected value of the best of k settings.
 
@@ -71,11 +70,10 @@ def expected_best(chosen: np.ndarray, reported: np.ndarray, tried: Sequence[int]
     Returns:
       `[k, rows]`.
     """
-    at_most = _at_most(chosen.shape[1], tried)
     blocks = max(1, -(-len(tried) * chosen.size // BLOCK))  # large pools do not fit in memory
     pieces = [np.array_split(side, blocks) for side in (chosen, reported)]
     return np.concatenate(
-        [np.einsum("krs,rs->kr", _chances(c, at_most), r) for c, r in zip(*pieces, strict=True)], 1
+        [np.einsum("krs,rs->kr", chances(c, tried), r) for c, r in zip(*pieces, strict=True)], 1
     )
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import textwrap
 from collections.abc import Mapping, Sequence
 
@@ -87,13 +86,3 @@ def coordinates(
                 y = 1.0 - k / max(len(order) - 1, 1)
                 axes.text(at - 0.06, y, word, ha="right", va="center", fontsize=10)
         return theme.svg(drawing, title, about, wide=True)
-
-
-def axes_that_vary(columns: Mapping[str, Sequence[float]]) -> dict[str, list[float]]:
-    """Columns with at least two different values."""
-    out = {}
-    for name, values in columns.items():
-        known = {v for v in values if math.isfinite(v)}
-        if len(known) > 1:
-            out[name] = list(values)
-    return out

@@ -144,17 +144,13 @@ def tried(tasks: Sequence[Task], foots: Mapping[str, Sequence[tuple[str, float]]
 def _coordinates(task: Task, key: str) -> Parallel:
     settings = in_order(task)
     loss = [task.run.losses[task.run.rule][s.key] for s in settings]
-    columns = hypers(settings)
-    columns[f"loss ({task.run.rule})"] = loss
+    first, last = hypers(settings), {f"loss ({task.run.rule})": loss}
     if task.quality is not None:
         auroc = by_setting(task.run.pool, task.quality.auroc, settings)
-        columns["AUROC"] = [one.value for one in auroc]
-    varied = parallel.axes_that_vary(columns)
-    last = [n for n in varied if n == "AUROC" or n.startswith("loss (")]
-    first = [n for n in varied if n not in last]
-    spread = sorted(first, key=lambda n: -sum(np.isfinite(varied[n])))  # the commonest ones fit
+        last["AUROC"] = [one.value for one in auroc]
+    spread = sorted(first, key=lambda n: -sum(np.isfinite(first[n])))  # the commonest ones fit
     kept = spread[: parallel.MOST_AXES - len(last)]
-    numbers = {n: varied[n] for n in [*[n for n in first if n in kept], *last]}
+    numbers = {n: values for n, values in first.items() if n in kept} | last
     rows = sorted(points.thinned(loss))
     dropped = len(first) - len(kept)
     note = (

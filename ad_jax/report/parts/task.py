@@ -27,14 +27,12 @@ class Task(NamedTuple):
 
     Attributes:
       name: of the task.
-      folder: as it was given.
       run: read back.
       traced: its tuning, None where nothing was tuned.
       quality: None where labels were not opened.
     """
 
     name: str
-    folder: str
     run: Run
     traced: Traced | None = None
     quality: Quality | None = None
