@@ -164,6 +164,7 @@ BAD = {
     "zero steps": (["select", "digits", "--steps", "0"], "steps=0"),
     "zero seeds": (["select", "digits", "--seeds", "0"], "seeds=0"),
     "odd width": (["select", "digits", "--width", "9"], "width=9"),
+    "no strengths": (["select", "digits", "--strengths", "0"], "strengths=0"),
     "area out of range": (["select", "digits", "--areas", "7"], "area=7"),
     "unknown family": (["select", "digits", "--families", "binary/cutpast"], "cutpast"),
     "unknown pretext": (["select", "digits", "--families", "bnary/cutpaste"], "bnary"),

@@ -43,6 +43,7 @@ def add(adder: Adder) -> None:
         "--families", type=names, help="PRETEXT/AUGMENTATION,…, or `wide`; default: three of them"
     )
     one.add_argument("--areas", type=numbers, help="patch areas of the grid, e.g. .02,.04,.08")
+    one.add_argument("--strengths", type=int, help="grid values of families without areas (4)")
     one.add_argument("--random", type=int, help="so many random settings instead of the grid")
     one.add_argument("--search", help="all (default), or halving: drop settings early")
     add_shard(one, "do every N-th chunk from the I-th")
@@ -60,7 +61,8 @@ def make_settings(choices: dict[str, Any], shape: tuple[int, ...]) -> list[Any]:
         families = search.WIDE
     if choices["random"]:
         return search.draw(shape, choices["random"], families, choices["root"])
-    return search.grid(shape, choices["areas"] or search.AREAS, families)
+    areas = choices["areas"] or search.AREAS
+    return search.grid(shape, areas, families, choices["strengths"] or search.STRENGTHS)
 
 
 def slug(source: str) -> str:
