@@ -479,6 +479,7 @@ def test_tune_on_tiles_from_end_to_end(relaxed, tmp_path, capsys):
     np.savez(tmp_path / "parts.npz", **samples)
     command = ["tune", str(tmp_path / "parts.npz"), "--out", str(run), "--tile", "16"]
     command += ["--tune", "area", "--estimator", "first_order", "--starts", "1", "--batch", "4"]
+    command += ["--outer", "calibrated_dsv_uncapped"]
     command += ["--outer-steps", "1", "--horizon", "1", "--warm-up", "0"]
     assert cli.main([*command, "--steps", "3", "--width", "8", "--seeds", "2"]) == 0
     with np.load(run / "scores.npz") as file:
