@@ -8,8 +8,8 @@ CutDiff's area and strength (the catalogue's ranges) on bottle, cookie, and anom
 magnetic tile (see worth.py); three seeds. Budgets are 6, 12 and 25 trainings of 400 steps, which is
 what descending from one, two and four starts costs (a step through which the gradient is taken
 counts as six). Halving tries four times as many settings. All of them are judged by the default
-rule: random search and the grid pick among their settings, halving drops by it and keeps the last,
-and of gradient tuning it picks the untuned default or an end; the end of lowest outer loss is shown,
+rule: random search and the grid pick among their settings, halving drops by it and keeps the last;
+of gradient tuning it picks the untuned default or an end; the end of lowest outer loss is shown
 too. AUROC is of one trained seed on the whole target; labels are opened when all is trained.
 
 Prints the mean AUROC over tasks and seeds with its standard deviation, by method and budget, and
