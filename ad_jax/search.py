@@ -77,9 +77,12 @@ def _split(families: Sequence[str]) -> list[tuple[str, str]]:
 
 
 def grid(
-    shape: tuple[int, ...], areas: Sequence[float] = AREAS, families: Sequence[str] = FAMILIES
+    shape: tuple[int, ...],
+    areas: Sequence[float] = AREAS,
+    families: Sequence[str] = FAMILIES,
+    strengths: int = STRENGTHS,
 ) -> list[Setting]:
-    """Every family at its strengths: patch areas as given, four values of any other strength.
+    """Every family at its strengths: patch areas as given, so many values of any other strength.
 
     Areas under 2 px a side at this size are left out, and so are families that samples of this
     shape cannot have (turns of images that are not square).
@@ -97,7 +100,7 @@ def grid(
                 entry.check(augmentation, one.hyper, shape)
                 out.append(one)
         else:
-            hypers = entry.strengths(STRENGTHS, shape)
+            hypers = entry.strengths(strengths, shape)
             out += [Setting(pretext, augmentation, hyper) for hyper in hypers]
     return out
 

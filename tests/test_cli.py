@@ -164,6 +164,7 @@ BAD = {
     "zero steps": (["select", "digits", "--steps", "0"], "steps=0"),
     "zero seeds": (["select", "digits", "--seeds", "0"], "seeds=0"),
     "odd width": (["select", "digits", "--width", "9"], "width=9"),
+    "no strengths": (["select", "digits", "--strengths", "0"], "strengths=0"),
     "area out of range": (["select", "digits", "--areas", "7"], "area=7"),
     "unknown family": (["select", "digits", "--families", "binary/cutpast"], "cutpast"),
     "unknown pretext": (["select", "digits", "--families", "bnary/cutpaste"], "bnary"),
@@ -179,6 +180,10 @@ BAD = {
     "no gradient": (["tune", "digits", "--augmentation", "rotate", "--tune", "angel"], "angle"),
     "unknown outer": (["tune", "digits", "--outer", "dvs_code"], "dsv_code"),
     "unknown estimator": (["tune", "digits", "--estimator", "magic"], "first_order"),
+    "no gradient of the outer loss": (
+        ["tune", "digits", "--estimator", "first_order"],
+        "calibrated_dsv_uncapped",
+    ),
     "no outer steps": (["tune", "digits", "--outer-steps", "0"], "outer_steps=0"),
     "reversed bounds": (["tune", "digits", "--bounds", "area=0.3:0.1"], "reversed"),
     "half a bound": (["tune", "digits", "--bounds", "area=0.3"], "LOW:HIGH"),

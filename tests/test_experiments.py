@@ -122,6 +122,14 @@ def test_rules_study(monkeypatch, tmp_path, capsys):
     assert cli.main(["select", "--config", config, "--dry-run"]) == 0
 
 
+def test_tuning_study(monkeypatch, tmp_path, capsys):
+    command(monkeypatch, "studies/tuning.py", "--out", tmp_path, "--smoke")
+    said = capsys.readouterr().out
+    assert "gradient, lowest loss" in said and "best by labels" in said
+    command(monkeypatch, "studies/tuning.py", "--out", tmp_path, "--smoke", "--report")
+    assert capsys.readouterr().out in said  # from what was kept
+
+
 def test_failures_study(monkeypatch, tmp_path, capsys):
     command(monkeypatch, "studies/failures.py", "--out", tmp_path, "--smoke")
     said = capsys.readouterr().out

@@ -378,6 +378,9 @@ def test_grids_leave_out_what_cannot_be():
     assert "binary/cutpaste" in names and "binary/quarter_turns" not in names
     areas = [s.hyper["area"] for s in search.grid((16, 16, 1)) if s.augmentation == "cutpaste"]
     assert min(areas) >= 4 / 256 and len(areas) == 6
+    families = ["binary/cutpaste", "binary/gaussian_noise"]
+    few = search.grid((16, 16, 1), (0.04,), families, strengths=2)
+    assert [s.augmentation for s in few] == ["cutpaste", "gaussian_noise", "gaussian_noise"]
 
 
 def test_random_settings_are_inside_their_ranges_and_repeatable():

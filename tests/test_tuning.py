@@ -403,6 +403,21 @@ def test_gradients_of_outer_losses_are_finite(name):
 
 
 @pytest.mark.parametrize("name", losses.OUTER)
+def test_which_losses_see_the_augmentation_through_training_alone(name, problem):
+    """These have no gradient of first order, which is refused instead of descending nothing."""
+    gradient = jax.grad(lambda s: losses.OUTER[name](s))(sets_of())
+    moved = float(jnp.abs(gradient.augmented).sum() + jnp.abs(gradient.weights).sum())
+    assert (moved == 0.0) == (name in losses.INDIRECT)
+    plan = tuning.Plan(estimator="first_order", outer=((losses.CALIBRATED + name, 1.0),))
+    if name in losses.INDIRECT:
+        with pytest.raises(InputError, match="through training alone; take unrolled"):
+            tuning.check(plan)
+    else:
+        tuning.check(plan)
+    tuning.check(plan._replace(estimator="unrolled"))
+
+
+@pytest.mark.parametrize("name", losses.OUTER)
 def test_calibrated_losses_of_equal_sets_are_zero(name):
     sets = sets_of()
     if name == "held_out_auroc":

@@ -426,6 +426,9 @@ def test_info_tells_tiles_and_localiser(saved, capsys):
     assert "localiser              texture" in said and "tiles                  6" in said
 
 
+SIZES = {"train": 12, "target": 5}
+
+
 def test_select_on_tiles_from_end_to_end(relaxed, tmp_path, capsys):
     """Select, score with heatmaps, audit: everything is of whole images, one row an image."""
     source, generator = tmp_path / "parts", np.random.default_rng(0)
@@ -467,3 +470,22 @@ def test_select_on_tiles_from_end_to_end(relaxed, tmp_path, capsys):
         assert "needs --tile" in capsys.readouterr().err
     assert cli.main([*command, "--tile", "16", "--roi", str(source / "none.png")]) == 2
     assert "no such file" in capsys.readouterr().err
+
+
+def test_tune_on_tiles_from_end_to_end(relaxed, tmp_path, capsys):
+    """What is descended and trained are tiles; the run's rows and its detector are of images."""
+    generator, run = np.random.default_rng(0), tmp_path / "run"
+    samples = {n: generator.integers(0, 255, (k, 24, 24, 1), np.uint8) for n, k in SIZES.items()}
+    np.savez(tmp_path / "parts.npz", **samples)
+    command = ["tune", str(tmp_path / "parts.npz"), "--out", str(run), "--tile", "16"]
+    command += ["--tune", "area", "--estimator", "first_order", "--starts", "1", "--batch", "4"]
+    command += ["--outer", "calibrated_dsv_uncapped"]
+    command += ["--outer-steps", "1", "--horizon", "1", "--warm-up", "0"]
+    assert cli.main([*command, "--steps", "3", "--width", "8", "--seeds", "2"]) == 0
+    with np.load(run / "scores.npz") as file:
+        assert file["scores"].shape[2] == SIZES["target"] and len(file["pick"]) == SIZES["target"]
+    one = Detector.load(run / "detector")
+    assert one.networks.tiles == 4 and one.shape == (24, 24, 1)
+    assert (run / "tuning.png").is_file()
+    assert cli.main(["tune", str(tmp_path / "parts.npz"), "--roi", "mask.png"]) == 2
+    assert "--roi needs --tile" in capsys.readouterr().err

@@ -15,6 +15,8 @@ import numpy as np
 
 from ad_jax.errors import InputError
 
+LEAST = (("steps", 1), ("seeds", 1), ("width", 8), ("random", 1), ("strengths", 1))
+
 Adder = Callable[[str, Callable[[argparse.Namespace], int | None], str], argparse.ArgumentParser]
 DEFAULT_SOURCES = ("textures:brick-defect", "textures:brick-orientation")
 FIELDS: dict[
@@ -27,6 +29,7 @@ FIELDS: dict[
     "seeds": None,
     "families": None,
     "areas": None,
+    "strengths": None,
     "random": None,
     "search": "all",
     "rule": None,
@@ -64,7 +67,7 @@ def choices_of(arguments: argparse.Namespace) -> dict[str, Any]:
             config[name] = getattr(arguments, name)
     if getattr(arguments, "source", None):
         config["sources"] = arguments.source
-    for name, least in (("steps", 1), ("seeds", 1), ("width", 8), ("random", 1)):
+    for name, least in LEAST:
         if config[name] is not None and config[name] < least:
             raise InputError(f"{name}={config[name]} is too small; take at least {least}")
     if config["width"] % 8:

@@ -6,7 +6,7 @@ import argparse
 import json
 import re
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 from ad_jax.cli.common import (
     Adder,
@@ -25,6 +25,7 @@ from ad_jax.cli.common import (
     say_shard,
     training,
 )
+from ad_jax.cli.jobs import Job, add_tiles, job_of
 from ad_jax.errors import InputError, MembersFailed
 
 WIDE = "wide"  # stands for the families of `search.WIDE`
@@ -36,14 +37,13 @@ def add(adder: Adder) -> None:
     one.add_argument("source", nargs="*", help="SOURCE[,key=value…]; default: embedded textures")
     add_training(one, "runs/select")
     add_localiser(one)
-    one.add_argument("--tile", type=int, help="px: train and score on tiles in full resolution")
-    one.add_argument("--overlap", type=float, help="share of a tile that neighbours share (.25)")
-    one.add_argument("--roi", help="image, white where it counts (one fixed camera); needs --tile")
+    add_tiles(one)
     one.add_argument("--config", help="FILE.py or FILE.py:argument with get_config(argument)")
     one.add_argument(
         "--families", type=names, help="PRETEXT/AUGMENTATION,…, or `wide`; default: three of them"
     )
     one.add_argument("--areas", type=numbers, help="patch areas of the grid, e.g. .02,.04,.08")
+    one.add_argument("--strengths", type=int, help="grid values of families without areas (4)")
     one.add_argument("--random", type=int, help="so many random settings instead of the grid")
     one.add_argument("--search", help="all (default), or halving: drop settings early")
     add_shard(one, "do every N-th chunk from the I-th")
@@ -61,65 +61,8 @@ def make_settings(choices: dict[str, Any], shape: tuple[int, ...]) -> list[Any]:
         families = search.WIDE
     if choices["random"]:
         return search.draw(shape, choices["random"], families, choices["root"])
-    return search.grid(shape, choices["areas"] or search.AREAS, families)
-
-
-def tiling_of(arguments: argparse.Namespace, shape: tuple[int, ...], fit: str) -> Any:
-    """How images of a shape are cut into tiles, None without `--tile`."""
-    from ad_jax.data.stream import stream
-    from ad_jax.detector import Tiling
-
-    if arguments.tile is None:
-        for option in ("overlap", "roi"):
-            if getattr(arguments, option) is not None:
-                raise InputError(f"--{option} needs --tile PX")
-        return None
-    region = None
-    if arguments.roi is not None:
-        (mask,) = stream([arguments.roi], (*shape[:2], 1), fit)  # fitted as the pictures are
-        if len(mask.samples) != 1:
-            raise InputError(f"--roi {arguments.roi}: {mask.bad[0][1] if mask.bad else 'no image'}")
-        region = (mask.samples[0, :, :, 0] > 127).astype("uint8")
-    tiling = Tiling(
-        arguments.tile, 0.25 if arguments.overlap is None else arguments.overlap, region
-    )
-    tiling.plan(shape)
-    return tiling
-
-
-class Job(NamedTuple):
-    """A problem to select on; with tiles `task` holds those that are trained on and looked at."""
-
-    problem: Any
-    truth: Any
-    source: str
-    options: dict[str, Any]
-    text: str
-    tiling: Any
-    cuts: Any
-
-    @property
-    def task(self) -> Any:
-        return self.problem if self.cuts is None else self.cuts.problem
-
-
-def _job(arguments: argparse.Namespace, text: str) -> Job:
-    from ad_jax import tiles
-
-    problem, truth, source, options = load(text, arguments.skip_bad)
-    tiling = tiling_of(arguments, problem.shape, str(options.get("fit", "stretch")))
-    cuts = None if tiling is None else tiles.tiled(problem, tiling.plan(problem.shape))
-    return Job(problem, truth, source, options, text, tiling, cuts)
-
-
-def _second(arguments: argparse.Namespace, job: Job) -> Any:
-    """The second unlabelled set, as what the job's networks see."""
-    from ad_jax import tiles
-
-    if not arguments.second:
-        return None
-    target = load(arguments.second)[0].target
-    return target if job.cuts is None else tiles.pieces(job.cuts.plan, target)
+    areas = choices["areas"] or search.AREAS
+    return search.grid(shape, areas, families, choices["strengths"] or search.STRENGTHS)
 
 
 def slug(source: str) -> str:
@@ -137,7 +80,7 @@ def select(arguments: argparse.Namespace) -> None:
     config, seeds = training(choices)
     choice.check(rule, seeds, choices["search"])
     shard = check_shard(arguments, choices["search"])
-    jobs = [_job(arguments, text) for text in choices["sources"]]
+    jobs = [job_of(arguments, text) for text in choices["sources"]]
     out = Path(arguments.out)
     slugs = [slug(job.text) for job in jobs]
     if len(set(slugs)) != len(slugs):
@@ -180,7 +123,7 @@ def select(arguments: argparse.Namespace) -> None:
         return
     if arguments.second and len(groups) > 1:
         raise InputError(f"--second with {len(groups)} training sets; select them one by one")
-    second = _second(arguments, jobs[0])
+    second = jobs[0].seen(load(arguments.second)[0].target) if arguments.second else None
     parts = [
         plan.Part(
             {job.text: job.task for job in group},
@@ -231,8 +174,7 @@ def select(arguments: argparse.Namespace) -> None:
             failures.append(str(error))
             continue
         for job, chosen in zip(group, selections, strict=True):
-            if job.cuts is not None:
-                chosen = selection.of_images(chosen, job.problem, job.cuts, job.tiling)
+            chosen = job.chosen(chosen)
             localise(chosen.detector, job.problem, arguments.localiser)
             text, folder = job.text, folders[job.text]
             run.write(

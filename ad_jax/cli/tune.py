@@ -25,6 +25,7 @@ from ad_jax.cli.common import (
     say_shard,
     training,
 )
+from ad_jax.cli.jobs import add_tiles, job_of
 from ad_jax.errors import InputError
 
 
@@ -34,6 +35,7 @@ def add(adder: Adder) -> None:
     one.add_argument("source")
     add_training(one, "runs/tune")
     add_localiser(one)
+    add_tiles(one)
     add_shard(one, "descend every N-th start from the I-th, and train its end")
     one.add_argument("--augmentation", default="cutdiff", help="family, or a mixture like a+b")
     one.add_argument("--tune", type=names, help="hyperparameters; default: all with a gradient")
@@ -71,8 +73,8 @@ def tune(arguments: argparse.Namespace) -> None:
     choices = choices_of(arguments)
     config, seeds = training(choices)
     shard = check_shard(arguments)
-    problem, truth, source, options = load(arguments.source, arguments.skip_bad)
-    check_localiser(arguments.localiser, config, problem.shape, None)
+    job = job_of(arguments, arguments.source)
+    check_localiser(arguments.localiser, config, job.problem.shape, job.tiling)
     plan = tuning.Plan()
     given = {
         name: getattr(arguments, name)
@@ -90,9 +92,10 @@ def tune(arguments: argparse.Namespace) -> None:
         ]
     fixed = {k: number("--fix", v) for k, v in pairs("--fix", arguments.fix).items()}
     bounds = _bounds(arguments.bounds)
-    space = tuning.make_space(arguments.augmentation, problem.shape, arguments.tune, bounds, fixed)
+    shape = job.task.shape
+    space = tuning.make_space(arguments.augmentation, shape, arguments.tune, bounds, fixed)
     out = Path(arguments.out)
-    run.refuse_changes(out, problem, config)
+    run.refuse_changes(out, job.problem, config)
     count = starts if isinstance(starts, int) else len(starts)
     if arguments.dry_run:
         cost = {
@@ -104,7 +107,7 @@ def tune(arguments: argparse.Namespace) -> None:
         }
         print(json.dumps(cost) if arguments.json else cost)
         return
-    tune_on = load(arguments.tune_on)[0].target if arguments.tune_on else None
+    tune_on = job.seen(load(arguments.tune_on)[0].target) if arguments.tune_on else None
 
     def live(step: Any) -> None:
         moved = "; ".join(
@@ -122,17 +125,18 @@ def tune(arguments: argparse.Namespace) -> None:
     limits = (config, tune_on, arguments.memory)
     finished = record(arguments)
     if shard:
-        left = tuning.work(problem, shard, finished, *descended, *limits, live, trained)
+        left = tuning.work(job.task, shard, finished, *descended, *limits, live, trained)
         say_shard(shard, left, "starts", arguments)
         return
     rule = choices["rule"] or rules.DEFAULT
-    outcome = tuning.tune(problem, *descended, rule, *limits, finished, live, trained)
+    outcome = tuning.tune(job.task, *descended, rule, *limits, finished, live, trained)
     run.write_tuning(out, outcome)
     out.mkdir(parents=True, exist_ok=True)
-    report_tuning.picture(outcome, problem).save(out / "tuning.png")
-    localise(outcome.selection.detector, problem, arguments.localiser)
-    selection, line = outcome.selection, arguments.line
-    run.write(out, selection, problem, truth.names, source, options, config, seeds, line)
+    report_tuning.picture(outcome, job.task).save(out / "tuning.png")
+    chosen = job.chosen(outcome.selection)
+    localise(chosen.detector, job.problem, arguments.localiser)
+    about = (job.truth.names, job.source, job.options)
+    run.write(out, chosen, job.problem, *about, config, seeds, arguments.line)
     for reason in outcome.reasons:
         say(f"  {reason}")
     if arguments.json:

@@ -16,7 +16,7 @@ from ad_jax.detector.state import State
 from ad_jax.errors import InputError
 from ad_jax.program import make_look, network
 
-BLOCKS = (16, 256)  # samples (or tiles) a program run: the only batch sizes ever compiled
+BLOCKS = (1, 16, 256)  # samples (or tiles) a program run: the only batch sizes ever compiled
 
 
 class Networks:

@@ -158,7 +158,17 @@ def check(plan: loop.Plan) -> None:
     for name in ("rate", "clip"):
         if not getattr(plan, name) > 0.0:
             raise InputError(f"{name}={getattr(plan, name)} is no positive number")
-    losses.parse(",".join(name for name, _ in plan.outer))
+    names = [name.removeprefix(losses.CALIBRATED) for name in losses.parse(_listed(plan.outer))]
+    if plan.estimator == "first_order" and all(name in losses.INDIRECT for name in names):
+        raise InputError(
+            f"estimator first_order has no gradient of {_listed(plan.outer)}, which sees the "
+            "augmentation through training alone; take unrolled, or an outer loss of augmented "
+            "samples like calibrated_dsv_uncapped"
+        )
+
+
+def _listed(outer: Sequence[tuple[str, float]]) -> str:
+    return ",".join(name for name, _ in outer)
 
 
 def default_of(space: Space) -> dict[str, float]:
@@ -209,6 +219,8 @@ def diagnosis(descent: Descent) -> list[str]:
             bound = one.low if share < EDGE else one.high
             reasons.append(f"{one.name} ended on its bound {bound:.3g}")
     chosen = ended[best]
+    if not np.nanmax(trajectory.gradient[best]) > 0.0:
+        reasons.append("no gradient reached any hyperparameter: nothing was tuned")
     if chosen.status == "collapsed":
         reasons.append("the network hardly tells the augmentation from normals: collapsed")
     if not chosen.gain > 2.0 * chosen.error:

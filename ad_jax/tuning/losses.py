@@ -89,6 +89,8 @@ OUTER: dict[str, Callable[[Sets], jax.Array]] = {
     "held_out_density": held_out_density,
 }
 
+INDIRECT = ("held_out_auroc", "held_out_density")  # theta reaches them through training alone
+
 
 def gate(sets: Sets) -> jax.Array:
     """What it costs that the network cannot tell the augmentation: 0 where it can.

@@ -44,10 +44,11 @@ detector = ad_jax.Detector.load(sys.argv[1])
 print(detector.decision_function(np.zeros((1, *detector.shape), np.uint8)))
 """
 SCORE = """
-import resource, sys
+import re, sys
 from ad_jax import cli
 status = cli.main(["score", *sys.argv[1:]])
-print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024)
+with open("/proc/self/status") as file:  # getrusage would count the parent, too, before exec
+    print(int(re.search(r"VmHWM:\\s+(\\d+)", file.read())[1]) // 1024)
 sys.exit(status)
 """
 

@@ -6,9 +6,10 @@
     done
     python experiments/studies/geometric_vs_local.py runs/geometric_vs_local
 
-24 tasks of 16 training sets; the families of shelf.py (with whose record three seeds of them are
-shared) and five more: pixels masked under two pretexts, noise taken away, CutPaste and scar told
-apart, brightness. Five seeds, 800 steps. `smoke` has one source and few steps.
+24 tasks of 16 training sets; nine families: those of shelf.py (with whose record three seeds of the
+turns and of the patches are shared), pixels masked under two pretexts, and CutPaste and scar told
+apart; areas .01, .04 and .16, two strengths of the others. Five seeds, 800 steps. `smoke` has one
+source and few steps.
 """
 
 import runpy
@@ -19,11 +20,9 @@ from ml_collections import ConfigDict
 SHELF = runpy.run_path(str(Path(__file__).with_name("shelf.py")))
 FAMILIES = (
     *SHELF["FAMILIES"],
+    "kinds/cutpaste_scar",
     "binary/pixel_mask",
     "denoising/pixel_mask",
-    "denoising/gaussian_noise",
-    "kinds/cutpaste_scar",
-    "binary/brightness",
 )
 
 
@@ -31,4 +30,4 @@ def get_config(argument: str = "textures") -> ConfigDict:
     config = SHELF["get_config"](argument)
     if argument == "smoke":
         return ConfigDict({**config, "families": list(FAMILIES[2:])})
-    return ConfigDict({**config, "families": list(FAMILIES), "seeds": 5})
+    return ConfigDict({**config, "families": list(FAMILIES), "strengths": 2, "seeds": 5})

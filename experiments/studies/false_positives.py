@@ -12,8 +12,9 @@ choice flatters the target (no anomalies in it); the other half measures.
 Prints, per task and asked rate, the mean realised rate over splits with a 95 % bootstrap interval
 over splits (splits of one task share normals: the interval says how sure the mean over splits is,
 not how it would move with other normals), for the joined score, the mean of p-values (before any
-factor) and the proven p-values. Rates that so few held-out normals cannot attain are left blank. A
-killed run goes on from its last finished split.
+factor) and the proven p-values. Rates that so few held-out normals cannot attain are left blank; a
+seed that learned nothing holds nothing out, so some splits may attain what others cannot. A killed
+run goes on from its last finished split.
 """
 
 from __future__ import annotations
@@ -153,12 +154,14 @@ def main() -> None:
         for way in WAYS:
             row: list[object] = [f"{task}: {way}", len(done), done[0]["held_out"]]
             for i in range(len(RATES)):
-                values = [one["rates"][way][i] for one in done]
-                if None in values:
+                given = [one["rates"][way][i] for one in done]
+                values = [rate for rate in given if rate is not None]
+                if not values:
                     row.append("")
                     continue
                 low, high = interval(np.array(values))
-                row.append(f"{np.mean(values):.3f} [{low:.3f}, {high:.3f}]")
+                fewer = "" if len(values) == len(done) else f", {len(values)} splits"
+                row.append(f"{np.mean(values):.3f} [{low:.3f}, {high:.3f}]{fewer}")
             rows.append(row)
         if lost:
             print(f"{task}: {lost} of {options.splits} splits learned nothing and are left out")

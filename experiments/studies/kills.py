@@ -173,9 +173,11 @@ def _slow_down() -> None:
             half.unlink(missing_ok=True)
             raise
         time.sleep(PAUSE)
-        beside = write_beside(path, content, durable)
-        half.unlink()
-        time.sleep(PAUSE)
+        try:
+            beside = write_beside(path, content, durable)
+            time.sleep(PAUSE)
+        finally:
+            half.unlink()  # there as long as the write goes on: its name tells whose it is
         return beside
 
     places._write_beside = slowly
@@ -220,23 +222,25 @@ def _scene(
         for number in set(range(len(workers))) - set(running.values()):
             shared = ["--out", str(out), "--record", str(record)]
             running[_start([*command, *workers[number], *shared], replayed, slow=True)] = number
+        time.sleep(generator.uniform(0.0, 2 * PAUSE))
+        victims = list(running)
         if generator.random() < 0.7:  # within a write, else whenever it is
             until = time.time() + 60
-            while time.time() < until and not list(record.glob(".*.part")):
-                time.sleep(0.002)
-                if all(_ended(process) for process in running):
+            while time.time() < until and not all(map(_ended, running)):
+                writing = [process for process in running if _parts(record, process)]
+                if writing:
+                    victims = writing
+                    time.sleep(generator.uniform(0.0, PAUSE))
                     break
-        time.sleep(generator.uniform(0.0, 2 * PAUSE))
-        process = generator.choice(list(running))
-        mine = list(record.glob(f".*.{process}{places.PART}"))
+                time.sleep(0.002)
+        process = generator.choice(victims)
+        mine = _parts(record, process)
         os.kill(process, signal.SIGKILL)
         os.waitpid(process, 0)
         running.pop(process)
         within += any(part.exists() for part in mine)
         found, wrong = _held(out)
         lost, damaged, before = lost + len(before - found), damaged + wrong, before | found
-        for part in record.glob(f".*.{process}{places.PART}"):
-            part.unlink()  # so that the next is not taken for one in a write
         for process in [process for process in running if _ended(process)]:
             os.waitpid(process, 0)
             running.pop(process)
@@ -248,6 +252,11 @@ def _scene(
         os.kill(process, signal.SIGKILL)
         os.waitpid(process, 0)
     return [kills + len(running), within, lost, damaged]
+
+
+def _parts(record: Path, process: int) -> list[Path]:
+    """What a process is writing."""
+    return list(record.glob(f".*.{process}{places.PART}"))
 
 
 def _ended(process: int) -> bool:

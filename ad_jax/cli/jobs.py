@@ -1,0 +1,81 @@
+"""What a command works on: a problem from a source, in tiles if they are asked for."""
+
+from __future__ import annotations
+
+import argparse
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from ad_jax.cli.common import load
+from ad_jax.errors import InputError
+
+
+def add_tiles(one: argparse.ArgumentParser) -> None:
+    """Adds the options that cut images into tiles."""
+    one.add_argument("--tile", type=int, help="px: train and score on tiles in full resolution")
+    one.add_argument("--overlap", type=float, help="share of a tile that neighbours share (.25)")
+    one.add_argument("--roi", help="image, white where it counts (one fixed camera); needs --tile")
+
+
+class Job(NamedTuple):
+    """A problem to select on; with tiles `task` holds those that are trained on and looked at."""
+
+    problem: Any
+    truth: Any
+    source: str
+    options: dict[str, Any]
+    text: str
+    tiling: Any
+    cuts: Any
+
+    @property
+    def task(self) -> Any:
+        return self.problem if self.cuts is None else self.cuts.problem
+
+    def seen(self, samples: np.ndarray) -> np.ndarray:
+        """Other samples of the source's shape, as what the job's networks see."""
+        from ad_jax import tiles
+
+        return samples if self.cuts is None else tiles.pieces(self.cuts.plan, samples)
+
+    def chosen(self, selection: Any) -> Any:
+        """A selection on the task, as one on the problem."""
+        from ad_jax.selection import of_images
+
+        if self.cuts is None:
+            return selection
+        return of_images(selection, self.problem, self.cuts, self.tiling)
+
+
+def job_of(arguments: argparse.Namespace, text: str) -> Job:
+    """Loads a source."""
+    from ad_jax import tiles
+
+    problem, truth, source, options = load(text, arguments.skip_bad)
+    tiling = tiling_of(arguments, problem.shape, str(options.get("fit", "stretch")))
+    cuts = None if tiling is None else tiles.tiled(problem, tiling.plan(problem.shape))
+    return Job(problem, truth, source, options, text, tiling, cuts)
+
+
+def tiling_of(arguments: argparse.Namespace, shape: tuple[int, ...], fit: str) -> Any:
+    """How images of a shape are cut into tiles, None without `--tile`."""
+    from ad_jax.data.stream import stream
+    from ad_jax.detector import Tiling
+
+    if arguments.tile is None:
+        for option in ("overlap", "roi"):
+            if getattr(arguments, option) is not None:
+                raise InputError(f"--{option} needs --tile PX")
+        return None
+    region = None
+    if arguments.roi is not None:
+        (mask,) = stream([arguments.roi], (*shape[:2], 1), fit)  # fitted as the pictures are
+        if len(mask.samples) != 1:
+            raise InputError(f"--roi {arguments.roi}: {mask.bad[0][1] if mask.bad else 'no image'}")
+        region = (mask.samples[0, :, :, 0] > 127).astype("uint8")
+    tiling = Tiling(
+        arguments.tile, 0.25 if arguments.overlap is None else arguments.overlap, region
+    )
+    tiling.plan(shape)
+    return tiling

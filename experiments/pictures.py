@@ -1,0 +1,114 @@
+"""Pictures of studies: dots with intervals, and lines; PNG in the colours of the reports."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from ad_jax.report.figures import theme
+
+WIDTH = 760  # of a picture, in points
+ROW, HEAD = 17, 64  # height of a row, and of what stands around a panel
+
+
+class Dot(NamedTuple):
+    """A value with its interval, where it has one."""
+
+    value: float
+    low: float = math.nan
+    high: float = math.nan
+
+
+Rows = Mapping[str, Mapping[str, Dot]]  # row -> series -> what is drawn
+
+
+def dots(path: Path, axis: str, panels: Mapping[str, Rows], zero: bool = False) -> None:
+    """Panels side by side: a row a name, a colour and a shape a series, bars for intervals.
+
+    Args:
+      path: of the PNG.
+      axis: what is drawn, with its unit.
+      panels: title -> rows; panels have the same rows.
+      zero: draw a line at 0.
+    """
+    names = list(dict.fromkeys(name for rows in panels.values() for name in rows))
+    series = list(
+        dict.fromkeys(s for rows in panels.values() for one in rows.values() for s in one)
+    )
+    keys = theme.keys(series)
+    with theme.style():
+        drawing, axes = _page(len(panels), HEAD + ROW * len(names) * max(1.0, len(series) / 3))
+        for place, (title, rows) in zip(axes, panels.items(), strict=True):
+            place.set_title(title, fontsize=11)
+            if zero:
+                place.axvline(0.0, color=theme.colour("faint"), linewidth=1.0)
+            for i, name in enumerate(names):
+                for j, (one, key) in enumerate(keys.items()):
+                    if name in rows and one in rows[name]:
+                        shift = 0.7 * ((j + 0.5) / len(series) - 0.5)
+                        _dot(place, rows[name][one], i + shift, key)
+            place.set_yticks(range(len(names)), names)
+            place.set_ylim(len(names) - 0.5, -0.5)
+            place.set_xlabel(axis)
+            place.grid(axis="y", visible=False)
+        _finish(drawing, axes, keys, path)
+
+
+def lines(
+    path: Path,
+    x: str,
+    axis: str,
+    ticks: Sequence[str],
+    panels: Mapping[str, Mapping[str, Sequence[float]]],
+) -> None:
+    """Panels side by side: a line a series over equally spaced ticks; NaN breaks a line.
+
+    Args:
+      path: of the PNG.
+      x, axis: what the axes say, with units.
+      ticks: of the horizontal axis.
+      panels: title -> series -> `[ticks]`.
+    """
+    keys = theme.keys(list(dict.fromkeys(s for one in panels.values() for s in one)))
+    with theme.style():
+        drawing, axes = _page(len(panels), 270)
+        for place, (title, series) in zip(axes, panels.items(), strict=True):
+            place.set_title(title, fontsize=11)
+            for name, values in series.items():
+                tone = theme.colour(keys[name].colour)
+                place.plot(range(len(ticks)), values, color=tone, marker=keys[name].shape)
+            place.set_xticks(range(len(ticks)), ticks)
+            place.set_xlabel(x)
+        axes[0].set_ylabel(axis)
+        _finish(drawing, axes, keys, path)
+
+
+def _page(columns: int, height: float) -> tuple[Any, list[Any]]:
+    drawing, axes = theme.canvas(WIDTH, int(height), columns, sharey=True, squeeze=False)
+    drawing.set_facecolor("white")
+    return drawing, list(axes[0])
+
+
+def _dot(place: Any, dot: Dot, y: float, key: Any) -> None:
+    tone = theme.colour(key.colour)
+    if math.isfinite(dot.low) and math.isfinite(dot.high):
+        place.plot([dot.low, dot.high], [y, y], color=tone, linewidth=1.4, alpha=0.7)
+    if math.isfinite(dot.value):
+        place.plot([dot.value], [y], color=tone, marker=key.shape, markersize=6, linestyle="none")
+
+
+def _finish(drawing: Any, axes: Sequence[Any], keys: Mapping[str, Any], path: Path) -> None:
+    """The legend below, and the file."""
+    if len(keys) > 1:
+        shown = [
+            axes[0].plot([], [], color=theme.colour(k.colour), marker=k.shape, linestyle="none")[0]
+            for k in keys.values()
+        ]
+        columns = min(len(keys), 5)
+        drawing.legend(
+            shown, list(keys), loc="outside lower center", ncols=columns, frameon=False, fontsize=10
+        )
+    path.parent.mkdir(parents=True, exist_ok=True)
+    drawing.savefig(path, dpi=110, metadata={"Software": None})
