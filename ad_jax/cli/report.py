@@ -63,14 +63,22 @@ def _place(arguments: argparse.Namespace, folders: Sequence[Path]) -> Path:
 
 
 def _problem_of(task: Any) -> Any:
-    """A run's data, for pictures; its labels stay sealed."""
+    """A run's data as its networks saw it, for pictures; its labels stay sealed."""
+    from ad_jax import tiles
     from ad_jax.data import load
+    from ad_jax.detector import Detector, Tiling
 
     manifest = task.run.manifest
     problem, _ = load(manifest["source"], **manifest["options"])
     if problem.fingerprint != manifest["fingerprint"]:
         raise InputError(f"{manifest['source']} has changed since the run")
-    return problem
+    if not (task.folder / "detector").exists():
+        return problem
+    detector = Detector.load(task.folder / "detector")
+    if detector.tile is None:
+        return problem
+    plan = Tiling(detector.tile, detector.overlap, None).plan(problem.shape)
+    return tiles.tiled(problem, plan).problem
 
 
 def _gathered(arguments: argparse.Namespace, folders: Sequence[Path]) -> tuple[list, list]:
@@ -92,7 +100,7 @@ def _gathered(arguments: argparse.Namespace, folders: Sequence[Path]) -> tuple[l
         name = name if name not in names else f"{name} ({folder})"
         names.add(name)
         quality = worth.quality if worth is not None else None
-        task = Task(name, one, run.read_tuning(folder), quality)
+        task = Task(name, folder, one, run.read_tuning(folder), quality)
         tasks.append(task)
         if worth is not None:
             judged.append(Judged(task, worth))

@@ -220,16 +220,10 @@ def _lines(judged: Sequence[Judged]) -> Table:
         ]
         whole = over_tasks(judged, lambda one: one.worth.auroc.value)
         beaten = sum(_beaten(one) for one in judged)
-        foot = [
-            [
-                "mean over tasks [interval over training sets]",
-                whole,
-                *means,
-                f"{beaten} of {len(judged)}",
-            ]
-        ]
+        foot = [["mean over tasks", whole, *means, f"{beaten} of {len(judged)}"]]
     columns.append(Column("a control beats the pick"))
-    return Table("AUROC of the picks beside what to compare them with", columns, rows, foot)
+    note = "of the pick [95 % interval over seeds]; in the foot over training sets"
+    return Table("AUROC of the picks beside what to compare them with", columns, rows, foot, note)
 
 
 def _tops(judged: Sequence[Judged]) -> Table:

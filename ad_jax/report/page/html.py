@@ -85,10 +85,10 @@ def _palette() -> str:
 
 
 def _soft(text: str) -> Any:
-    """Text that may break after the commas, slashes and low lines of long names."""
+    """Text that may break after the commas and slashes of long names."""
     from markupsafe import Markup, escape
 
-    return Markup(re.sub(r"([,/_])(?=\S)", r"\1<wbr>", str(escape(text))))
+    return Markup(re.sub(r"([,/])(?=\S)", r"\1<wbr>", str(escape(text))))
 
 
 def html(document: Document) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -27,12 +28,14 @@ class Task(NamedTuple):
 
     Attributes:
       name: of the task.
+      folder: of the run.
       run: read back.
       traced: its tuning, None where nothing was tuned.
       quality: None where labels were not opened.
     """
 
     name: str
+    folder: Path
     run: Run
     traced: Traced | None = None
     quality: Quality | None = None

@@ -63,7 +63,8 @@
         row.dataset.row = i;
         columns.forEach((c, k) => {
           const cell = element(k ? "td" : "th", k ? {} : { scope: "row" }, shown(k, i));
-          if (k && c.kind === "words") cell.className = cell.textContent.length > 36 ? "words long" : "words";
+          const many = cell.textContent.length > (k ? 36 : 24);
+          if (c.kind === "words") cell.className = [k ? "words" : "", many ? "long" : ""].join(" ").trim();
           row.append(cell);
         });
         return row;
