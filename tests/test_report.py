@@ -321,6 +321,21 @@ def test_page_is_valid_and_asks_for_nothing(audited):
     assert text.count("<svg") > 4 * TASKS and "<script src" not in text
 
 
+def test_words_and_columns_are_explained(audited, told):
+    """What a head says by a tooltip stands in the page, too: phones and keyboards show none."""
+    words = {row["word"] for row in told["words"]["Words"]}
+    assert {"setting", "member", "oracle", "regret", "AUROC", "tail_and_auroc"} <= words
+    text = html_of(audited)
+    for about in re.findall(r'<th scope="col"[^>]* title="([^"]+)"', text):
+        assert f"<dd>{about}</dd>" in text
+
+
+def test_long_names_break_after_commas_only():
+    from ad_jax.report.page.html import _soft
+
+    assert _soft("a,b=1, c/d <e_f>") == "a,<wbr>b=1, c/<wbr>d &lt;e_f&gt;"
+
+
 def test_names_cannot_break_the_page():
     nasty = '<script>alert("x")</script> & </table>'
     rows = [[nasty, 1.0, nasty]] * (IN_PAGE + 1)

@@ -62,7 +62,7 @@ def waterfall(
         values = [v for s in steps for v in (s.apparent, s.honest) if math.isfinite(v)]
         values += [v for v, _ in lines.values() if math.isfinite(v)]
         low, high = min(values), max(values)
-        margin = max(0.1 * (high - low), 0.005)
+        margin = max(0.1 * (high - low), 0.001)
         axes.set(ylim=(low - margin, high + 1.6 * margin), xlim=(-0.6, len(steps) - 0.4))
         words = [
             s.name.replace(" ", "\n") + (f"\nof {s.options}" if s.options else "") for s in steps
