@@ -163,7 +163,7 @@ def _compared(judged: Sequence[Judged], scopes: Sequence[Scope]) -> list[Block]:
     grid = ranks.grid(
         "All pairs: AUROC of the row minus that of the column, wins/ties/losses below",
         order,
-        {k: v for k, v in found.pairs.items()},
+        found.pairs,
         "the table below has the same figures",
     )
     note = f"Blue: the row is better, red: the column; * and bold: p < {LEVEL}."

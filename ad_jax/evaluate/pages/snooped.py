@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from ad_jax.evaluate.bought import snooping_summary
+from ad_jax.evaluate.bought import Spread, snooping_summary
 from ad_jax.evaluate.pages import Judged, groups
 from ad_jax.report.figures import curves, theme, waterfall
 from ad_jax.report.page import Block, Column, Estimate, Figure, Figures, Prose, Section, Table
@@ -86,8 +86,8 @@ def snooped(judged: Sequence[Judged]) -> Section:
     return Section("audit", "What labels would have bought", blocks, covers)
 
 
-def _spread(one: object) -> Estimate:
-    return Estimate(one.mean, one.low, one.high)  # type: ignore[attr-defined]
+def _spread(one: Spread) -> Estimate:
+    return Estimate(one.mean, one.low, one.high)
 
 
 def _tables(judged: Sequence[Judged]) -> list[Block]:

@@ -189,6 +189,11 @@ class Document:
     made: str
 
 
+def known(value: float | None) -> float:
+    """A float of a file, NaN for its null."""
+    return math.nan if value is None else float(value)
+
+
 def number(value: float, digits: int = 3) -> str:
     """A float for readers; "–" where there is none, "∞" where a setting cannot be picked."""
     if math.isnan(value):

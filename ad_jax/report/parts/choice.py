@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
 
 import numpy as np
@@ -18,7 +17,7 @@ from ad_jax.report.page import (
     Section,
     Table,
 )
-from ad_jax.report.page.content import Cell
+from ad_jax.report.page.content import Cell, known
 from ad_jax.report.parts.task import (
     Task,
     estimates,
@@ -93,7 +92,7 @@ def trust(tasks: Sequence[Task]) -> Section:
                 task.name,
                 task.run.pick.label,
                 told.get("verdict", "not told"),
-                *[math.nan if v is None else float(v) for v in numbers],
+                *map(known, numbers),
                 told.get("control") or "none",
             ]
         )
@@ -103,8 +102,8 @@ def trust(tasks: Sequence[Task]) -> Section:
             task.name,
             one["name"],
             "yes" if one["found"] else "no",
-            _number(one["value"]),
-            _number(one["limit"]),
+            known(one["value"]),
+            known(one["limit"]),
             one["advice"],
         ]
         for task in tasks
@@ -118,10 +117,6 @@ def trust(tasks: Sequence[Task]) -> Section:
     else:
         blocks.append(Prose(["These runs were made by a version that saw no failure signatures."]))
     return Section("trust", "How far to trust the picks", blocks)
-
-
-def _number(value: float | None) -> float:
-    return math.nan if value is None else float(value)
 
 
 def tried(tasks: Sequence[Task], foots: Mapping[str, Sequence[tuple[str, float]]]) -> Section:

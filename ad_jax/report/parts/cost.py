@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from ad_jax.report.page import Block, Code, Column, Fold, Prose, Section, Table
-from ad_jax.report.page.content import Cell
+from ad_jax.report.page.content import Cell, known
 from ad_jax.report.parts.task import Task
 
 
@@ -37,7 +37,6 @@ def cost(tasks: Sequence[Task]) -> Section:
         spent = manifest["cost"]
         fresh = spent["member_steps"] * (1 - spent["skipped"] / max(spent["total"], 1))
         running = spent["seconds"] - spent["compile_seconds"]
-        peak = spent.get("peak_memory_mb")
         training = float(sum(m.seconds for m in pool.members))
         rows.append(
             [
@@ -52,7 +51,7 @@ def cost(tasks: Sequence[Task]) -> Section:
                 float(spent["compile_seconds"]),
                 spent["compilations"],
                 1000 * running / fresh if fresh >= 1 else math.nan,
-                math.nan if peak is None else float(peak),
+                known(spent.get("peak_memory_mb")),
                 manifest["device"],
             ]
         )

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-import math
 from collections.abc import Callable, Sequence
 
 import numpy as np
@@ -24,7 +23,7 @@ from ad_jax.report.page import (
     Section,
     Table,
 )
-from ad_jax.report.page.content import Cell
+from ad_jax.report.page.content import Cell, known
 from ad_jax.report.parts.task import Task
 from ad_jax.run import Traced
 
@@ -77,8 +76,7 @@ def _table(task: Task, traced: Traced) -> Table:
     ]
     rows: list[list[Cell]] = []
     for name, start in zip(_names(traced), traced.about["starts"], strict=True):
-        loss, error = (math.nan if start[k] is None else start[k] for k in ("loss", "error"))
-        gain = math.nan if start["gain"] is None else start["gain"]
+        loss, error, gain = (known(start[k]) for k in ("loss", "error", "gain"))
         rows.append(
             [
                 name,
