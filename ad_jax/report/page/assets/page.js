@@ -63,7 +63,7 @@
         row.dataset.row = i;
         columns.forEach((c, k) => {
           const cell = element(k ? "td" : "th", k ? {} : { scope: "row" }, shown(k, i));
-          const many = cell.textContent.length > (k ? 36 : 24);
+          const many = cell.textContent.length > (k ? 28 : 24);
           if (c.kind === "words") cell.className = [k ? "words" : "", many ? "long" : ""].join(" ").trim();
           row.append(cell);
         });
