@@ -107,8 +107,9 @@ def walk(
       generator: consumed by ties.
     """
     here = np.arange(len(chosen))
-    family = np.array([among.families.index(s.family) for s in among.settings])
-    member_of = np.eye(len(among.families))[family]  # [settings, families]
+    place = {name: i for i, name in enumerate(among.families)}
+    family = np.array([place[s.family] for s in among.settings])
+    member_of = np.eye(len(place))[family]  # [settings, families]
     member_of = member_of / member_of.sum(0)
     by, of = among.means(chosen), among.means(reported)
     values = {"no labels": of.mean(1)}
