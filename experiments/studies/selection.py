@@ -32,12 +32,24 @@ from ad_jax.evaluate import audit_run, open_run
 from ad_jax.evaluate.comparison import LABELS, share_won
 from ad_jax.evaluate.pools import setting_aurocs
 from ad_jax.pool import Pool
+from ad_jax.report.figures import charts
+from ad_jax.report.page import Estimate
+from ad_jax.report.page.content import shown
 from ad_jax.report.table import render
 from ad_jax.trust import RESAMPLED, Rows, take
 
 SEMANTIC = "fashion|digits|orientation"
 PAIRS = 20  # of halves
 COLUMNS = ("transductive", "disjoint", "inductive")
+SHOWN = (  # in the picture
+    LABELS,
+    rules.DEFAULT,
+    "auroc_held_out",
+    "calibrated_separability_uncapped",
+    "model_centrality",
+    "dsv_code",
+    "random",
+)
 BLIND = ("training", "generated", "defaults", "settings")  # needs of rules that see no target
 
 
@@ -114,7 +126,7 @@ def read(folder: Path) -> Task:
     return Task(text, bool(re.search(SEMANTIC, text)), one.manifest["train_fingerprint"], means)
 
 
-def cell(tasks: list[Task], within: bool, rule: str, column: str) -> tuple[float, str]:
+def cell(tasks: list[Task], within: bool, rule: str, column: str) -> Estimate | None:
     """Gain over tasks (and families), and its interval."""
     own: list[tuple[str, Part]] = []
     for task in tasks:
@@ -122,11 +134,10 @@ def cell(tasks: list[Task], within: bool, rule: str, column: str) -> tuple[float
             if (name, where, scope != "across") == (rule, column, within):
                 own.append((task.group, part))
     if not own:
-        return float("nan"), "-"
+        return None
 
     groups, parts = zip(*own, strict=True)
-    value, low, high = share_won([p.won for p in parts], [p.possible for p in parts], groups)
-    return value, f"{value:.2f} [{low:.2f}, {high:.2f}]"
+    return Estimate(*share_won([p.won for p in parts], [p.possible for p in parts], groups))
 
 
 def main() -> None:
@@ -134,9 +145,10 @@ def main() -> None:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("runs", nargs="+", type=Path)
+    parser.add_argument("--picture", type=Path, help="PNG of some of the rules")
     options = parser.parse_args()
     folders = run.below(options.runs)
-    tasks = []
+    tasks, panels = [], {}
     for number, folder in enumerate(folders, 1):
         tasks.append(read(folder))
         print(f"{number}/{len(folders)} {tasks[-1].name}", flush=True)
@@ -153,14 +165,17 @@ def main() -> None:
             )
             rows = []
             for name in names:
-                cells = [cell(some, within, name, column) for column in COLUMNS]
-                first = next((v for v, _ in cells if v == v), float("nan"))
-                rows.append((first, [name, *(text for _, text in cells)]))
-            rows.sort(key=lambda row: -np.nan_to_num(row[0], nan=-9.0))
+                cells = {column: cell(some, within, name, column) for column in COLUMNS}
+                rows.append((name, {c: one for c, one in cells.items() if one is not None}))
+            rows.sort(key=lambda row: -next(iter(row[1].values())).value)
             sets = len({t.group for t in some})
             where = "within families" if within else "across families"
             print(f"\n{kind}, {where}: gain on {len(some)} tasks of {sets} training sets")
-            print(render(["rule", *COLUMNS], [row for _, row in rows]))
+            texts = [[n, *(shown(c.get(o), 2) or "-" for o in COLUMNS)] for n, c in rows]
+            print(render(["rule", *COLUMNS], texts))
+            panels[f"{kind}, {where}"] = {n: c for n, c in rows if n in SHOWN}
+    if options.picture:
+        charts.dots(options.picture, "gain", panels, zero=True)
 
 
 if __name__ == "__main__":

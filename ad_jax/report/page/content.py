@@ -75,7 +75,7 @@ class Figure(NamedTuple):
 
 
 class Key(NamedTuple):
-    """A line of a legend: colour (a name of `theme.COLOURS`), shape (of `theme.SHAPES`), text."""
+    """A line of a legend: colour (a name of `colours.COLOURS`), shape (of `SHAPES`), text."""
 
     colour: str
     shape: str

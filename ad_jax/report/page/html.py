@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 from importlib.resources import files
 from typing import Any
 
-from ad_jax.report.figures.theme import COLOURS, SHAPES
+from ad_jax.report.colours import COLOURS, SHAPES
 from ad_jax.report.page.content import Cell, Document, Estimate, Table, shown
 
 IN_PAGE = 200  # rows of a table that stand in the page; longer ones are data

@@ -5,23 +5,16 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 from ad_jax.report.figures import theme
+from ad_jax.report.page import Estimate
 
 WIDTH = 760  # of a picture, in points
 ROW, HEAD = 17, 64  # height of a row, and of what stands around a panel
 
 
-class Dot(NamedTuple):
-    """A value with its interval, where it has one."""
-
-    value: float
-    low: float = math.nan
-    high: float = math.nan
-
-
-Rows = Mapping[str, Mapping[str, Dot]]  # row -> series -> what is drawn
+Rows = Mapping[str, Mapping[str, Estimate]]  # row -> series -> what is drawn
 
 
 def dots(path: Path, axis: str, panels: Mapping[str, Rows], zero: bool = False) -> None:
@@ -91,7 +84,7 @@ def _page(columns: int, height: float) -> tuple[Any, list[Any]]:
     return drawing, list(axes[0])
 
 
-def _dot(place: Any, dot: Dot, y: float, key: Any) -> None:
+def _dot(place: Any, dot: Estimate, y: float, key: Any) -> None:
     tone = theme.colour(key.colour)
     if math.isfinite(dot.low) and math.isfinite(dot.high):
         place.plot([dot.low, dot.high], [y, y], color=tone, linewidth=1.4, alpha=0.7)
