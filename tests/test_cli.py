@@ -461,11 +461,14 @@ def test_audit_writes_its_picture_and_says_where(run, tmp_path, capsys):
 @pytest.mark.parametrize(
     ("extra", "word"), [(["--picture", "a.png"], "one file"), (["--splits", "0"], "--splits 0")]
 )
-def test_audit_options_are_checked(run, extra, word, capsys):
-    assert cli.main(["audit", str(run), str(run), *extra]) == 2
+def test_audit_options_are_checked(run, extra, word, tmp_path, capsys):
+    again = shutil.copytree(run, tmp_path / "again")
+    assert cli.main(["audit", str(run), str(again), *extra]) == 2
     assert word in capsys.readouterr().err
 
 
-def test_several_runs_are_summarised(run, capsys):
-    assert cli.main(["audit", str(run), str(run), "--splits", "5"]) == 0
+def test_several_runs_are_summarised(run, tmp_path, capsys):
+    again = shutil.copytree(run, tmp_path / "again")
+    both = ["audit", str(run), str(again), "--splits", "5"]
+    assert cli.main([*both, str(run)]) == 0  # the same folder twice is one run
     assert "Snooping, all: means of 2 tasks of 1 training sets" in capsys.readouterr().out

@@ -18,7 +18,7 @@ Rows = Mapping[str, Mapping[str, Estimate]]  # row -> series -> what is drawn
 
 
 def dots(path: Path, axis: str, panels: Mapping[str, Rows], zero: bool = False) -> None:
-    """Panels side by side: a row a name, a colour and a shape a series, bars for intervals.
+    """Panels: a row a name, a colour and a shape a series, bars for intervals.
 
     Args:
       path: of the PNG.
@@ -56,7 +56,7 @@ def lines(
     ticks: Sequence[str],
     panels: Mapping[str, Mapping[str, Sequence[float]]],
 ) -> None:
-    """Panels side by side: a line a series over equally spaced ticks; NaN breaks a line.
+    """Panels: a line a series over equally spaced ticks; NaN breaks a line.
 
     Args:
       path: of the PNG.
@@ -78,10 +78,18 @@ def lines(
         _finish(drawing, axes, keys, path)
 
 
-def _page(columns: int, height: float) -> tuple[Any, list[Any]]:
-    drawing, axes = theme.canvas(WIDTH, int(height), columns, sharey=True, squeeze=False)
+def _page(panels: int, height: float) -> tuple[Any, list[Any]]:
+    """A drawing and its panels, at most two side by side."""
+    columns = min(panels, 2)
+    rows = -(-panels // columns)
+    drawing, axes = theme.canvas(
+        WIDTH, int(rows * height), columns, rows, sharey=True, squeeze=False
+    )
     drawing.set_facecolor("white")
-    return drawing, list(axes[0])
+    flat = list(axes.ravel())
+    for spare in flat[panels:]:
+        spare.set_axis_off()
+    return drawing, flat[:panels]
 
 
 def _dot(place: Any, dot: Estimate, y: float, key: Any) -> None:
