@@ -469,6 +469,6 @@ def test_audit_options_are_checked(run, extra, word, tmp_path, capsys):
 
 def test_several_runs_are_summarised(run, tmp_path, capsys):
     again = shutil.copytree(run, tmp_path / "again")
-    both = ["audit", str(run), str(again), "--splits", "5"]
-    assert cli.main([*both, str(run)]) == 0  # the same folder twice is one run
+    given = [str(run), str(again), str(run)]  # the same folder twice is one run
+    assert cli.main(["audit", *given, "--splits", "5"]) == 0
     assert "Snooping, all: means of 2 tasks of 1 training sets" in capsys.readouterr().out
