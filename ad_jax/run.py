@@ -18,7 +18,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from ad_jax.data import Problem
+from ad_jax.data import Problem, Truth, load
 from ad_jax.detector import Loading
 from ad_jax.devices import peak_memory_mb
 from ad_jax.errors import InputError
@@ -298,6 +298,22 @@ def name_of(manifest: Mapping[str, Any]) -> str:
     """What a run is called in tables: the end of its source, and the options."""
     options = [f"{k}={v}" for k, v in manifest["options"].items()]
     return ",".join([str(manifest["source"]).rstrip("/").split("/")[-1], *options])
+
+
+def reload(manifest: Mapping[str, Any]) -> tuple[Problem, Truth]:
+    """A run's problem and sealed truth, from the source that its manifest names.
+
+    Raises:
+      InputError: the source has changed since.
+    """
+    problem, truth = load(manifest["source"], **manifest["options"])
+    if problem.fingerprint != manifest["fingerprint"]:
+        raise InputError(
+            f"{manifest['source']} has changed since the run (fingerprint "
+            f"{manifest['fingerprint'][:12]}, now {problem.fingerprint[:12]}); "
+            "rerun `ad-jax select` or give --labels FILE"
+        )
+    return problem, truth
 
 
 def read(folder: Path) -> Run:

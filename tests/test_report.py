@@ -384,7 +384,7 @@ def test_runs_without_labels(runs, tmp_path, capsys):
     assert "auroc" not in document["rows"]["columns"]
 
 
-def test_labels_are_logged(runs):
+def test_labels_are_logged(runs, audited):
     for folder in runs[0]:
         log = json.loads((folder / "manifest.json").read_text())["label_access"]
         assert log and all(reason.startswith("report") for _, reason in log)

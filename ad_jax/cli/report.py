@@ -64,21 +64,14 @@ def _place(arguments: argparse.Namespace, folders: Sequence[Path]) -> Path:
 
 def _problem_of(task: Any) -> Any:
     """A run's data as its networks saw it, for pictures; its labels stay sealed."""
-    from ad_jax import tiles
-    from ad_jax.data import load
-    from ad_jax.detector import Detector, Tiling
+    from ad_jax import run, tiles
+    from ad_jax.detector import Detector
 
-    manifest = task.run.manifest
-    problem, _ = load(manifest["source"], **manifest["options"])
-    if problem.fingerprint != manifest["fingerprint"]:
-        raise InputError(f"{manifest['source']} has changed since the run")
+    problem, _ = run.reload(task.run.manifest)
     if not (task.folder / "detector").exists():
         return problem
-    detector = Detector.load(task.folder / "detector")
-    if detector.tile is None:
-        return problem
-    plan = Tiling(detector.tile, detector.overlap, None).plan(problem.shape)
-    return tiles.tiled(problem, plan).problem
+    plan = Detector.load(task.folder / "detector").networks.plan
+    return problem if plan is None else tiles.tiled(problem, plan).problem
 
 
 def _gathered(arguments: argparse.Namespace, folders: Sequence[Path]) -> tuple[list, list]:

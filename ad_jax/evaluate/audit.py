@@ -13,6 +13,7 @@ from ad_jax.data import Truth
 from ad_jax.errors import InputError
 from ad_jax.evaluate.bought import SPLITS, Snooping, measure
 from ad_jax.evaluate.intervals import over_training_sets
+from ad_jax.evaluate.pools import of_members
 from ad_jax.pool import Pool, Setting
 
 TOP = (3, 5)  # settings of the ensembles
@@ -81,15 +82,6 @@ class Audit:
     member_auroc: list[float]
     member_average_precision: list[float]
     log: list[tuple[str, str]] = field(default_factory=list)
-
-
-def _of_members(scores: np.ndarray, anomalous: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """AUROC and average precision `[members]` of scores `[members, n]`; NaN where not finite."""
-    fine = np.isfinite(scores).all(1)
-    low, high = scores[fine][:, anomalous == 0], scores[fine][:, anomalous == 1]
-    out = np.full((2, len(scores)), np.nan)
-    out[:, fine] = ranks.auroc_rows(low, high), ranks.average_precision_rows(low, high)
-    return out[0], out[1]
 
 
 def _mean(values: np.ndarray) -> float:
@@ -179,6 +171,31 @@ def _scope(
     )
 
 
+def scopes(
+    pool: Pool, per_member: np.ndarray, losses: Mapping[str, Any]
+) -> tuple[Scope, dict[str, Scope]]:
+    """All settings, and those of every family of at least three.
+
+    Args:
+      pool: of `per_member`, AUROC `[members]`.
+      losses: rule -> setting key -> loss.
+
+    Raises:
+      InputError: no setting was trained with at least half of its seeds.
+    """
+    across = _scope(pool, pool.settings, per_member, losses)
+    if across is None:
+        raise InputError("no setting of the pool was trained to the end; nothing to compare")
+    within = {}
+    for family in dict.fromkeys(s.family for s in pool.settings):
+        some = [s for s in pool.settings if s.family == family]
+        if len(some) >= 3:
+            scope = _scope(pool, some, per_member, losses)
+            if scope is not None:
+                within[family] = scope
+    return across, within
+
+
 def audit(
     pool: Pool,
     losses: Mapping[str, Mapping[str, float]],
@@ -209,18 +226,10 @@ def audit(
     if anomalous.min() == anomalous.max():
         raise InputError("all labels are equal, so AUROC is undefined; audit needs both classes")
     own, _ = pool.own_scores()
-    per_member, precision = _of_members(own, anomalous)
+    per_member = of_members(own, anomalous)
+    precision = of_members(own, anomalous, ranks.average_precision_rows)
     picked = pool.rows(pick, trained=True)
-    across = _scope(pool, pool.settings, per_member, losses)
-    if across is None:
-        raise InputError("no setting of the pool was trained to the end; nothing to compare")
-    within = {}
-    for family in dict.fromkeys(s.family for s in pool.settings):
-        some = [s for s in pool.settings if s.family == family]
-        if len(some) >= 3:
-            scope = _scope(pool, some, per_member, losses)
-            if scope is not None:
-                within[family] = scope
+    across, within = scopes(pool, per_member, losses)
     trained = [i for i, m in enumerate(pool.members) if m.setting.pretext != "control"]
     usable = [i for i in trained if pool.members[i].status == "ok"]
     bright = quality(brightness, anomalous)[0]

@@ -7,10 +7,6 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 
-from ad_jax.report.seeds import over_seeds
-
-__all__ = ["DRAWS", "over_seeds", "over_training_sets"]
-
 DRAWS = 1000
 
 

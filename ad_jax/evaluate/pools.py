@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import csv
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import NamedTuple
 
@@ -37,13 +37,27 @@ class PoolAudit(NamedTuple):
     spearman: dict[str, float]
 
 
+def of_members(
+    scores: np.ndarray,
+    anomalous: np.ndarray,
+    measure: Callable[[np.ndarray, np.ndarray], np.ndarray] = ranks.auroc_rows,
+) -> np.ndarray:
+    """A measure of every member `[members]`, NaN where a score is not finite.
+
+    Args:
+      scores: `[members, n]`.
+      anomalous: `[n]` labels.
+      measure: of rows of normals and of anomalies.
+    """
+    fine = np.isfinite(scores).all(1)
+    out = np.full(len(scores), np.nan)
+    out[fine] = measure(scores[fine][:, anomalous == 0], scores[fine][:, anomalous == 1])
+    return out
+
+
 def member_aurocs(pool: Pool, anomalous: np.ndarray) -> np.ndarray:
     """AUROC of every member `[members]` against labels `[n]`; NaN where a score is not finite."""
-    own, _ = pool.own_scores()
-    fine = np.isfinite(own).all(1)
-    out = np.full(len(own), np.nan)
-    out[fine] = ranks.auroc_rows(own[fine][:, anomalous == 0], own[fine][:, anomalous == 1])
-    return out
+    return of_members(pool.own_scores()[0], anomalous)
 
 
 def setting_aurocs(pool: Pool, anomalous: np.ndarray) -> dict[str, float]:

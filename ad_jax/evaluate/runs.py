@@ -9,8 +9,7 @@ from typing import NamedTuple
 import numpy as np
 
 from ad_jax import rules, run
-from ad_jax.data import Labels, Truth, load
-from ad_jax.errors import InputError
+from ad_jax.data import Labels, Truth
 from ad_jax.evaluate.audit import Audit, audit
 from ad_jax.evaluate.bought import SPLITS
 from ad_jax.pool import Pool
@@ -49,15 +48,7 @@ def truth_of(one: run.Run) -> Truth:
     Raises:
       InputError: the source has changed since.
     """
-    manifest = one.manifest
-    problem, truth = load(manifest["source"], **manifest["options"])
-    if problem.fingerprint != manifest["fingerprint"]:
-        raise InputError(
-            f"{manifest['source']} has changed since the run (fingerprint "
-            f"{manifest['fingerprint'][:12]}, now {problem.fingerprint[:12]}); "
-            "rerun `ad-jax select` or give --labels FILE"
-        )
-    return truth
+    return run.reload(one.manifest)[1]
 
 
 def audit_run(

@@ -34,9 +34,9 @@ from ad_jax import pretext as pretexts
 from ad_jax.data import Labels, Problem, load, parse
 from ad_jax.errors import InputError, in_one_line
 from ad_jax.evaluate.audit import quality
-from ad_jax.evaluate.intervals import over_seeds
 from ad_jax.evaluate.pixels import audit_pixels
 from ad_jax.report import heatmaps as pictures
+from ad_jax.report.seeds import over_seeds
 from ad_jax.report.table import render
 from ad_jax.store import keep_compilations, write_whole
 from ad_jax.train import Hyper, make_train, seed_keys

@@ -26,7 +26,7 @@ import numpy as np
 from scipy.stats import ks_2samp
 
 from ad_jax.errors import InputError, in_one_line
-from ad_jax.evaluate.intervals import over_seeds
+from ad_jax.report.seeds import over_seeds
 from ad_jax.report.table import render
 
 ALONE = "one device"

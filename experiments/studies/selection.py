@@ -28,9 +28,10 @@ import numpy as np
 
 from ad_jax import plan, rules, run
 from ad_jax.errors import in_one_line
-from ad_jax.evaluate import audit_run, open_run
+from ad_jax.evaluate import open_run
+from ad_jax.evaluate.audit import scopes
 from ad_jax.evaluate.comparison import LABELS, share_won
-from ad_jax.evaluate.pools import setting_aurocs
+from ad_jax.evaluate.pools import member_aurocs, setting_aurocs
 from ad_jax.pool import Pool
 from ad_jax.report.figures import charts
 from ad_jax.report.page import Estimate
@@ -83,11 +84,10 @@ def blinded(pool: Pool) -> Pool:
 
 
 def read(folder: Path) -> Task:
-    result, _ = audit_run(folder, "selection study", splits=1)  # for its scopes
     one, labels = open_run(folder, "selection study")
     pool, anomalous = plan.whole_pool(folder, one), np.asarray(labels.anomalous)
-    scopes = {"across": result.across}
-    scopes |= {f"within {name}": scope for name, scope in result.within.items()}
+    across, within = scopes(pool, member_aurocs(pool, anomalous), {})
+    named = {"across": across, **{f"within {name}": scope for name, scope in within.items()}}
     generator = np.random.default_rng(0)
     everyone = np.arange(pool.held_out_scores.shape[2])
     whole = setting_aurocs(pool, anomalous)
@@ -111,10 +111,10 @@ def read(folder: Path) -> Task:
             if rule.needs != "scores" and not name.startswith("calibrated"):
                 looks["inductive"] = [(rules.losses(blinded(pool), name), whole)]
         for column, several in looks.items():
-            for scope, of in scopes.items():
+            for scope, of in named.items():
                 found = [judged(losses, auroc, of.settings) for losses, auroc in several]
                 parts[scope, name, column] = found
-    for name, of in scopes.items():
+    for name, of in named.items():
         possible = of.oracle - of.expected_random
         label_pick = Part(of.label_pick - of.expected_random, possible)
         parts[name, LABELS, "transductive"] = [label_pick]

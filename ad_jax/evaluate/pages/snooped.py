@@ -5,8 +5,6 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
-import numpy as np
-
 from ad_jax.evaluate.bought import Spread, snooping_summary
 from ad_jax.evaluate.pages import Judged, groups
 from ad_jax.report.figures import curves, theme, waterfall
@@ -186,13 +184,12 @@ def _over_tasks(judged: Sequence[Judged]) -> Table:
         for name, row in both["stages"].items()
     ]
     more = both["halves"]["bought"]
-    known = np.isfinite(more["mean"])
     foot: list[list[Cell]] = [["labels honestly buy more than the rule", None, cell(more), None]]
     heads = ["stage", "apparent", "honest", "inflation"]
     return Table(
         f"Means over {both['tasks']} tasks",
         [Column(h) for h in heads],
         rows,
-        foot if known and not math.isnan(more["mean"]) else (),
+        foot if math.isfinite(more["mean"]) else (),
         "[95 % bootstrap interval over training sets]",
     )

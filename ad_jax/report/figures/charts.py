@@ -1,4 +1,4 @@
-"""Pictures of studies: dots with intervals, and lines; PNG in the colours of the reports."""
+"""Pictures of studies: dots with intervals; PNG in the colours of the reports."""
 
 from __future__ import annotations
 
@@ -12,7 +12,6 @@ from ad_jax.report.page import Estimate
 
 WIDTH = 760  # of a picture, in points
 ROW, HEAD = 17, 64  # height of a row, and of what stands around a panel
-
 
 Rows = Mapping[str, Mapping[str, Estimate]]  # row -> series -> what is drawn
 
@@ -46,35 +45,6 @@ def dots(path: Path, axis: str, panels: Mapping[str, Rows], zero: bool = False) 
             place.set_ylim(len(names) - 0.5, -0.5)
             place.set_xlabel(axis)
             place.grid(axis="y", visible=False)
-        _finish(drawing, axes, keys, path)
-
-
-def lines(
-    path: Path,
-    x: str,
-    axis: str,
-    ticks: Sequence[str],
-    panels: Mapping[str, Mapping[str, Sequence[float]]],
-) -> None:
-    """Panels: a line a series over equally spaced ticks; NaN breaks a line.
-
-    Args:
-      path: of the PNG.
-      x, axis: what the axes say, with units.
-      ticks: of the horizontal axis.
-      panels: title -> series -> `[ticks]`.
-    """
-    keys = theme.keys(list(dict.fromkeys(s for one in panels.values() for s in one)))
-    with theme.style():
-        drawing, axes = _page(len(panels), 270)
-        for place, (title, series) in zip(axes, panels.items(), strict=True):
-            place.set_title(title, fontsize=11)
-            for name, values in series.items():
-                tone = theme.colour(keys[name].colour)
-                place.plot(range(len(ticks)), values, color=tone, marker=keys[name].shape)
-            place.set_xticks(range(len(ticks)), ticks)
-            place.set_xlabel(x)
-        axes[0].set_ylabel(axis)
         _finish(drawing, axes, keys, path)
 
 
