@@ -60,11 +60,16 @@ def member_aurocs(pool: Pool, anomalous: np.ndarray) -> np.ndarray:
     return of_members(pool.own_scores()[0], anomalous)
 
 
-def setting_aurocs(pool: Pool, anomalous: np.ndarray) -> dict[str, float]:
-    """AUROC of every setting that was trained, by its key: mean over its seeds that learned."""
+def seed_aurocs(pool: Pool, anomalous: np.ndarray) -> dict[str, np.ndarray]:
+    """AUROCs `[seeds that learned]` of every setting that was trained, by its key."""
     per_member = member_aurocs(pool, anomalous)
     rows = {s.key: pool.rows(s, trained=True) for s in pool.settings}
-    return {key: float(per_member[own].mean()) for key, own in rows.items() if own}
+    return {key: per_member[own] for key, own in rows.items() if own}
+
+
+def setting_aurocs(pool: Pool, anomalous: np.ndarray) -> dict[str, float]:
+    """AUROC of every setting that was trained, by its key: mean over its seeds that learned."""
+    return {key: float(own.mean()) for key, own in seed_aurocs(pool, anomalous).items()}
 
 
 def audit_pool(

@@ -28,6 +28,25 @@ def mean(values: Sequence[float] | np.ndarray) -> Estimate:
     return Estimate(float(known.mean()) if len(known) else float("nan"), *over_seeds(known))
 
 
+def spread(values: Sequence[float] | np.ndarray) -> Estimate:
+    """Mean, and one standard deviation to either side of it; NaN around a single value."""
+    own = np.asarray(values, float)
+    center = float(own.mean())
+    deviation = float(own.std(ddof=1)) if len(own) > 1 else float("nan")
+    return Estimate(center, center - deviation, center + deviation)
+
+
+def plus_minus(one: Estimate, digits: int = 3) -> str:
+    """A figure and its deviation as text.
+
+    >>> plus_minus(spread([0.5, 0.7])), plus_minus(spread([0.5]))
+    ('0.600 ± 0.141', '0.500')
+    """
+    deviation = one.high - one.value
+    about = "" if np.isnan(deviation) else f" ± {deviation:.{digits}f}"
+    return f"{one.value:.{digits}f}{about}"
+
+
 def share(one: Estimate) -> Estimate:
     """The interval of a figure in [0, 1] such as AUROC, cut to that; NaN stays."""
     return one._replace(low=float(np.clip(one.low, 0, 1)), high=float(np.clip(one.high, 0, 1)))

@@ -26,12 +26,16 @@ from ad_jax.evaluate import open_run
 from ad_jax.evaluate.comparison import share_won
 from ad_jax.evaluate.pools import setting_aurocs
 from ad_jax.pool import Pool
+from ad_jax.report.figures import charts
+from ad_jax.report.page import Estimate
+from ad_jax.report.page.content import shown
 from ad_jax.report.table import render
 from ad_jax.trust import RARE, RESAMPLED, Rows, null, take
 
 SEMANTIC = "fashion|digits|orientation"
 SHARES = (0.0, 0.01, 0.05, 0.1, 0.25)
 DRAWS = 10
+SHOWN = (rules.DEFAULT, "auroc_held_out", "calibrated_separability_uncapped", "dsv_code")
 
 
 class Task(NamedTuple):
@@ -87,14 +91,13 @@ def read(folder: Path) -> Task:
     )
 
 
-def cell(tasks: list[Task], name: str, share: float) -> str:
+def cell(tasks: list[Task], name: str, share: float) -> Estimate | None:
+    """Gain over tasks, and its interval; none where no task has such a target."""
     own = [t for t in tasks if (name, share) in t.won]
     if not own:
-        return "-"
-    value, low, high = share_won(
-        [t.won[name, share] for t in own], [t.possible for t in own], [t.group for t in own]
-    )
-    return f"{value:.2f} [{low:.2f}, {high:.2f}]"
+        return None
+    won, possible = [t.won[name, share] for t in own], [t.possible for t in own]
+    return Estimate(*share_won(won, possible, [t.group for t in own]))
 
 
 def main() -> None:
@@ -102,8 +105,9 @@ def main() -> None:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("runs", nargs="+", type=Path)
+    parser.add_argument("--picture", type=Path, help="PNG of some of the rules")
     options = parser.parse_args()
-    tasks = []
+    tasks, panels = [], {}
     folders = run.below(options.runs)
     for number, folder in enumerate(folders, 1):
         tasks.append(read(folder))
@@ -113,7 +117,10 @@ def main() -> None:
         if not some:
             continue
         names = list(dict.fromkeys(name for t in some for name, _ in t.won))
-        rows: list[list[object]] = [[n, *(cell(some, n, s) for s in SHARES)] for n in names]
+        cells = {n: {f"{s:.0%}": cell(some, n, s) for s in SHARES} for n in names}
+        rows: list[list[object]] = [
+            [n, *(shown(one, 2) or "-" for one in own.values())] for n, own in cells.items()
+        ]
         last: list[object] = ["(the null stands, share of draws)"]
         for share in SHARES:
             seen = [t.stands[share] for t in some if share in t.stands]
@@ -121,6 +128,12 @@ def main() -> None:
         sets = len({t.group for t in some})
         print(f"\n{kind}: gain on {len(some)} tasks of {sets} training sets, by share of anomalies")
         print(render(["rule", *(f"{s:.0%}" for s in SHARES)], [*rows, last]))
+        panels[kind] = {
+            f"{s:.0%}": {n: e for n in SHOWN if (e := cells.get(n, {}).get(f"{s:.0%}"))}
+            for s in SHARES
+        }
+    if options.picture:
+        charts.lines(options.picture, "anomalies in the target", "gain", panels, zero=True)
 
 
 if __name__ == "__main__":

@@ -21,6 +21,7 @@ Reads runs, opens their labels, logs it, and prints:
 from __future__ import annotations
 
 import argparse
+import math
 import re
 from collections.abc import Callable
 from pathlib import Path
@@ -34,9 +35,13 @@ from ad_jax.errors import in_one_line
 from ad_jax.evaluate import open_run, true_alignment
 from ad_jax.evaluate.intervals import over_training_sets
 from ad_jax.evaluate.pools import member_aurocs
+from ad_jax.report.figures import charts
+from ad_jax.report.page import Estimate
+from ad_jax.report.page.content import shown
 from ad_jax.report.table import render
 
 SEMANTIC = "fashion|digits|orientation"
+WHAT = ("mean of its settings", "best setting, in hindsight")
 LOSSES = ("dsv_code", "dsv_uncapped", "dsv_formula")
 
 
@@ -98,16 +103,26 @@ def correlation(x: np.ndarray, y: np.ndarray) -> float:
     return float(spearmanr(x[known], y[known]).statistic)
 
 
-def over(tasks: list[Task], value: Callable[[Task], float]) -> str:
-    """Mean over tasks and its interval."""
+def over(tasks: list[Task], value: Callable[[Task], float]) -> Estimate:
+    """Mean over tasks and its interval; NaN if no task has a value."""
     values = np.array([value(task) for task in tasks])
     known = np.isfinite(values)
     if not known.any():
-        return "-"
+        return Estimate(math.nan)
     groups = [t.group for t, fine in zip(tasks, known, strict=True) if fine]
     values = values[known]
     low, high = over_training_sets(groups, lambda which: float(values[which].mean()))
-    return f"{values.mean():+.3f} [{low:+.3f}, {high:+.3f}]"
+    return Estimate(float(values.mean()), low, high)
+
+
+def of_family(family: str, best: bool) -> Callable[[Task], float]:
+    """AUROC of a family: mean over its settings, or its best one; NaN where it is not tried."""
+
+    def value(task: Task) -> float:
+        own = task.auroc[np.array(task.family) == family]
+        return float(own.max() if best else own.mean()) if len(own) else math.nan
+
+    return value
 
 
 def main() -> None:
@@ -115,6 +130,7 @@ def main() -> None:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("runs", nargs="+", type=Path)
+    parser.add_argument("--picture", type=Path, help="PNG of AUROC by family")
     options = parser.parse_args()
     folders = run.below(options.runs)
     tasks = [read(folder) for folder in folders]
@@ -132,13 +148,28 @@ def main() -> None:
     print(render(["task", *families, "best mean"], rows))
     kinds = {"defects": [t for t in tasks if not t.semantic]}
     kinds["semantic"] = [t for t in tasks if t.semantic]
+    panels = {
+        f"{kind}, {len(some)} tasks": {
+            f: {
+                what: over(some, of_family(f, best))
+                for what, best in zip(WHAT, (False, True), strict=True)
+            }
+            for f in families
+        }
+        for kind, some in kinds.items()
+        if some
+    }
+    print("\nThe same over tasks, with 95 % intervals over training sets")
+    rows = [[f, *(shown(e) for p in panels.values() for e in p[f].values())] for f in families]
+    print(render(["family", *(f"{p}: {what}" for p in panels for what in WHAT)], rows))
     groups = list(dict.fromkeys(map(group_of, families)))
     rows = []
     for kind, some in kinds.items():
         if some:
             own_means = [float(np.nanmean([of_group(t, g) for t in some])) for g in groups]
             reversal = over(some, lambda t: of_group(t, "local") - of_group(t, "geometric"))
-            rows.append([kind, len(some), len({t.group for t in some}), *own_means, reversal])
+            about = [kind, len(some), len({t.group for t in some})]
+            rows.append([*about, *own_means, shown(reversal)])
     print("\nGroups of the catalogue: mean AUROC, and the published reversal")
     print(render(["tasks", "n", "training sets", *groups, "local - geometric"], rows))
     rows = []
@@ -149,9 +180,11 @@ def main() -> None:
                 over(some, lambda t, name=name: correlation(t.losses[name], t.apart))  # type: ignore[misc]
                 for name in LOSSES
             ]
-            rows.append([kind, *cells])
+            rows.append([kind, *(shown(cell, 2) for cell in cells)])
     print("\nSpearman over settings, mean over tasks: true alignment with AUROC, DSV with it")
     print(render(["tasks", "alignment, AUROC", *(f"{n}, misalignment" for n in LOSSES)], rows))
+    if options.picture:
+        charts.dots(options.picture, "AUROC", panels)
 
 
 if __name__ == "__main__":

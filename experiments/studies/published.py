@@ -20,6 +20,9 @@ from ad_jax import rules, run
 from ad_jax.errors import in_one_line
 from ad_jax.evaluate import open_run
 from ad_jax.evaluate.pools import member_aurocs
+from ad_jax.report.figures import charts
+from ad_jax.report.page import Estimate
+from ad_jax.report.seeds import plus_minus, spread
 from ad_jax.report.table import render
 
 THEIRS = {  # augmentation -> rule -> AUROC, mean over 21 tasks
@@ -39,6 +42,7 @@ COLUMNS = {  # of the published table -> our rule ("" the mean of the grid)
     "HITS": "hits",
     "DSV": "dsv_code",
 }
+SHOWN = ("mean of grid", "random", "HITS", "DSV", "ours", "oracle")
 BOTTLE = {"quarter_turns": 0.950, "cutout": 0.887, "cutpaste": 0.992}  # CutPaste, image AUROC
 
 
@@ -47,7 +51,12 @@ def main() -> None:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("runs", nargs="+", type=Path)
+    parser.add_argument("--picture", type=Path, help="PNG of published picks and ours")
     options = parser.parse_args()
+    panels: dict[str, dict[str, dict[str, Estimate]]] = {"published, 21 tasks": {}}
+    for name, theirs in THEIRS.items():
+        own = dict(zip(COLUMNS, map(Estimate, theirs), strict=True))
+        panels["published, 21 tasks"][name] = {c: e for c, e in own.items() if c in SHOWN}
     for folder in run.below(options.runs):
         one, labels = open_run(folder, "published study")
         anomalous = np.asarray(labels.anomalous)
@@ -63,20 +72,24 @@ def main() -> None:
                 continue
             seeds = [per_member[pool.rows(s, trained=True)] for s in settings]
             means = np.array([own.mean() for own in seeds])
-            line: list[object] = [f"{name}, {len(settings)} areas"]
-            for _, rule in ours:
+            found: dict[str, Estimate] = {}
+            for column, rule in ours:
                 if not rule:
-                    line.append(f"{means.mean():.3f}")
+                    found[column] = Estimate(float(means.mean()))
                     continue
                 loss = np.array([one.losses[rule][s.key] for s in settings])
-                picked = int(loss.argmin())
-                spread = seeds[picked].std(ddof=1) if len(seeds[picked]) > 1 else float("nan")
-                line.append(f"{means[picked]:.3f} ({spread:.3f})")
-            rows += [[*line, f"{means.max():.3f}"], ["  published", *theirs, "", ""]]
+                found[column] = spread(seeds[int(loss.argmin())])
+            found["oracle"] = spread(seeds[int(means.argmax())])
+            line = [f"{name}, {len(settings)} areas", *map(plus_minus, found.values())]
+            rows += [line, ["  published", *theirs, "", ""]]
+            drawn = panels.setdefault(run.name_of(one.manifest), {})
+            drawn[name] = {c: found[c] for c in found if c in SHOWN}
         name = run.name_of(one.manifest)
-        print(f"{name}: AUROC of the picked area (standard deviation over its seeds)")
+        print(f"{name}: AUROC of the picked area ± standard deviation over its seeds")
         print(render(["", *COLUMNS, rules.DEFAULT, "oracle"], rows))
         print(f"CutPaste's paper on bottle at 256 px, ResNet-18: {BOTTLE}\n")
+    if options.picture:
+        charts.dots(options.picture, "AUROC of the picked area", panels)
 
 
 if __name__ == "__main__":

@@ -6,11 +6,12 @@
 One half of a task's target chooses among the families of experiments/configs/shelf.py (three seeds,
 800 steps; the trainings are those of the shelf if its records are given), the other half is what
 the detector then sees: as it is; darker, blurred, noisier or turned, as by another camera; or with
-other kinds of anomalies (a task's kinds are divided, where it has several). Prints AUROC there of
-the deployed pick, of what the rule would have picked there, of the oracle and of the expected
-random setting; and what `signatures` say of the second set without labels: it should be silent on
-the first line and speak where the pick lost. Normals of another product would be anomalies, so that
-shift is none of these. What the study knows of anomalies divides the targets and measures AUROC.
+other kinds of anomalies (a task's kinds are divided, where it has several). Prints AUROC there,
+mean and standard deviation over seeds, of the deployed pick, of what the rule would have picked
+there and of the oracle, and of the expected random setting; and what `signatures` say of the second
+set without labels: it should be silent on the first line and speak where the pick lost. Normals of
+another product would be anomalies, so that shift is none of these. What the study knows of
+anomalies divides the targets and measures AUROC.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ from __future__ import annotations
 import argparse
 import json
 import runpy
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
@@ -29,7 +30,10 @@ from ad_jax import data, program, rules, search, signatures, trust
 from ad_jax.data import load, parse
 from ad_jax.data.samples import content_hashes
 from ad_jax.errors import in_one_line
-from ad_jax.evaluate.pools import setting_aurocs
+from ad_jax.evaluate.pools import seed_aurocs
+from ad_jax.report.figures import charts
+from ad_jax.report.page import Estimate
+from ad_jax.report.seeds import plus_minus, spread
 from ad_jax.report.table import render
 from ad_jax.store import Record, keep_compilations, write_whole
 from ad_jax.sweep import Sweep
@@ -85,8 +89,17 @@ def divided(truth: data.Truth, count: int) -> dict[str, tuple[np.ndarray, np.nda
     return out
 
 
-def best(losses: dict[str, float], known: dict[str, float]) -> str:
+def best(losses: dict[str, float], known: Iterable[str]) -> str:
     return min(known, key=lambda key: losses[key])
+
+
+def summary(row: dict[str, Any]) -> dict[str, Estimate]:
+    """AUROC of what is compared: means over seeds, and their deviations."""
+    means = {key: float(np.mean(own)) for key, own in row["auroc"].items()}
+    chosen = {name: row[name] for name in ("deployed", "picked there")}
+    chosen["oracle"] = max(means, key=means.__getitem__)
+    out = {name: spread(row["auroc"][key]) for name, key in chosen.items()}
+    return {**out, "random setting": Estimate(float(np.mean(list(means.values()))))}
 
 
 def measure(name: str, smoke: bool, records: Path | None, out: Path) -> list[dict[str, Any]]:
@@ -123,7 +136,7 @@ def measure(name: str, smoke: bool, records: Path | None, out: Path) -> list[dic
             continue
         first = pools[f"{MIX}, picks" if how == MIX else "picks"]
         labels = np.array([label_of[h] for h in targets[how].sample_hashes])
-        known = setting_aurocs(pool, labels)
+        known = seed_aurocs(pool, labels)
         losses = rules.losses(first, rules.DEFAULT)
         picked = best(losses, known)
         pick = next(s for s in first.settings if s.key == picked)
@@ -134,16 +147,13 @@ def measure(name: str, smoke: bool, records: Path | None, out: Path) -> list[dic
             for s in signatures.signatures(first, rules.DEFAULT, pick, supported, pool)
             if s.name == "degrades on the second set"
         ]
-        own = best(rules.losses(pool, rules.DEFAULT), known)
-        values = list(known.values())
         rows.append(
             {
                 "task": name,
                 "shift": how,
-                "deployed": known[picked],
-                "picked there": known[own],
-                "oracle": max(values),
-                "random": float(np.mean(values)),
+                "auroc": {key: own.tolist() for key, own in known.items()},
+                "deployed": picked,
+                "picked there": best(rules.losses(pool, rules.DEFAULT), known),
                 "found": sign.found,
                 "advice": sign.advice,
             }
@@ -158,6 +168,7 @@ def main() -> None:
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--shelf", type=Path, help="runs whose records hold the trainings")
     parser.add_argument("--only", nargs="*", choices=list(SOURCES), default=list(SOURCES))
+    parser.add_argument("--picture", type=Path, help="PNG of AUROC by task and shift")
     parser.add_argument("--smoke", action="store_true")
     options = parser.parse_args()
     keep_compilations()
@@ -169,13 +180,18 @@ def main() -> None:
             write_whole(path, json.dumps(found, indent=1).encode())
             print(name, flush=True)
         rows += json.loads(path.read_text())
-    columns = ("deployed", "picked there", "oracle", "random")
+    every = [summary(row) for row in rows]
     table = [
-        [r["task"], r["shift"], *(r[c] for c in columns), "degrades" if r["found"] else "-"]
-        for r in rows
+        [r["task"], r["shift"], *map(plus_minus, own.values()), "degrades" if r["found"] else "-"]
+        for r, own in zip(rows, every, strict=True)
     ]
-    print(render(["task", "shift", *columns, "said without labels"], table))
-    lost = [r["picked there"] - r["deployed"] for r in rows if r["shift"] != "none"]
+    print("AUROC on the deployment set, ± standard deviation over seeds")
+    print(render(["task", "shift", *every[0], "said without labels"], table))
+    lost = [
+        own["picked there"].value - own["deployed"].value
+        for row, own in zip(rows, every, strict=True)
+        if row["shift"] != "none"
+    ]
     said = [r["found"] for r in rows if r["shift"] != "none"]
     quiet = [r["found"] for r in rows if r["shift"] == "none"]
     for word, some in (("said to degrade", True), ("not", False)):
@@ -186,6 +202,11 @@ def main() -> None:
                 f"{np.mean(own):+.3f} AUROC (most {max(own):+.3f})"
             )
     print(f"unshifted halves said to degrade: {sum(quiet)} of {len(quiet)}")
+    if options.picture:
+        panels: dict[str, dict[str, dict[str, Estimate]]] = {}
+        for row, own in zip(rows, every, strict=True):
+            panels.setdefault(row["task"], {})[row["shift"]] = own
+        charts.dots(options.picture, "AUROC on the deployment set", panels)
 
 
 if __name__ == "__main__":

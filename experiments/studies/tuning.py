@@ -31,6 +31,9 @@ from ad_jax import data, program, ranks, tuning
 from ad_jax.data import load
 from ad_jax.errors import in_one_line
 from ad_jax.pool import Pool, Setting
+from ad_jax.report.figures import charts
+from ad_jax.report.page import Estimate
+from ad_jax.report.seeds import plus_minus, spread
 from ad_jax.report.table import render
 from ad_jax.store import Record, keep_compilations, write_whole
 from ad_jax.tuning.descent import default_of
@@ -100,13 +103,21 @@ def measure(
     }
 
 
-def spread(values: np.ndarray) -> str:
-    return f"{values.mean():.3f} ± {values.std(ddof=1) if len(values) > 1 else np.nan:.3f}"
-
-
 def difference(values: np.ndarray) -> str:
     half = 1.96 * values.std(ddof=1) / len(values) ** 0.5 if len(values) > 1 else np.nan
     return f"{values.mean():+.3f} [{values.mean() - half:+.3f}, {values.mean() + half:+.3f}]"
+
+
+def drawn(rows: list[dict[str, Any]]) -> dict[str, dict[str, dict[str, Estimate]]]:
+    """Task -> budget -> method -> AUROC over seeds, and its deviation."""
+    tasks: dict[str, dict[str, dict[str, Estimate]]] = {}
+    for task in dict.fromkeys(row["task"] for row in rows):
+        own = [row["auroc"] for row in rows if row["task"] == task]
+        tasks[task] = {
+            budget: {name: spread([one[name][budget] for one in own]) for name in METHODS}
+            for budget in own[0][METHODS[0]]
+        }
+    return tasks
 
 
 def summarise(rows: list[dict[str, Any]]) -> None:
@@ -117,7 +128,7 @@ def summarise(rows: list[dict[str, Any]]) -> None:
     }
     table = []
     for name, values in columns.items():
-        line: list[object] = [name, *(spread(v) for v in values.T)]
+        line: list[object] = [name, *(plus_minus(spread(v)) for v in values.T)]
         against = values - columns[METHODS[0]]
         table.append(line + ["" if name == METHODS[0] else difference(d) for d in against.T])
     print(
@@ -125,7 +136,7 @@ def summarise(rows: list[dict[str, Any]]) -> None:
     )
     print(render(["", *budgets, *(f"{b}: - random search" for b in budgets)], table))
     for name in ("default", "best by labels"):
-        print(f"{name}: {spread(np.array([row[name] for row in rows]))}")
+        print(f"{name}: {plus_minus(spread([row[name] for row in rows]))}")
     states = [state for row in rows for state in row["starts"]]
     print("starts:", {state: states.count(state) for state in sorted(set(states))})
 
@@ -137,6 +148,7 @@ def main() -> None:
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--only", nargs="*", choices=list(TASKS), default=list(TASKS))
     parser.add_argument("--report", action="store_true", help="only print what is there")
+    parser.add_argument("--picture", type=Path, help="PNG of AUROC by task and budget")
     parser.add_argument("--smoke", action="store_true")
     options = parser.parse_args()
     keep_compilations()
@@ -161,6 +173,8 @@ def main() -> None:
                 rows.append(json.loads(path.read_text()))
     if rows:
         summarise(rows)
+        if options.picture:
+            charts.lines(options.picture, "trainings spent", "AUROC", drawn(rows))
 
 
 if __name__ == "__main__":

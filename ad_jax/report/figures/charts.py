@@ -1,4 +1,4 @@
-"""Pictures of studies: dots with intervals; PNG in the colours of the reports."""
+"""Pictures of studies: dots or lines with intervals; PNG in the colours of the reports."""
 
 from __future__ import annotations
 
@@ -8,15 +8,17 @@ from pathlib import Path
 from typing import Any
 
 from ad_jax.report.figures import theme
-from ad_jax.report.page import Estimate
+from ad_jax.report.page import Estimate, Key
 
 WIDTH = 760  # of a picture, in points
-ROW, HEAD = 17, 64  # height of a row, and of what stands around a panel
+ROW, HEAD = 17, 64  # height of a row of dots, and of what stands around a panel
+TALL = 250  # height of a panel of lines
 
 Rows = Mapping[str, Mapping[str, Estimate]]  # row -> series -> what is drawn
+Panels = Mapping[str, Rows]  # title -> rows
 
 
-def dots(path: Path, axis: str, panels: Mapping[str, Rows], zero: bool = False) -> None:
+def dots(path: Path, axis: str, panels: Panels, zero: bool = False) -> None:
     """Panels: a row a name, a colour and a shape a series, bars for intervals.
 
     Args:
@@ -25,13 +27,10 @@ def dots(path: Path, axis: str, panels: Mapping[str, Rows], zero: bool = False) 
       panels: title -> rows; panels have the same rows.
       zero: draw a line at 0.
     """
-    names = list(dict.fromkeys(name for rows in panels.values() for name in rows))
-    series = list(
-        dict.fromkeys(s for rows in panels.values() for one in rows.values() for s in one)
-    )
-    keys = theme.keys(series)
+    names, keys = _named(panels)
     with theme.style():
-        drawing, axes = _page(len(panels), HEAD + ROW * len(names) * max(1.0, len(series) / 3))
+        height = HEAD + ROW * len(names) * max(1.0, len(keys) / 3)
+        drawing, axes = _page(len(panels), height, "row")
         for place, (title, rows) in zip(axes, panels.items(), strict=True):
             place.set_title(title, fontsize=11)
             if zero:
@@ -39,7 +38,7 @@ def dots(path: Path, axis: str, panels: Mapping[str, Rows], zero: bool = False) 
             for i, name in enumerate(names):
                 for j, (one, key) in enumerate(keys.items()):
                     if name in rows and one in rows[name]:
-                        shift = 0.7 * ((j + 0.5) / len(series) - 0.5)
+                        shift = 0.7 * ((j + 0.5) / len(keys) - 0.5)
                         _dot(place, rows[name][one], i + shift, key)
             place.set_yticks(range(len(names)), names)
             place.set_ylim(len(names) - 0.5, -0.5)
@@ -48,12 +47,46 @@ def dots(path: Path, axis: str, panels: Mapping[str, Rows], zero: bool = False) 
         _finish(drawing, axes, keys, path)
 
 
-def _page(panels: int, height: float) -> tuple[Any, list[Any]]:
-    """A drawing and its panels, at most two side by side."""
+def lines(path: Path, across: str, axis: str, panels: Panels, zero: bool = False) -> None:
+    """Panels: a place on the x axis a row, evenly spaced; a line a series, bars for intervals.
+
+    Args:
+      path: of the PNG.
+      across: what the rows are.
+      axis, panels, zero: as of `dots`.
+    """
+    names, keys = _named(panels)
+    with theme.style():
+        drawing, axes = _page(len(panels), TALL, False)
+        for place, (title, rows) in zip(axes, panels.items(), strict=True):
+            place.set_title(title, fontsize=11)
+            if zero:
+                place.axhline(0.0, color=theme.colour("faint"), linewidth=1.0)
+            for j, (one, key) in enumerate(keys.items()):
+                known = [(i, rows[n][one]) for i, n in enumerate(names) if one in rows.get(n, {})]
+                shift = 0.3 * ((j + 0.5) / len(keys) - 0.5)
+                _line(place, [(i + shift, dot) for i, dot in known], key)
+            place.set_xticks(range(len(names)), names)
+            place.set_xlim(-0.4, len(names) - 0.6)
+            place.set_xlabel(across)
+            place.set_ylabel(axis)
+            place.grid(axis="x", visible=False)
+        _finish(drawing, axes, keys, path)
+
+
+def _named(panels: Panels) -> tuple[list[str], dict[str, Key]]:
+    """Rows, and series with their colours and shapes, in the order in which they come."""
+    every = [one for rows in panels.values() for one in rows.items()]
+    names = list(dict.fromkeys(name for name, _ in every))
+    return names, theme.keys(list(dict.fromkeys(s for _, one in every for s in one)))
+
+
+def _page(panels: int, height: float, shared: str | bool) -> tuple[Any, list[Any]]:
+    """A drawing and its panels, at most two side by side; which of them share their y axis."""
     columns = min(panels, 2)
     rows = -(-panels // columns)
     drawing, axes = theme.canvas(
-        WIDTH, int(rows * height), columns, rows, sharey=True, squeeze=False
+        WIDTH, int(rows * height), columns, rows, sharey=shared, squeeze=False
     )
     drawing.set_facecolor("white")
     flat = list(axes.ravel())
@@ -62,7 +95,7 @@ def _page(panels: int, height: float) -> tuple[Any, list[Any]]:
     return drawing, flat[:panels]
 
 
-def _dot(place: Any, dot: Estimate, y: float, key: Any) -> None:
+def _dot(place: Any, dot: Estimate, y: float, key: Key) -> None:
     tone = theme.colour(key.colour)
     if math.isfinite(dot.low) and math.isfinite(dot.high):
         place.plot([dot.low, dot.high], [y, y], color=tone, linewidth=1.4, alpha=0.7)
@@ -70,7 +103,16 @@ def _dot(place: Any, dot: Estimate, y: float, key: Any) -> None:
         place.plot([dot.value], [y], color=tone, marker=key.shape, markersize=6, linestyle="none")
 
 
-def _finish(drawing: Any, axes: Sequence[Any], keys: Mapping[str, Any], path: Path) -> None:
+def _line(place: Any, dots: Sequence[tuple[float, Estimate]], key: Key) -> None:
+    tone = theme.colour(key.colour)
+    fine = [(x, dot) for x, dot in dots if math.isfinite(dot.value)]
+    for x, dot in fine:
+        if math.isfinite(dot.low) and math.isfinite(dot.high):
+            place.plot([x, x], [dot.low, dot.high], color=tone, linewidth=1.2, alpha=0.5)
+    place.plot([x for x, _ in fine], [d.value for _, d in fine], color=tone, marker=key.shape)
+
+
+def _finish(drawing: Any, axes: Sequence[Any], keys: Mapping[str, Key], path: Path) -> None:
     """The legend below, and the file."""
     if len(keys) > 1:
         shown = [
