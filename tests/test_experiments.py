@@ -22,6 +22,13 @@ def command(monkeypatch, script, *arguments):
     runpy.run_path(str(EXPERIMENTS / script), run_name="__main__")
 
 
+def drawn(monkeypatch, folder, script, *arguments):
+    """Runs a study with a picture."""
+    picture = folder / "pictures" / f"{Path(script).stem}.png"
+    drawn(monkeypatch, tmp_path, script, *arguments)
+    assert picture.stat().st_size > 10_000
+
+
 def test_the_catalogue_page_is_in_step():
     assert (ROOT / "docs" / "catalogue.md").read_text() == page("catalogue.png")
 
@@ -109,28 +116,13 @@ def test_rules_study(monkeypatch, tmp_path, capsys):
     command(monkeypatch, "studies/sensitivity.py", tmp_path)
     said = capsys.readouterr().out
     assert "four draws" in said and "0.25 of the target" in said and "stage 1" in said
-    command(
-        monkeypatch,
-        "studies/geometric_vs_local.py",
-        tmp_path,
-        "--picture",
-        tmp_path / "geometric_vs_local.png",
-    )
-    assert (tmp_path / "geometric_vs_local.png").stat().st_size > 10_000
+    drawn(monkeypatch, tmp_path, "studies/geometric_vs_local.py", tmp_path)
     said = capsys.readouterr().out
     assert "best mean" in said and "local - geometric" in said and "alignment, AUROC" in said
-    command(monkeypatch, "studies/selection.py", tmp_path, "--picture", tmp_path / "selection.png")
-    assert (tmp_path / "selection.png").stat().st_size > 10_000
+    drawn(monkeypatch, tmp_path, "studies/selection.py", tmp_path)
     said = capsys.readouterr().out
     assert "semantic, within families" in said and "disjoint" in said
-    command(
-        monkeypatch,
-        "studies/contamination.py",
-        tmp_path,
-        "--picture",
-        tmp_path / "contamination.png",
-    )
-    assert (tmp_path / "contamination.png").stat().st_size > 10_000
+    drawn(monkeypatch, tmp_path, "studies/contamination.py", tmp_path)
     said = capsys.readouterr().out
     assert "semantic: gain" in said and "the null stands" in said
     config = f"{EXPERIMENTS / 'configs' / 'geometric_vs_local.py'}:smoke"
@@ -138,20 +130,11 @@ def test_rules_study(monkeypatch, tmp_path, capsys):
 
 
 def test_tuning_study(monkeypatch, tmp_path, capsys):
-    command(
-        monkeypatch,
-        "studies/tuning.py",
-        "--out",
-        tmp_path,
-        "--smoke",
-        "--picture",
-        tmp_path / "new" / "a.png",
-    )
+    drawn(monkeypatch, tmp_path, "studies/tuning.py", "--out", tmp_path, "--smoke")
     said = capsys.readouterr().out
     assert "gradient, lowest loss" in said and "best by labels" in said
     command(monkeypatch, "studies/tuning.py", "--out", tmp_path, "--smoke", "--report")
     assert capsys.readouterr().out in said  # from what was kept
-    assert (tmp_path / "new" / "a.png").stat().st_size > 10_000
 
 
 def test_failures_study(monkeypatch, tmp_path, capsys):
@@ -196,42 +179,23 @@ def test_parity_study(monkeypatch, tmp_path, capsys):
 
 
 def test_shift_study(monkeypatch, tmp_path, capsys):
-    command(
-        monkeypatch,
-        "studies/shift.py",
-        "--out",
-        tmp_path,
-        "--smoke",
-        "--picture",
-        tmp_path / "new" / "a.png",
-    )
+    drawn(monkeypatch, tmp_path, "studies/shift.py", "--out", tmp_path, "--smoke")
     said = capsys.readouterr().out
     assert "blur of 1 px" in said and "unshifted halves said to degrade" in said
-    assert (tmp_path / "new" / "a.png").stat().st_size > 10_000
 
 
 def test_limited_data_study(monkeypatch, tmp_path, capsys):
-    command(
-        monkeypatch,
-        "studies/limited_data.py",
-        "--out",
-        tmp_path,
-        "--smoke",
-        "--picture",
-        tmp_path / "new" / "a.png",
-    )
+    drawn(monkeypatch, tmp_path, "studies/limited_data.py", "--out", tmp_path, "--smoke")
     said = capsys.readouterr().out
     assert "digit 3, 5 normals: " in said and "trust" in said
-    assert (tmp_path / "new" / "a.png").stat().st_size > 10_000
 
 
 def test_published_study(monkeypatch, tmp_path, capsys):
     config = f"{EXPERIMENTS / 'configs' / 'published.py'}:smoke"
     assert cli.main(["select", "--config", config, "--width", "8", "--out", str(tmp_path)]) == 0
-    command(monkeypatch, "studies/published.py", tmp_path, "--picture", tmp_path / "new" / "a.png")
+    drawn(monkeypatch, tmp_path, "studies/published.py", tmp_path)
     said = capsys.readouterr().out
     assert "cutpaste, 3 areas" in said and "0.884" in said and "oracle" in said
-    assert (tmp_path / "new" / "a.png").stat().st_size > 10_000
 
 
 @pytest.mark.skipif("AD_JAX_DATA" not in os.environ, reason="needs Fashion-MNIST in AD_JAX_DATA")
@@ -240,17 +204,6 @@ def test_bias_study(monkeypatch, tmp_path, capsys):
     source = "fashion_mnist.npz,normal=0,limit=100,size=16"
     small = ["--steps", "9", "--width", "8", "--seeds", "1", "--families", "binary/cutpaste"]
     assert cli.main(["select", source, *small, "--areas", ".05", "--out", run]) == 0
-    command(
-        monkeypatch,
-        "studies/bias.py",
-        "--out",
-        tmp_path,
-        "--smoke",
-        "--runs",
-        run,
-        "--picture",
-        tmp_path / "new" / "a.png",
-    )
+    drawn(monkeypatch, tmp_path, "studies/bias.py", "--out", tmp_path, "--smoke", "--runs", run)
     said = capsys.readouterr().out
     assert "on shirt, log-odds" in said and "binary/cutpaste" in said and "Ankle boot" in said
-    assert (tmp_path / "new" / "a.png").stat().st_size > 10_000
