@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import argparse
 import re
+import sys
 from pathlib import Path
 from typing import NamedTuple
 
@@ -111,7 +112,7 @@ def main() -> None:
     folders = run.below(options.runs)
     for number, folder in enumerate(folders, 1):
         tasks.append(read(folder))
-        print(f"{number}/{len(folders)} {folder.name}", flush=True)
+        print(f"{number}/{len(folders)} {folder.name}", file=sys.stderr, flush=True)
     for kind, semantic in (("defects", False), ("semantic", True)):
         some = [t for t in tasks if t.semantic == semantic]
         if not some:

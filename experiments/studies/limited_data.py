@@ -17,6 +17,7 @@ from __future__ import annotations
 import argparse
 import json
 import runpy
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -109,7 +110,7 @@ def main() -> None:
             if not path.is_file():
                 found = measure(name, size, options.smoke, Record(options.out / "record"))
                 write_whole(path, json.dumps(found, indent=1).encode())
-                print(path.stem, flush=True)
+                print(path.stem, file=sys.stderr, flush=True)
             found = json.loads(path.read_text())
             if "refused" in found:
                 print(f"{name}, {size} normals: {found['refused']}")

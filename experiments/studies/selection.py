@@ -21,6 +21,7 @@ from __future__ import annotations
 import argparse
 import dataclasses
 import re
+import sys
 from pathlib import Path
 from typing import NamedTuple
 
@@ -151,7 +152,7 @@ def main() -> None:
     tasks, panels = [], {}
     for number, folder in enumerate(folders, 1):
         tasks.append(read(folder))
-        print(f"{number}/{len(folders)} {tasks[-1].name}", flush=True)
+        print(f"{number}/{len(folders)} {tasks[-1].name}", file=sys.stderr, flush=True)
     for kind, semantic in (("defects", False), ("semantic", True)):
         some = [t for t in tasks if t.semantic == semantic]
         for within in (False, True) if some else ():

@@ -19,6 +19,7 @@ from __future__ import annotations
 import argparse
 import json
 import runpy
+import sys
 from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
@@ -178,7 +179,7 @@ def main() -> None:
         if not path.is_file():
             found = measure(name, options.smoke, options.shelf, options.out)
             write_whole(path, json.dumps(found, indent=1).encode())
-            print(name, flush=True)
+            print(name, file=sys.stderr, flush=True)
         rows += json.loads(path.read_text())
     every = [summary(row) for row in rows]
     table = [

@@ -22,6 +22,7 @@ from __future__ import annotations
 import argparse
 import json
 import runpy
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -168,7 +169,7 @@ def main() -> None:
                 made = measure(problem, truth, seed, plan, config, budgets, record)
                 made |= {"task": task, "seed": seed}
                 write_whole(path, json.dumps(made, indent=1).encode())
-                print(path.stem, flush=True)
+                print(path.stem, file=sys.stderr, flush=True)
             if path.is_file():
                 rows.append(json.loads(path.read_text()))
     if rows:
