@@ -202,6 +202,14 @@ def test_limited_data_study(monkeypatch, tmp_path, capsys):
     assert table() == first
 
 
+def test_contaminated_training_study(monkeypatch, tmp_path, capsys):
+    study = "studies/contaminated_training.py"
+    drawn(monkeypatch, tmp_path, study, "--out", tmp_path, "--smoke")
+    said = capsys.readouterr().out
+    lines = [line.split() for line in said.splitlines() if line.startswith("digit 3")]
+    assert [line[2] for line in lines] == ["0%", "10%"] and int(lines[1][3]) > int(lines[0][3])
+
+
 def test_published_study(monkeypatch, tmp_path, capsys):
     config = f"{EXPERIMENTS / 'configs' / 'published.py'}:smoke"
     assert cli.main(["select", "--config", config, "--width", "8", "--out", str(tmp_path)]) == 0

@@ -8,7 +8,8 @@ single samples on each, and judges the pick on the whole target. Prints the gain
 (picks minus expected random over oracle minus expected random) with 95 % bootstrap intervals over
 training sets, for defects and semantic tasks, and how often the null of `trust` stands: with no
 anomalies it should, with many it should not. Rules that see no anomaly cannot gain but by luck; a
-target too small for one anomaly at a share is left out there. Opens labels, and logs it.
+target too small for one anomaly at a share is left out there. Opens labels, and logs it. Anomalies
+among the training normals: contaminated_training.py.
 """
 
 from __future__ import annotations

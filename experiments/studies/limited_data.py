@@ -18,14 +18,15 @@ import argparse
 import json
 import runpy
 import sys
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from ad_jax import data, program, rules, search
+from ad_jax import program, rules, search
 from ad_jax.choice import choose
-from ad_jax.data import load, parse
+from ad_jax.data import Problem, Truth, load, parse
 from ad_jax.errors import InputError, in_one_line
 from ad_jax.evaluate.pools import member_aurocs, seed_aurocs
 from ad_jax.report.figures import charts
@@ -45,40 +46,60 @@ SEEDS = (0, 1, 2)
 CONTROL = "raw_nearest_neighbour"
 
 
-def measure(name: str, size: int, smoke: bool, record: Record) -> dict[str, Any]:
-    """One line: a task with so many normals."""
-    source, given = parse(SOURCES[name])
-    problem, truth = load(source, **given)
-    settings = search.grid(
-        problem.shape, SHELF["AREAS"], SHELF["FAMILIES"][2 : 4 if smoke else None]
-    )
+def measure(
+    problem: Problem, labels: Callable[[], dict[str, int]], smoke: bool, record: Record
+) -> dict[str, Any]:
+    """What the families make of a problem: raw rows, or why there are none.
+
+    Args:
+      problem: its normals vary.
+      labels: hash of a target sample -> label; asked when all is trained.
+      smoke: a network and a pool that are small.
+      record: of the trainings.
+    """
+    families = SHELF["FAMILIES"][2 : 4 if smoke else None]
+    settings = search.grid(problem.shape, SHELF["AREAS"], families)
     config = program.Config(60, 8) if smoke else program.Config()
-    about: dict[str, Any] = {"task": name, "normals": min(size, len(problem.train))}
-    try:
-        small = data.Problem(train=problem.train[:size], target=problem.target)
-        (choice,) = choose(
-            [small], settings, SEEDS[:2] if smoke else SEEDS, config=config, record=record
-        )
-    except InputError as error:
-        return {**about, "refused": str(error)}
-    label_of = dict(
-        zip(
-            problem.sample_hashes,
-            np.asarray(truth.open("limited data study").anomalous).tolist(),
-            strict=True,
-        )
-    )
-    anomalous = np.array([label_of[h] for h in small.sample_hashes])
+    seeds = SEEDS[:2] if smoke else SEEDS
+    (choice,) = choose([problem], settings, seeds, config=config, record=record)
+    label_of = labels()
+    anomalous = np.array([label_of[h] for h in problem.sample_hashes])
     pool = choice.pool
     (control,) = [c for c in pool.controls() if c.augmentation == CONTROL]
     return {
-        **about,
         "auroc": {key: own.tolist() for key, own in seed_aurocs(pool, anomalous).items()},
         "pick": choice.pick.key,
         "control": member_aurocs(pool, anomalous)[pool.rows(control)].tolist(),
         "held out": int(pool.held_out_scores.shape[2]),
         "trust": choice.trust.verdict,
     }
+
+
+def labels_of(problem: Problem, truth: Truth, reason: str) -> dict[str, int]:
+    """Hash of a target sample -> whether it is an anomaly."""
+    anomalous = np.asarray(truth.open(reason).anomalous).tolist()
+    return dict(zip(problem.sample_hashes, anomalous, strict=True))
+
+
+def few(name: str, size: int, smoke: bool, record: Record) -> dict[str, Any]:
+    """One row: a task with so many normals."""
+    source, given = parse(SOURCES[name])
+    problem, truth = load(source, **given)
+    about = {"task": name, "normals": str(min(size, len(problem.train)))}
+    try:
+        small = Problem(train=problem.train[:size], target=problem.target)
+        labels = lambda: labels_of(problem, truth, "limited data study")
+        return about | measure(small, labels, smoke, record)
+    except InputError as error:
+        return about | {"refused": str(error)}
+
+
+def kept(path: Path, make: Callable[[], dict[str, Any]]) -> dict[str, Any]:
+    """A row from its file, which is made first if there is none."""
+    if not path.is_file():
+        write_whole(path, json.dumps(make(), indent=1).encode())
+        print(path.stem, file=sys.stderr, flush=True)
+    return dict(json.loads(path.read_text()))
 
 
 def summary(row: dict[str, Any]) -> dict[str, Estimate]:
@@ -92,6 +113,27 @@ def summary(row: dict[str, Any]) -> dict[str, Estimate]:
     }
 
 
+def tell(rows: Sequence[dict[str, Any]], across: str, picture: Path | None) -> None:
+    """Prints the table of rows that differ in `across`, and draws it."""
+    lines: list[list[object]] = []
+    panels: dict[str, dict[str, dict[str, Estimate]]] = {}
+    for row in rows:
+        if "refused" in row:
+            print(f"{row['task']}, {row[across]} {across}: {row['refused']}")
+            continue
+        own = summary(row)
+        panels.setdefault(row["task"], {})[row[across]] = own
+        picked, oracle, random = (own[c].value for c in ("pick", "oracle", "random setting"))
+        gain = (picked - random) / (oracle - random) if oracle > random else float("nan")
+        about = [row["task"], row[across], row["held out"]]
+        lines.append([*about, *map(plus_minus, own.values()), gain, row["trust"]])
+    print(f"rule {rules.DEFAULT}; raw pixels: {CONTROL}; AUROC, ± standard deviation over seeds")
+    columns = ("pick", "oracle", "random setting", "raw pixels")
+    print(render(["task", across, "held out", *columns, "gain", "trust"], lines))
+    if picture:
+        charts.lines(picture, across, "AUROC", panels)
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
@@ -102,32 +144,13 @@ def main() -> None:
     parser.add_argument("--smoke", action="store_true")
     options = parser.parse_args()
     keep_compilations()
-    rows: list[list[object]] = []
-    panels: dict[str, dict[str, dict[str, Estimate]]] = {}
-    for name in ["digit 3"] if options.smoke else options.only:
-        for size in (5, 20) if options.smoke else SIZES:
-            path = options.out / f"{name}-{size}.json"
-            if not path.is_file():
-                found = measure(name, size, options.smoke, Record(options.out / "record"))
-                write_whole(path, json.dumps(found, indent=1).encode())
-                print(path.stem, file=sys.stderr, flush=True)
-            found = json.loads(path.read_text())
-            if "refused" in found:
-                print(f"{name}, {size} normals: {found['refused']}")
-            else:
-                own = summary(found)
-                panels.setdefault(name, {})[str(found["normals"])] = own
-                picked, oracle, random = (
-                    own[c].value for c in ("pick", "oracle", "random setting")
-                )
-                gain = (picked - random) / (oracle - random) if oracle > random else float("nan")
-                about = [name, found["normals"], found["held out"]]
-                rows.append([*about, *map(plus_minus, own.values()), gain, found["trust"]])
-    print(f"rule {rules.DEFAULT}; raw pixels: {CONTROL}; AUROC, ± standard deviation over seeds")
-    columns = list(next(iter(next(iter(panels.values())).values())))
-    print(render(["task", "normals", "held out", *columns, "gain", "trust"], rows))
-    if options.picture:
-        charts.lines(options.picture, "normals", "AUROC", panels)
+    record, smoke = Record(options.out / "record"), options.smoke
+    rows = [
+        kept(options.out / f"{name}-{size}.json", lambda n=name, s=size: few(n, s, smoke, record))  # type: ignore[misc]
+        for name in (["digit 3"] if smoke else options.only)
+        for size in ((5, 20) if smoke else SIZES)
+    ]
+    tell(rows, "normals", options.picture)
 
 
 if __name__ == "__main__":
