@@ -33,6 +33,22 @@ def test_the_catalogue_page_is_in_step():
     assert (ROOT / "docs" / "catalogue.md").read_text() == page("catalogue.png")
 
 
+def test_every_study_is_reproduced_by_one_command(monkeypatch, capsys):
+    command(monkeypatch, "reproduce.py", "all", "--report", "--dry-run")
+    lines = capsys.readouterr().out.splitlines()
+    assert len(lines) == len(set(lines))
+    for line in lines:
+        program, *arguments = line.split()
+        if program == "ad-jax":
+            assert cli.parser().parse_args(arguments).out
+            continue
+        assert (ROOT / arguments[0]).is_file()
+        with pytest.raises(SystemExit) as refused:  # it knows its options, and no other
+            command(monkeypatch, arguments[0].removeprefix("experiments/"), *arguments[1:], "--x")
+        assert refused.value.code == 2
+        assert capsys.readouterr().err.endswith("error: unrecognized arguments: --x\n")
+
+
 def test_planted_study(monkeypatch, tmp_path, capsys):
     config = f"{EXPERIMENTS / 'configs' / 'planted.py'}:smoke"
     assert cli.main(["select", "--config", config, "--width", "8", "--out", str(tmp_path)]) == 0
