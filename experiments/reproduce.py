@@ -4,8 +4,8 @@
     python experiments/reproduce.py selection --report   # and pages of the runs that it read
     python experiments/reproduce.py all --dry-run        # only the commands
 
-Writes experiments/results/NAME.txt and NAME.png; trainings, raw rows and reports go to runs/. Run in
-the repository's root, with AD_JAX_DATA naming the folder of the development data.
+Writes experiments/results/NAME.txt and NAME.png; trainings, raw rows and reports go to runs/. Run
+in the repository's root, with AD_JAX_DATA naming the folder of the development data.
 """
 
 from __future__ import annotations
@@ -60,6 +60,7 @@ STUDIES = {
     "selection": Study("runs/shelf", shelf(*PARTS), "runs/shelf"),
     "tuning": Study("--out runs/tuning"),
     "shift": Study("--out runs/shift --shelf runs/shelf", shelf(*PARTS)),
+    "another_product": Study("runs/shelf", shelf(*PARTS)),
     "contamination": Study("runs/shelf", shelf(*PARTS), "runs/shelf"),
     "contaminated_training": Study(
         "--out runs/contaminated --shelf runs/shelf", shelf("bottle", "fashion", "digits")

@@ -138,6 +138,8 @@ def test_rules_study(monkeypatch, tmp_path, capsys):
     drawn(monkeypatch, tmp_path, "studies/selection.py", tmp_path)
     said = capsys.readouterr().out
     assert "semantic, within families" in said and "disjoint" in said
+    drawn(monkeypatch, tmp_path, "studies/another_product.py", tmp_path)
+    assert "its own pick" in capsys.readouterr().out
     drawn(monkeypatch, tmp_path, "studies/contamination.py", tmp_path)
     said = capsys.readouterr().out
     assert "semantic: gain" in said and "the null stands" in said

@@ -5,19 +5,21 @@
 
 One half of a task's target chooses among the families of experiments/configs/shelf.py (three seeds,
 800 steps; the trainings are those of the shelf if its records are given), the other half is what
-the detector then sees: as it is; darker, blurred, noisier or turned, as by another camera; or with
-other kinds of anomalies (a task's kinds are divided, where it has several). Prints AUROC there,
-mean and standard deviation over seeds, of the deployed pick, of what the rule would have picked
-there and of the oracle, and of the expected random setting; and what `signatures` say of the second
-set without labels: it should be silent on the first line and speak where the pick lost. Normals of
-another product would be anomalies, so that shift is none of these. What the study knows of
-anomalies divides the targets and measures AUROC.
+the detector then sees: as it is; darker, blurred, noisier or turned, as by another camera; with
+other kinds of anomalies (a task's kinds are divided, where it has several); or of other tiles,
+where names tell them. Prints AUROC there, mean and standard deviation over seeds, of the deployed
+pick, of what the rule would have picked there and of the oracle, and of the expected random
+setting; and what `signatures` say of the second set without labels: it should be silent on the
+first line and speak where the pick lost. Normals of another product would be anomalies; a setting
+carried there: another_product.py. What the study knows of anomalies divides the targets and
+measures AUROC.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
+import re
 import runpy
 import sys
 from collections.abc import Callable, Iterable
@@ -49,7 +51,7 @@ SOURCES = {  # name -> part of the shelf, source
     "digit 3": ("digits", "digits,normal=3"),
 }
 SEEDS = (0, 1, 2)
-MIX = "other kinds"
+KINDS, TILES = "other kinds", "other tiles"
 
 
 def _noisy(images: np.ndarray) -> np.ndarray:
@@ -77,7 +79,7 @@ def shifted(samples: np.ndarray, how: str) -> np.ndarray:
 
 
 def divided(truth: data.Truth, count: int) -> dict[str, tuple[np.ndarray, np.ndarray]]:
-    """Rows that pick and rows that are deployed on: halves, and halves that share no kind."""
+    """Rows that pick and that are deployed on: halves, and halves without a common kind or tile."""
     labels = truth.open("shift study: to divide the target and to measure")
     half = np.arange(count) % 2 == 0
     out = {"": (np.flatnonzero(half), np.flatnonzero(~half))}
@@ -86,7 +88,11 @@ def divided(truth: data.Truth, count: int) -> dict[str, tuple[np.ndarray, np.nda
         first = np.isin(labels.kinds, kinds[::2])
         normal = np.asarray(labels.anomalous) == 0
         mine = np.where(normal, half, first)
-        out[MIX] = (np.flatnonzero(mine), np.flatnonzero(~mine))
+        out[KINDS] = (np.flatnonzero(mine), np.flatnonzero(~mine))
+    tiles = [re.search(r"tile(\d+)", name) for name in truth.names]
+    if all(tiles):
+        mine = np.array([int(tile[1]) % 2 == 0 for tile in tiles if tile])
+        out[TILES] = (np.flatnonzero(mine), np.flatnonzero(~mine))
     return out
 
 
@@ -121,9 +127,10 @@ def measure(name: str, smoke: bool, records: Path | None, out: Path) -> list[dic
 
     targets = {"picks": part_of(pairs[""][0])}
     targets |= {how: part_of(pairs[""][1], how) for how in SHIFTS}
-    if MIX in pairs:
-        targets[f"{MIX}, picks"] = part_of(pairs[MIX][0])
-        targets[MIX] = part_of(pairs[MIX][1])
+    for how in (KINDS, TILES):
+        if how in pairs:
+            targets[f"{how}, picks"] = part_of(pairs[how][0])
+            targets[how] = part_of(pairs[how][1])
     families = SHELF["FAMILIES"][2:4] if smoke else SHELF["FAMILIES"]
     settings = search.grid(problem.shape, SHELF["AREAS"], families)
     config = program.Config(60, 8) if smoke else program.Config()
@@ -135,7 +142,7 @@ def measure(name: str, smoke: bool, records: Path | None, out: Path) -> list[dic
     for how, pool in pools.items():
         if how.endswith("picks"):
             continue
-        first = pools[f"{MIX}, picks" if how == MIX else "picks"]
+        first = pools.get(f"{how}, picks", pools["picks"])
         labels = np.array([label_of[h] for h in targets[how].sample_hashes])
         known = seed_aurocs(pool, labels)
         losses = rules.losses(first, rules.DEFAULT)
