@@ -2,6 +2,7 @@
 
     python experiments/reproduce.py selection            # resumable: finished work is kept
     python experiments/reproduce.py selection --report   # and pages of the runs that it read
+    python experiments/reproduce.py selection --tables   # only table and picture, of runs made before
     python experiments/reproduce.py all --dry-run        # only the commands
 
 Writes experiments/results/NAME.txt and NAME.png; trainings, raw rows and reports go to runs/. Run
@@ -70,11 +71,12 @@ STUDIES = {
 }
 
 
-def commands(name: str, report: bool) -> list[str]:
-    """What reproduces a study, in order; the study itself last but for the report."""
+def commands(name: str, tables: bool, report: bool) -> list[str]:
+    """What reproduces a study, in order: trainings unless `tables`, the study, its report."""
     study = STUDIES[name]
     picture = f"--picture {RESULTS / name}.png"
-    out = [*study.trainings, f"python experiments/studies/{name}.py {study.arguments} {picture}"]
+    out = [] if tables else list(study.trainings)
+    out.append(f"python experiments/studies/{name}.py {study.arguments} {picture}")
     if report and study.runs:
         out.append(f"ad-jax report {study.runs} --audit --out runs/reports/{name}")
     return out
@@ -96,12 +98,13 @@ def main() -> None:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("names", nargs="+", choices=[*STUDIES, "all"], metavar="NAME")
+    parser.add_argument("--tables", action="store_true", help="no trainings of other commands")
     parser.add_argument("--report", action="store_true", help="pages of runs, labels opened")
     parser.add_argument("--dry-run", action="store_true", help="print the commands")
     options = parser.parse_args()
     done: set[str] = set()  # studies share trainings
     for name in STUDIES if "all" in options.names else options.names:
-        for command in commands(name, options.report):
+        for command in commands(name, options.tables, options.report):
             if command in done:
                 continue
             done.add(command)

@@ -169,6 +169,39 @@ def measure(name: str, smoke: bool, records: Path | None, out: Path) -> list[dic
     return rows
 
 
+def tell_means(rows: list[dict[str, Any]], every: list[dict[str, Estimate]]) -> None:
+    """Prints means over tasks by shift, and what the diagnosis said of sets that lost."""
+    before = {
+        row["task"]: own["deployed"].value
+        for row, own in zip(rows, every, strict=True)
+        if row["shift"] == "none"
+    }
+    fall = [
+        before[row["task"]] - own["deployed"].value for row, own in zip(rows, every, strict=True)
+    ]
+    table = []
+    for how in dict.fromkeys(row["shift"] for row in rows):
+        here = [i for i, row in enumerate(rows) if row["shift"] == how]
+        means = [spread([every[i][name].value for i in here]) for name in every[0]]
+        said = sum(rows[i]["found"] for i in here)
+        falls = plus_minus(spread([fall[i] for i in here]))
+        table.append([how, len(here), *map(plus_minus, means), falls, f"{said} of {len(here)}"])
+    print("\nMeans over tasks, ± standard deviation over them")
+    print(render(["shift", "tasks", *every[0], "fall of the pick", "said to degrade"], table))
+    for word, some in (("said to degrade", True), ("not", False)):
+        own = [i for i, r in enumerate(rows) if r["shift"] != "none" and r["found"] == some]
+        if own:
+            again = [every[i]["picked there"].value - every[i]["deployed"].value for i in own]
+            falls = [fall[i] for i in own]
+            print(
+                f"shifted sets {word}: {len(own)}; the pick falls by {np.mean(falls):.3f} (most "
+                f"{max(falls):.3f}); picking again there changes AUROC by {np.mean(again):+.3f} "
+                f"({min(again):+.3f} to {max(again):+.3f})"
+            )
+    quiet = [row["found"] for row in rows if row["shift"] == "none"]
+    print(f"unshifted halves said to degrade: {sum(quiet)} of {len(quiet)}")
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
@@ -195,21 +228,7 @@ def main() -> None:
     ]
     print("AUROC on the deployment set, ± standard deviation over seeds")
     print(render(["task", "shift", *every[0], "said without labels"], table))
-    lost = [
-        own["picked there"].value - own["deployed"].value
-        for row, own in zip(rows, every, strict=True)
-        if row["shift"] != "none"
-    ]
-    said = [r["found"] for r in rows if r["shift"] != "none"]
-    quiet = [r["found"] for r in rows if r["shift"] == "none"]
-    for word, some in (("said to degrade", True), ("not", False)):
-        own = [v for v, found in zip(lost, said, strict=True) if found == some]
-        if own:
-            print(
-                f"shifted sets {word}: {len(own)}; deployed instead of picked there costs "
-                f"{np.mean(own):+.3f} AUROC (most {max(own):+.3f})"
-            )
-    print(f"unshifted halves said to degrade: {sum(quiet)} of {len(quiet)}")
+    tell_means(rows, every)
     if options.picture:
         panels: dict[str, dict[str, dict[str, Estimate]]] = {}
         for row, own in zip(rows, every, strict=True):
