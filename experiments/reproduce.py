@@ -2,7 +2,7 @@
 
     python experiments/reproduce.py selection            # resumable: finished work is kept
     python experiments/reproduce.py selection --report   # and pages of the runs that it read
-    python experiments/reproduce.py selection --tables   # only table and picture, of runs made before
+    python experiments/reproduce.py selection --tables    # table and picture, of runs made before
     python experiments/reproduce.py all --dry-run        # only the commands
 
 Writes experiments/results/NAME.txt and NAME.png; trainings, raw rows and reports go to runs/. Run
