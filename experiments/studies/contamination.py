@@ -135,7 +135,9 @@ def main() -> None:
             for s in SHARES
         }
     if options.picture:
-        charts.lines(options.picture, "anomalies in the target", "gain", panels, zero=True)
+        charts.lines(
+            options.picture, "anomalies in the target", "gain", panels, zero=True, floor=-1.0
+        )
 
 
 if __name__ == "__main__":

@@ -47,15 +47,25 @@ def dots(path: Path, axis: str, panels: Panels, zero: bool = False) -> None:
         _finish(drawing, axes, keys, path)
 
 
-def lines(path: Path, across: str, axis: str, panels: Panels, zero: bool = False) -> None:
+def lines(
+    path: Path,
+    across: str,
+    axis: str,
+    panels: Panels,
+    zero: bool = False,
+    floor: float = -math.inf,
+) -> None:
     """Panels: a place on the x axis a row, evenly spaced; a line a series, bars for intervals.
 
     Args:
       path: of the PNG.
-      across: what the rows are.
+      across: what the rows are; numbers come in their order.
       axis, panels, zero: as of `dots`.
+      floor: bars that reach below end at the edge.
     """
     names, keys = _named(panels)
+    if all(name.isdecimal() for name in names):
+        names.sort(key=int)
     with theme.style():
         drawing, axes = _page(len(panels), TALL, False)
         for place, (title, rows) in zip(axes, panels.items(), strict=True):
@@ -68,6 +78,7 @@ def lines(path: Path, across: str, axis: str, panels: Panels, zero: bool = False
                 _line(place, [(i + shift, dot) for i, dot in known], key)
             place.set_xticks(range(len(names)), names)
             place.set_xlim(-0.4, len(names) - 0.6)
+            place.set_ylim(bottom=max(place.get_ylim()[0], floor))
             place.set_xlabel(across)
             place.set_ylabel(axis)
             place.grid(axis="x", visible=False)
