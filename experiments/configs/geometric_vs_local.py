@@ -6,7 +6,7 @@
     done
     python experiments/studies/geometric_vs_local.py runs/geometric_vs_local
 
-24 tasks of 16 training sets; nine families: those of shelf.py (with whose record three seeds of the
+24 tasks of 15 training sets; nine families: those of shelf.py (with whose record three seeds of the
 turns and of the patches are shared), pixels masked under two pretexts, and CutPaste and scar told
 apart; areas .01, .04 and .16, two strengths of the others. Five seeds, 800 steps. `smoke` has one
 source and few steps.
