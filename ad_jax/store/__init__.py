@@ -11,7 +11,7 @@ from pathlib import Path
 
 from ad_jax.store.files import RESULT_VERSION, digest
 from ad_jax.store.merging import Merged, merge
-from ad_jax.store.places import write_arrays, write_whole
+from ad_jax.store.places import kept, write_arrays, write_whole
 from ad_jax.store.record import Record
 
 __all__ = [
@@ -20,6 +20,7 @@ __all__ = [
     "Record",
     "digest",
     "keep_compilations",
+    "kept",
     "merge",
     "write_arrays",
     "write_whole",

@@ -7,9 +7,12 @@ which is imported when one is named and behaves the same.
 from __future__ import annotations
 
 import io
+import json
 import os
+import sys
 import time
 import uuid
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -74,6 +77,19 @@ def write_whole(path: Any, content: bytes) -> None:
         os.replace(beside, path)
     finally:
         beside.unlink(missing_ok=True)
+
+
+def kept(path: Path, make: Callable[[], Any]) -> Any:
+    """Content of a file in JSON, which is made first where there is none; stderr says that it was.
+
+    Args:
+      path: of the file.
+      make: called without it; returns what JSON can hold.
+    """
+    if not path.is_file():
+        write_whole(path, json.dumps(make(), indent=1).encode())
+        print(path.stem, file=sys.stderr, flush=True)
+    return json.loads(path.read_text())
 
 
 def create(path: Any, content: bytes, durable: bool = True) -> bool:

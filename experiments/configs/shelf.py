@@ -23,6 +23,7 @@ FAMILIES = (
 )
 AREAS = (0.01, 0.04, 0.16)
 TILE = r"magnetic_tile,size=32,group=tile\d+"
+SEMANTIC = "fashion|digits|orientation"  # in names of tasks; the others are of defects
 PARTS = {
     "textures": [
         "textures:brick-defect",

@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import argparse
 import re
+import runpy
 from pathlib import Path
 from typing import NamedTuple
 
@@ -29,7 +30,8 @@ from ad_jax.report.page import Estimate
 from ad_jax.report.page.content import shown
 from ad_jax.report.table import render
 
-SEMANTIC = "fashion|digits|orientation"
+SHELF = runpy.run_path(str(Path(__file__).parent.parent / "configs" / "shelf.py"))
+SEMANTIC = SHELF["SEMANTIC"]
 KINDS = ("defects", "semantic")
 
 

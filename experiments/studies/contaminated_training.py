@@ -21,7 +21,7 @@ import numpy as np
 
 from ad_jax.data import Problem, load, parse
 from ad_jax.errors import in_one_line
-from ad_jax.store import Record, keep_compilations
+from ad_jax.store import Record, keep_compilations, kept
 
 LIMITED = runpy.run_path(str(Path(__file__).with_name("limited_data.py")))
 SOURCES = LIMITED["SOURCES"]
@@ -63,7 +63,7 @@ def main() -> None:
             shelf = options.shelf if not share else None
             record = Record(shelf / PARTS[name] / "record" if shelf else options.out / "record")
             make = lambda n=name, s=share, r=record: contaminated(n, s, options.smoke, r)
-            rows.append(LIMITED["kept"](options.out / f"{name}-{share}.json", make))
+            rows.append(kept(options.out / f"{name}-{share}.json", make))
     LIMITED["tell"](rows, ACROSS, options.picture)
 
 

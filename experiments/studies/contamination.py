@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import argparse
 import re
+import runpy
 import sys
 from pathlib import Path
 from typing import NamedTuple
@@ -34,7 +35,8 @@ from ad_jax.report.page.content import shown
 from ad_jax.report.table import render
 from ad_jax.trust import RARE, RESAMPLED, Rows, null, take
 
-SEMANTIC = "fashion|digits|orientation"
+SHELF = runpy.run_path(str(Path(__file__).parent.parent / "configs" / "shelf.py"))
+SEMANTIC = SHELF["SEMANTIC"]
 SHARES = (0.0, 0.01, 0.05, 0.1, 0.25)
 DRAWS = 10
 SHOWN = (rules.DEFAULT, "auroc_held_out", "calibrated_separability_uncapped", "dsv_code")

@@ -23,6 +23,7 @@ from __future__ import annotations
 import argparse
 import math
 import re
+import runpy
 from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
@@ -40,7 +41,8 @@ from ad_jax.report.page import Estimate
 from ad_jax.report.page.content import shown
 from ad_jax.report.table import render
 
-SEMANTIC = "fashion|digits|orientation"
+SHELF = runpy.run_path(str(Path(__file__).parent.parent / "configs" / "shelf.py"))
+SEMANTIC = SHELF["SEMANTIC"]
 WHAT = ("mean of its settings", "best setting, in hindsight")
 LOSSES = ("dsv_code", "dsv_uncapped", "dsv_formula")
 

@@ -15,9 +15,7 @@ minutes a task on one CPU core.
 from __future__ import annotations
 
 import argparse
-import json
 import runpy
-import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -33,7 +31,7 @@ from ad_jax.report.figures import charts
 from ad_jax.report.page import Estimate
 from ad_jax.report.seeds import plus_minus, spread
 from ad_jax.report.table import render
-from ad_jax.store import Record, keep_compilations, write_whole
+from ad_jax.store import Record, keep_compilations, kept
 
 SHELF = runpy.run_path(str(Path(__file__).parent.parent / "configs" / "shelf.py"))
 SOURCES = {
@@ -92,14 +90,6 @@ def few(name: str, size: int, smoke: bool, record: Record) -> dict[str, Any]:
         return about | measure(small, labels, smoke, record)
     except InputError as error:
         return about | {"refused": str(error)}
-
-
-def kept(path: Path, make: Callable[[], dict[str, Any]]) -> dict[str, Any]:
-    """A row from its file, which is made first if there is none."""
-    if not path.is_file():
-        write_whole(path, json.dumps(make(), indent=1).encode())
-        print(path.stem, file=sys.stderr, flush=True)
-    return dict(json.loads(path.read_text()))
 
 
 def summary(row: dict[str, Any]) -> dict[str, Estimate]:

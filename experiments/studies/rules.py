@@ -26,6 +26,7 @@ import argparse
 import dataclasses
 import json
 import re
+import runpy
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -41,7 +42,8 @@ from ad_jax.evaluate.comparison import LABELS, RANDOM, Line, compare, smallest_p
 from ad_jax.pool import Pool
 from ad_jax.report.table import render
 
-SEMANTIC = "fashion|digits|orientation"
+SHELF = runpy.run_path(str(Path(__file__).parent.parent / "configs" / "shelf.py"))
+SEMANTIC = SHELF["SEMANTIC"]
 PLANTED = "planted"
 REFERENCE = "dsv_code"
 HALVES = 100  # pairs of halves that rules are chosen on

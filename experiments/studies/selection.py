@@ -21,6 +21,7 @@ from __future__ import annotations
 import argparse
 import dataclasses
 import re
+import runpy
 import sys
 from pathlib import Path
 from typing import NamedTuple
@@ -40,7 +41,8 @@ from ad_jax.report.page.content import shown
 from ad_jax.report.table import render
 from ad_jax.trust import RESAMPLED, Rows, take
 
-SEMANTIC = "fashion|digits|orientation"
+SHELF = runpy.run_path(str(Path(__file__).parent.parent / "configs" / "shelf.py"))
+SEMANTIC = SHELF["SEMANTIC"]
 PAIRS = 20  # of halves
 COLUMNS = ("transductive", "disjoint", "inductive")
 SHOWN = (  # in the picture

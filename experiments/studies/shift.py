@@ -18,10 +18,8 @@ measures AUROC.
 from __future__ import annotations
 
 import argparse
-import json
 import re
 import runpy
-import sys
 from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
@@ -38,7 +36,7 @@ from ad_jax.report.figures import charts
 from ad_jax.report.page import Estimate
 from ad_jax.report.seeds import plus_minus, spread
 from ad_jax.report.table import render
-from ad_jax.store import Record, keep_compilations, write_whole
+from ad_jax.store import Record, keep_compilations, kept
 from ad_jax.sweep import Sweep
 
 SHELF = runpy.run_path(str(Path(__file__).parent.parent / "configs" / "shelf.py"))
@@ -215,12 +213,8 @@ def main() -> None:
     keep_compilations()
     rows = []
     for name in ["digit 3"] if options.smoke else options.only:
-        path = options.out / f"{name}.json"
-        if not path.is_file():
-            found = measure(name, options.smoke, options.shelf, options.out)
-            write_whole(path, json.dumps(found, indent=1).encode())
-            print(name, file=sys.stderr, flush=True)
-        rows += json.loads(path.read_text())
+        make = lambda n=name: measure(n, options.smoke, options.shelf, options.out)
+        rows += kept(options.out / f"{name}.json", make)
     every = [summary(row) for row in rows]
     table = [
         [r["task"], r["shift"], *map(plus_minus, own.values()), "degrades" if r["found"] else "-"]

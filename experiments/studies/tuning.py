@@ -20,9 +20,7 @@ a quarter of an hour a task and seed on one CPU core.
 from __future__ import annotations
 
 import argparse
-import json
 import runpy
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -36,7 +34,7 @@ from ad_jax.report.figures import charts
 from ad_jax.report.page import Estimate
 from ad_jax.report.seeds import plus_minus, spread
 from ad_jax.report.table import render
-from ad_jax.store import Record, keep_compilations, write_whole
+from ad_jax.store import Record, keep_compilations, kept
 from ad_jax.tuning.descent import default_of
 from ad_jax.tuning.space import theta_at, to_hyper
 
@@ -159,19 +157,20 @@ def main() -> None:
         plan = plan._replace(outer_steps=2, horizon=2, warm_up=4, batch=8)
         config, budgets, seeds = program.Config(9, 8), (2,), SEEDS[:1]
         tasks = {"planted": WORTH["SMOKE"]}
+
+    def make(task: str, seed: int) -> dict[str, Any]:
+        source, given = tasks[task]
+        problem, truth = load(source, **given)
+        record = Record(options.out / "record")
+        found = measure(problem, truth, seed, plan, config, budgets, record)
+        return {**found, "task": task, "seed": seed}
+
     rows = []
     for seed in seeds:  # so that what is there so far is of all tasks
-        for task, (source, given) in tasks.items():
+        for task in tasks:
             path = options.out / f"{task}-{seed}.json"
-            if not path.is_file() and not options.report:
-                problem, truth = load(source, **given)
-                record = Record(options.out / "record")
-                made = measure(problem, truth, seed, plan, config, budgets, record)
-                made |= {"task": task, "seed": seed}
-                write_whole(path, json.dumps(made, indent=1).encode())
-                print(path.stem, file=sys.stderr, flush=True)
-            if path.is_file():
-                rows.append(json.loads(path.read_text()))
+            if path.is_file() or not options.report:
+                rows.append(kept(path, lambda t=task, s=seed: make(t, s)))  # type: ignore[misc]
     if rows:
         summarise(rows)
         if options.picture:
