@@ -11,6 +11,13 @@ class InputError(ValueError):
     """
 
 
+class DataWarning(UserWarning):
+    """Data that can be used, perhaps not as meant; one line names it and the fix.
+
+    The command prints the line to stderr and goes on.
+    """
+
+
 class MembersFailed(RuntimeError):
     """Some members of a sweep raised; the others are done and in the record.
 

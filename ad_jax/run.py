@@ -143,7 +143,7 @@ def write(
         ],
     }
     write_whole(folder / "pick.json", json.dumps(pick, indent=1).encode())
-    selection.detector.loading = Loading(str(options.get("fit", "stretch")))
+    selection.detector.loading = Loading(str(options.get("fit", "stretch")), problem.range)
     selection.detector.save(folder / "detector")
     duplicates = problem.duplicates()
     manifest = {

@@ -9,13 +9,14 @@ from __future__ import annotations
 import argparse
 import shlex
 import sys
+import warnings
 from collections.abc import Sequence
 from typing import Any
 
 from ad_jax import store
 from ad_jax.cli import audit, detector, preview, record, report, rules, select, tune
 from ad_jax.cli.common import say
-from ad_jax.errors import InputError, MembersFailed
+from ad_jax.errors import DataWarning, InputError, MembersFailed
 
 COMMANDS = (select, tune, preview, audit, report, rules, detector, record)
 
@@ -44,7 +45,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     arguments.line = shlex.join(["ad-jax", *(sys.argv[1:] if argv is None else argv)])
     try:
         store.keep_compilations()
-        return arguments.function(arguments) or 0
+        with warnings.catch_warnings():
+            warnings.simplefilter("always", DataWarning)
+            warnings.showwarning = lambda message, *_: say(f"ad-jax: {message}")
+            return arguments.function(arguments) or 0
     except InputError as error:
         say(f"ad-jax: {error}")
         return 2

@@ -17,6 +17,7 @@ from typing import IO, Any, NamedTuple
 import numpy as np
 
 from ad_jax.cli.common import Adder, say
+from ad_jax.data.pictures import MAX_PIXELS
 from ad_jax.errors import InputError
 
 LEVELS = (0.001, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2)  # that `info` tells about
@@ -43,6 +44,10 @@ def add(adder: Adder) -> None:
         "--proven", action="store_true", help="p-values with a proven bound, less power"
     )
     one.add_argument("--fit", help="stretch, crop or pad (as the detector was trained)")
+    one.add_argument(
+        "--range", help="LOW-HIGH: values of images of more than 8 bits (as it was trained)"
+    )
+    one.add_argument("--max-pixels", type=int, help=f"largest image that is decoded ({MAX_PIXELS})")
     one.add_argument("--out", help="file to write instead of stdout, whole or not at all")
     one.add_argument("--heatmaps", help="folder for an overlay of each image's heatmap (PNG)")
 
@@ -170,6 +175,7 @@ def score(arguments: argparse.Namespace) -> int:
       Exit status: 0, or 1 if something did not read.
     """
     from ad_jax.cli.overlays import Overlays
+    from ad_jax.data.scale import ends_of
     from ad_jax.data.stream import BATCH, stream
     from ad_jax.detector import Detector, check_false_discovery, check_level, false_discovery_cut
     from ad_jax.detector.calibration import SLACK
@@ -188,13 +194,23 @@ def score(arguments: argparse.Namespace) -> int:
     if arguments.heatmaps is not None:
         overlays = Overlays(detector, arguments.heatmaps, arguments.source)
     fit = arguments.fit or _fit_of(detector, folder)
+    ends = ends_of(arguments.range) or (detector.loading and detector.loading.range)
+    pixels = arguments.max_pixels or MAX_PIXELS
     size = max(1, BATCH // detector.networks.tiles)
     counts: Counter[float] = Counter()
     bad = 0
     cut = alpha + SLACK
     with _opened(arguments.out) as out, tempfile.TemporaryFile("w+", encoding="utf-8") as waiting:
         write = _writer(out, arguments.json)
-        for batch in stream(_sources(arguments.source), detector.shape, fit, size):
+        for batch in stream(
+            _sources(arguments.source),
+            detector.shape,
+            fit,
+            size,
+            range=ends,
+            dtype=detector.dtype,
+            max_pixels=pixels,
+        ):
             own = _seen(
                 lambda x: detector.networks.raw(x).T, batch.names, batch.samples, detector.shape
             )
@@ -259,7 +275,7 @@ def export(arguments: argparse.Namespace) -> None:
     from ad_jax.detector import Detector
 
     path = Path(arguments.file).expanduser()
-    if path.suffix != ".npz":
+    if path.suffix.lower() != ".npz":
         raise InputError(f"{arguments.file} does not end in .npz, which numpy reads it by")
     Detector.load(folder_of(arguments.detector)).export(path)
     size = path.stat().st_size
@@ -296,6 +312,7 @@ def info(arguments: argparse.Namespace) -> None:
         "parameters": int(np.size(state.arrays["params"])),
         "shape": list(state.shape),
         "fit": detector.loading.fit if detector.loading else None,
+        "range": detector.loading.range if detector.loading else None,
         "tile": state.tiling.tile if state.tiling else None,
         "overlap": state.tiling.overlap if state.tiling else None,
         "tiles": detector.networks.tiles,

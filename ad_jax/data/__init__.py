@@ -34,7 +34,9 @@ class Source(NamedTuple):
 
 
 _TEXTURE_OPTIONS = ("size", "limit")
-_FOLDER_OPTIONS = ("size", "limit", "kind", "group", "fit", "colour", "skip_bad")
+_FOLDER_OPTIONS = (
+    *("size", "limit", "kind", "group", "fit", "colour", "range", "max_pixels", "skip_bad"),
+)
 
 
 def _planted(generator: str, **options: Any) -> tuple[Problem, Truth]:
@@ -61,7 +63,12 @@ SOURCES["planted:GENERATOR"] = Source(
 )
 
 # Whole numbers: least and most.
-_WHOLE = {"size": (8, 2048), "limit": (1, None), "seed": (0, 2**32 - 1)}
+_WHOLE = {
+    "size": (8, 2048),
+    "limit": (1, None),
+    "seed": (0, 2**32 - 1),
+    "max_pixels": (1, None),
+}
 _YES_NO = {"true": True, "yes": True, "1": True, "false": False, "no": False, "0": False}
 
 
@@ -73,8 +80,9 @@ def load(source: str | os.PathLike[str], **options: object) -> tuple[Problem, Tr
     - `textures:brick-defect`, `textures:brick-orientation`, `textures:gravel-orientation`: crops
       of photographs that scikit-image ships; size (32), limit.
     - `digits`: scikit-learn's digits, one normal; normal (0), size (16), limit, kind.
-    - FOLDER: `train/good/` and `test/<kind>/` (MVTec's layout), or `train/` and `target/`,
-      optionally `held_out/`; size (64), limit, kind, group, fit, colour, skip_bad.
+    - FOLDER: `train/good/` and `test/<kind>/` (MVTec's layout and its relatives), or `train/` and
+      `target/`, or `good/` beside folders of anomalies, optionally `held_out/`; size (64), limit,
+      kind, group, fit, colour, range, max_pixels, skip_bad.
     - FILE.npz: arrays `X`, `y`; `images`, `labels`, `split`; or `train`, `target`; normal, size,
       limit, kind.
     - `tfds:NAME`: a data set prepared by TensorFlow Datasets, images in classes, such as
@@ -94,6 +102,9 @@ def load(source: str | os.PathLike[str], **options: object) -> tuple[Problem, Tr
       group: regular expression; its match in the file name says which normals belong together.
       fit: `stretch` (default), `crop` or `pad` pictures to a square.
       colour: `auto` (default: grey if all images are), `grey` or `rgb`.
+      range: `LOW-HIGH`, the values of images of more than 8 bits that become black and white
+        (0 to the most of the fewest bits that hold all of `train/`).
+      max_pixels: largest image that is decoded (200000000).
       skip_bad: leave out unreadable images, with a warning, instead of stopping.
       data_dir: where TFDS prepared the data set, if not in its usual place.
       base: the source whose normals are used (`textures:brick-defect`); its options beside it.

@@ -114,6 +114,7 @@ def load_planted(
             names=[f"planted-{i:0{len(str(len(rank)))}d}" for i in rank],
             read=read,
             groups=None if normals.groups is None else normals.groups[~in_target].tolist(),
+            range=normals.range,
         )
     except InputError as error:
         raise InputError(f"with a third of base={base} in the target, {error}") from None

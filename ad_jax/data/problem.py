@@ -7,6 +7,7 @@ system or a class list could have left behind. The labels of its target stand ap
 import dataclasses
 import functools
 import hashlib
+import itertools
 from collections.abc import Callable, Hashable, Iterable, Sequence
 from typing import NamedTuple
 
@@ -45,6 +46,8 @@ class Problem:
         fold of `train`, for which `train` needs at least 8 samples.
       groups: one hashable per train sample: samples of one group (photographs of the same object)
         never stand on both sides of a split. Kept as integers numbered by content.
+      range: values in image files of more than 8 bits that became black and white; None = no such
+        files. Kept for those who read further files, by the normals; no part of a fingerprint.
 
     Raises:
       InputError: shapes or dtypes disagree, a value is not finite or out of range, too few samples.
@@ -54,6 +57,7 @@ class Problem:
     target: np.ndarray
     held_out: np.ndarray | None = None
     groups: np.ndarray | None = None  # [n] int32
+    range: tuple[float, float] | None = None
     _hashes: dict[str, list[str]] = dataclasses.field(init=False, repr=False)
 
     def __post_init__(self) -> None:
@@ -244,6 +248,7 @@ def sealed(
     held_out: np.ndarray | None = None,
     groups: Sequence[Hashable] | None = None,
     limit: int | None = None,
+    range: tuple[float, float] | None = None,
 ) -> tuple[Problem, Truth]:
     """Make a loader's problem and truth: the one place that knows how the two orders relate.
 
@@ -253,11 +258,12 @@ def sealed(
       read: returns the `Labels` of the target as given; not called here.
       groups: `[n]` or None.
       limit: keep the first `limit` by content order of each array.
+      range: of the problem.
     """
     target = as_samples("target", target)
     hashes = content_hashes(target)
     # The name settles the order of equal samples, which does not show in the problem.
-    order = sorted(range(len(target)), key=lambda i: (hashes[i], names[i]))[:limit]
+    order = [i for _, _, i in sorted(zip(hashes, names, itertools.count()))][:limit]
     if limit is not None:
         rows = _first_by_content("train", train, limit)
         train = np.asarray(train)[rows]
@@ -269,6 +275,7 @@ def sealed(
         target=target[order],
         held_out=held_out,
         groups=groups,  # type: ignore[arg-type]
+        range=range,
     )
     if held_out is None:
         problem.folds  # noqa: B018  (too few normals should fail here, not at the first training)

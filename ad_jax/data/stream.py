@@ -1,23 +1,26 @@
 """Samples to score, a batch at a time: images of any folder, single files, or a `.npz`.
 
-Pictures are loaded by the code that loads a folder for training (`ad_jax.data.folder`).
+Pictures are loaded by the code that loads a folder for training (`ad_jax.data.pictures`).
 """
 
 from __future__ import annotations
 
-import concurrent.futures
 import itertools
 import os
 import pathlib
 import re
 from collections.abc import Iterable, Iterator
+from functools import partial
 from typing import Any, NamedTuple
 
 import numpy as np
 
+from ad_jax.data import pictures
 from ad_jax.data.arrays import _keys, _read
-from ad_jax.data.folder import FITS, _fitted_picture, images_below
+from ad_jax.data.layout import Passed, images_below
+from ad_jax.data.pictures import MAX_PIXELS, Picture, Reading, in_colour
 from ad_jax.data.samples import as_samples, resize
+from ad_jax.data.scale import Tally
 from ad_jax.errors import InputError
 
 BATCH = 256  # samples read at a time
@@ -56,51 +59,63 @@ def _in_order(path: pathlib.Path) -> tuple[Any, str]:
 
 
 def stream(
-    sources: Iterable[str], shape: tuple[int, ...], fit: str = "stretch", size: int = BATCH
+    sources: Iterable[str],
+    shape: tuple[int, ...],
+    fit: str = "stretch",
+    size: int = BATCH,
+    *,
+    range: tuple[float, float] | None = None,
+    dtype: str = "uint8",
+    max_pixels: int = MAX_PIXELS,
 ) -> Iterator[Batch]:
     """Samples of `shape` from folders (any layout), image files and `.npz` files, in their order.
 
     Of a `.npz` the first of the arrays target, images, X is read, resized like
-    `ad_jax.load(…, size=)` does; labels in it stay unread.
+    `ad_jax.load(…, size=)` does; labels in it stay unread. Folders of masks, and files whose name
+    ends in `_mask`, are passed over unless they are named themselves. At the end a warning each
+    says what was passed over or clipped, and which pictures have another depth than the normals.
 
     Args:
       sources: paths; they are taken one at a time, so the list may be endless.
       shape: `(h, w, c)` or `(d,)` of a sample.
       fit: how a picture becomes square.
       size: samples a batch.
+      range: values of files of more than 8 bits that become black and white, as for the normals.
+      dtype: of the normals: "uint8", or "float32" in [0, 1].
+      max_pixels: largest image that is decoded.
 
     Raises:
       InputError: a folder or `.npz` that cannot be used, or pictures where samples are rows.
     """
-    if fit not in FITS:
-        raise InputError(f"fit={fit!r} is unknown; known: {', '.join(FITS)}")
-    with concurrent.futures.ThreadPoolExecutor(min(16, os.cpu_count() or 1)) as threads:
-        for is_npz, some in itertools.groupby(_files(sources), lambda f: f.suffix == ".npz"):
+    reading = Reading(shape[0], fit, range, dtype, max_pixels)
+    reading.check()
+    passed, tally = Passed(), Tally(reading)
+    with pictures.threads() as pool:
+        files = _files(sources, passed)
+        for is_npz, some in itertools.groupby(files, lambda f: f.suffix.lower() == ".npz"):
             if is_npz:
                 for path in some:
                     yield from _of_npz(path, shape, size)
                 continue
             _check_pictures(shape)
-            while files := list(itertools.islice(some, size)):
-                found = list(
-                    threads.map(lambda f: _fitted_picture(f, shape[0], fit, shape[2] == 1), files)
-                )
-                good = [i for i, one in enumerate(found) if isinstance(one, np.ndarray)]
-                bad = [
-                    (_shown(f), one)
-                    for f, one in zip(files, found, strict=True)
-                    if isinstance(one, str)
-                ]
-                kept = [np.asarray(found[i]) for i in good]
-                samples = np.stack(kept) if kept else np.zeros((0, *shape), np.uint8)
-                yield Batch([_shown(files[i]) for i in good], samples, bad)
+            while block := list(itertools.islice(some, size)):
+                found = pictures.in_threads(pool, partial(pictures.read, reading=reading), block)
+                both = list(zip(map(_shown, block), found, strict=True))
+                good = [(name, one) for name, one in both if isinstance(one, Picture)]
+                kept = [in_colour(one.pixels, shape[2] == 1) for _, one in good]
+                samples = np.stack(kept) if kept else np.zeros((0, *shape), dtype)
+                bad = [(name, one) for name, one in both if isinstance(one, str)]
+                tally.count(one for _, one in good)
+                yield Batch([name for name, _ in good], samples, bad)
+    passed.say("scored folders")
+    tally.say("scored images")
 
 
-def _files(sources: Iterable[str]) -> Iterator[pathlib.Path]:
+def _files(sources: Iterable[str], passed: Passed) -> Iterator[pathlib.Path]:
     for text in sources:
         path = pathlib.Path(text).expanduser()
         if path.is_dir():
-            yield from images_below(path, _in_order)
+            yield from images_below(path, _in_order, passed)
         else:
             yield path
 

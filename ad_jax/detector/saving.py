@@ -20,7 +20,7 @@ from ad_jax.pool import Setting
 from ad_jax.program import Config
 from ad_jax.store import write_whole
 
-FORMAT = 3
+FORMAT = 4
 REGION, LOCALISER = "region", "localiser"  # arrays beside `ARRAYS`, where there are such
 JSON, TENSORS = "detector.json", "arrays.safetensors"
 
@@ -83,9 +83,9 @@ def write(path: str | Path, state: State, alpha: float, loading: Loading | None)
 def read(path: str | Path) -> Saved:
     """Reads a folder.
 
-    Format 2 (no tiles or localiser) is read; so is format 1 (no folds, threshold or loading
-    either; checksum of the arrays alone): its seeds count as holding out different normals, alpha
-    is .05.
+    Older formats are read: 3 (no range of image files), 2 (no tiles or localiser either) and 1 (no
+    folds, threshold or loading either; checksum of the arrays alone), whose seeds count as holding
+    out different normals and whose alpha is .05.
 
     Raises:
       InputError: no detector there, damaged files, or a newer format.
@@ -142,9 +142,13 @@ def _parsed(about: dict[str, Any], content: bytes) -> Saved:
     return Saved(
         state,
         float(about.get("alpha", 0.05)),
-        None if loading is None else Loading(**loading),
+        None if loading is None else _loading(**loading),
         about["format"],
     )
+
+
+def _loading(fit: str, range: list[float] | None = None) -> Loading:
+    return Loading(fit, None if range is None else (float(range[0]), float(range[1])))
 
 
 def _tiling(about: dict[str, Any] | None, region: np.ndarray | None) -> Tiling | None:

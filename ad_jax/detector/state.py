@@ -26,9 +26,12 @@ class Loading(NamedTuple):
 
     Attributes:
       fit: how a picture becomes square: "stretch", "crop" or "pad" (see `ad_jax.load`).
+      range: values of files of more than 8 bits that become black and white (`Problem.range`);
+        None = the training images had no such files, or it is not known.
     """
 
     fit: str = "stretch"
+    range: tuple[float, float] | None = None
 
 
 class Tiling(NamedTuple):

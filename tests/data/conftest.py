@@ -2,10 +2,13 @@
 
 import os
 import pathlib
+import shutil
 
 import numpy as np
 import pytest
 from PIL import Image
+
+from ad_jax.data.folder import load_folder
 
 
 def _picture(i: int, height: int = 12, width: int = 12, channels: int = 1) -> np.ndarray:
@@ -46,6 +49,22 @@ def mvtec(tmp_path, save):
         mask[:6, : 3 * (k + 1)] = 255
         save(root / "ground_truth/crack" / f"{k:03d}_mask.png", mask)
     return root
+
+
+@pytest.fixture
+def one(tmp_path, save, picture):
+    """`one(pixels, ...)`: the one target sample of a plain folder with 8 random normals."""
+
+    def read(write, size=8, **options):
+        root = tmp_path / "plain"
+        shutil.rmtree(root, ignore_errors=True)
+        for i in range(8):
+            save(root / "train" / f"{i}.png", picture(i))
+        (root / "target").mkdir()
+        write(root / "target")
+        return load_folder(root, size=size, **options)[0].target[0]
+
+    return read
 
 
 @pytest.fixture(scope="session")

@@ -30,7 +30,7 @@ def _bits(problem: Problem) -> tuple:
 def test_problem_holds_no_labels_names_or_paths(mvtec):
     problem, truth = load(mvtec, group=r"(\d)\.png")
     fields = {f.name for f in dataclasses.fields(Problem)} - {"_hashes"}
-    assert fields == {"train", "target", "held_out", "groups"}
+    assert fields == {"train", "target", "held_out", "groups", "range"}
     kept = {"_hashes", "_duplicates", "units", "folds", "fingerprint", "train_fingerprint"}
     assert set(vars(problem)) <= fields | kept
     assert problem.groups.dtype == np.int32
@@ -103,6 +103,7 @@ def test_folder_labels_change_no_bit(mvtec, change, limit):
 
 def test_labels_follow_the_folders_all_the_same(mvtec):
     """The other side: the truth does see what the problem does not."""
+    shutil.rmtree(mvtec / "ground_truth")
     before = load(mvtec)[1].open("test").anomalous
     _swap_normals_and_anomalies(mvtec)
     after = load(mvtec)[1].open("test").anomalous
@@ -162,15 +163,16 @@ def test_loading_does_not_read_the_truth():
 
 
 def test_loaders_read_labels_late(mvtec, tmp_path, monkeypatch):
-    from ad_jax.data import arrays, folder
+    from ad_jax.data import arrays, layout, masks
 
     parts = {"train": np.random.rand(9, 3), "target": np.random.rand(4, 3), "labels": np.zeros(4)}
     np.savez(tmp_path / "a.npz", **parts)
     keys = []
     read = arrays._read
     monkeypatch.setattr(arrays, "_read", lambda path, key: keys.append(key) or read(path, key))
-    monkeypatch.setattr(folder, "_kind", lambda *a: pytest.fail("looked at a label"))
-    monkeypatch.setattr(folder, "_read_mask", lambda *a: pytest.fail("looked at a mask"))
+    monkeypatch.setattr(layout, "kind_of", lambda *a: pytest.fail("looked at a label"))
+    monkeypatch.setattr(layout, "pair", lambda *a: pytest.fail("looked for masks"))
+    monkeypatch.setattr(masks, "read_mask", lambda *a: pytest.fail("looked at a mask"))
     load(mvtec)
     _, truth = load(tmp_path / "a.npz")
     assert sorted(keys) == ["target", "train"]
