@@ -242,9 +242,12 @@ def _deep_colour(file: pathlib.Path, image: Image.Image, raw_mode: str) -> np.nd
     from PIL import ImageOps
 
     def bytes_of(one: Image.Image, raw: str) -> np.ndarray:
+        tiles: Any = one.tile  # type: ignore[attr-defined]
         one.tile = [  # type: ignore[attr-defined]
-            (*place, raw if isinstance(how, str) else (raw, *how[1:]))
-            for *place, how in one.tile  # type: ignore[attr-defined]
+            getattr(tile, "_make", tuple)(  # a plain tuple before Pillow 11
+                (*tile[:3], raw if isinstance(tile[3], str) else (raw, *tile[3][1:]))
+            )
+            for tile in tiles
         ]
         return np.asarray(ImageOps.exif_transpose(one)).astype(np.uint16)
 

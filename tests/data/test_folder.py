@@ -360,7 +360,7 @@ def test_load_options(mvtec):
     for options, words in (
         (
             {"sise": 3},
-            ["sise=", "size, limit, kind, group, fit, colour, range, max_pixels, skip_bad"],
+            ["sise=", "size, limit, kind, group, fit, colour, range, max_pixels"],
         ),
         ({"size": "x"}, ["size='x'", "whole number"]),
         ({"size": 4.5}, ["size=4.5", "whole number"]),
