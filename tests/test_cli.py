@@ -53,6 +53,27 @@ def test_the_folder_holds_what_others_rely_on(run):
     assert json.loads((run / "manifest.json").read_text())["label_access"] == []
 
 
+def test_deep_images_are_selected_on_and_their_range_is_kept(tmp_path, relaxed, capsys):
+    generator = np.random.default_rng(0)
+    for part, count in (("train", 16), ("target", 6)):
+        (tmp_path / "deep" / part).mkdir(parents=True)
+        for i in range(count):
+            pixels = generator.integers(0, 4096, (16, 16), np.uint16)
+            Image.fromarray(pixels).save(tmp_path / "deep" / part / f"{i}.png")
+    command = ["select", f"{tmp_path / 'deep'},size=16", "--out", str(tmp_path / "run"), *SMALL]
+    assert cli.main(command) == 0
+    said = [line for line in capsys.readouterr().err.splitlines() if "range=" in line]
+    assert len(said) == 1 and said[0].startswith("ad-jax: ") and "range=0-4095" in said[0]
+    about = json.loads((tmp_path / "run" / "detector" / "detector.json").read_text())
+    assert about["loading"] == {"fit": "stretch", "range": [0.0, 4095.0]}
+    shutil.copytree(tmp_path / "deep", tmp_path / "darker")
+    for file in (tmp_path / "darker").rglob("*.png"):
+        Image.fromarray(np.asarray(Image.open(file)) // np.uint16(8)).save(file)
+    second = ["--second", f"{tmp_path / 'darker'},size=16"]
+    assert cli.main([*command, *second]) == 2
+    assert "range=0-1023 and" in capsys.readouterr().err
+
+
 def test_audit_reads_labels_and_says_so(run, capsys):
     assert cli.main(["audit", str(run), "--json"]) == 0
     result = json.loads(capsys.readouterr().out)["tasks"]
@@ -259,9 +280,10 @@ def test_bad_images_are_named(source, tmp_path, capsys):
     assert cli.main(["select", f"{root},size=16", "--out", out, "--dry-run", *SMALL]) == 2
     error = capsys.readouterr().err
     assert "empty.png" in error and "text.png" in error
-    with pytest.warns(UserWarning, match="empty.png"):
-        skipping = ["select", f"{root},size=16", "--skip-bad", "--out", out, "--dry-run", *SMALL]
-        assert cli.main(skipping) == 0
+    skipping = ["select", f"{root},size=16", "--skip-bad", "--out", out, "--dry-run", *SMALL]
+    assert cli.main(skipping) == 0
+    (line,) = [line for line in capsys.readouterr().err.splitlines() if "empty.png" in line]
+    assert line.startswith("ad-jax: 2 of 30 images") and line.endswith("skipped")
 
 
 def test_damaged_run_is_refused(run, tmp_path, capsys):

@@ -3,6 +3,7 @@
 import csv
 import io
 import json
+import shutil
 
 import numpy as np
 import pytest
@@ -12,7 +13,7 @@ from small_detector import images, make
 import ad_jax
 from ad_jax import cli
 from ad_jax.data.stream import natural, stream
-from ad_jax.detector import Detector, Loading
+from ad_jax.detector import FORMAT, Detector, Loading, Networks
 
 
 @pytest.fixture(scope="module")
@@ -77,6 +78,7 @@ def test_pictures_are_loaded_as_for_training(folder, tmp_path, capsys):
             assert row["score"] == pytest.approx(by_name[name], abs=1e-6)
 
 
+@pytest.mark.filterwarnings("ignore:.*files passed over. 1 .txt")
 def test_streams_batch_by_batch(pictures):
     batches = list(stream([str(pictures)], (16, 16, 1), size=3))
     assert [len(b.names) for b in batches] == [3, 3, 2]
@@ -94,6 +96,59 @@ def test_bad_images_are_named_and_the_rest_goes_on(folder, pictures, tmp_path, c
     assert [line.split(",")[0] for line in told.out.splitlines()[1:]] == [
         str(tmp_path / "good.png")
     ]
+
+
+def test_what_a_folder_holds_beside_images_is_one_line(folder, pictures, tmp_path, capsys):
+    shutil.copytree(pictures / "sub", tmp_path / "set" / "bad")
+    shutil.copytree(pictures / "sub" / "deep", tmp_path / "set" / "ground_truth")
+    shutil.copy(pictures / "part1.png", tmp_path / "set" / "bad" / "part1_mask.png")
+    (tmp_path / "set" / "part.heic").write_bytes(b"x")
+    assert cli.main(["score", str(folder), str(tmp_path / "set")]) == 0
+    told = capsys.readouterr()
+    assert len(told.out.splitlines()) == 1 + 4 and "mask" not in told.out
+    (line,) = [line for line in told.err.splitlines() if line.startswith("ad-jax: ")]
+    assert line.startswith("ad-jax: scored folders: files passed over: 1 .heic, 5 masks by name")
+    assert cli.main(["score", str(folder), str(tmp_path / "set" / "ground_truth")]) == 0
+    assert len(table(capsys)) == 4  # named itself, a folder is what it is said to be
+
+
+def test_deep_images_are_scored_by_the_range_of_the_training_images(tmp_path, capsys):
+    """The same 12-bit files through `ad_jax.load` and, later, through `ad-jax score`."""
+    generator = np.random.default_rng(3)
+    for part, count, top in (("train", 8, 4095), ("target", 5, 900)):
+        (tmp_path / part).mkdir()
+        for i in range(count):
+            pixels = generator.integers(0, top + 1, (20, 20), np.uint16)
+            pixels[0, 0] = top
+            Image.fromarray(pixels).save(tmp_path / part / f"{i}.png")
+    problem, truth = ad_jax.load(tmp_path, size=16, range="0-4095")
+    state = make().state_._replace(dtype="float32")
+    detector = Detector._with(Networks(state))
+    detector.loading = Loading("stretch", problem.range)
+    detector.save(tmp_path / "detector")
+    assert Detector.load(tmp_path / "detector").loading == Loading("stretch", (0.0, 4095.0))
+    command = ["score", str(tmp_path / "detector"), str(tmp_path / "target"), "--alpha", ".2"]
+    assert cli.main([*command, "--json"]) == 0
+    told = capsys.readouterr()
+    assert "ad-jax: " not in told.err
+    rows = {row["path"]: row["score"] for row in map(json.loads, told.out.splitlines())}
+    scores = detector.decision_function(problem.target)
+    for name, score in zip(truth.names, scores.tolist(), strict=True):
+        assert rows[str(tmp_path / name)] == pytest.approx(score, abs=1e-6)
+    assert cli.main([*command, "--range", "0-500"]) == 0
+    assert "5 of 5 images hold values outside range=0-500" in capsys.readouterr().err
+
+
+def test_a_picture_beyond_the_limit_is_scored_with_max_pixels(folder, pictures, capsys):
+    one = ["score", str(folder), str(pictures / "part1.png"), "--max-pixels", "629"]
+    assert cli.main(one) == 1
+    assert "30 x 21 px are more than max_pixels=629; give max_pixels=630" in capsys.readouterr().err
+    assert cli.main([*one[:-1], "630"]) == 0
+
+
+def test_an_export_may_end_in_upper_case(folder, tmp_path, capsys):
+    assert cli.main(["export", str(folder), str(tmp_path / "a.NPZ")]) == 0
+    assert [p.name for p in tmp_path.iterdir()] == ["a.NPZ"]
 
 
 def test_paths_on_stdin(folder, pictures, capsys, monkeypatch):
@@ -119,6 +174,7 @@ def test_arrays_of_a_npz(folder, tmp_path, capsys):
     assert len(told.out.splitlines()) == 4 and "target[2]: holds NaN" in told.err
 
 
+@pytest.mark.filterwarnings("ignore:.*files passed over. 1 .txt")
 def test_false_discoveries_are_those_of_the_batch(folder, pictures, tmp_path, capsys):
     out = tmp_path / "new" / "scores.csv"
     arguments = ["score", str(folder), str(pictures), "--false-discovery", "0.3"]
@@ -152,7 +208,9 @@ def test_info_and_a_new_threshold(folder, tmp_path, capsys):
     Detector.load(folder).save(copy)
     assert cli.main(["info", str(copy), "--json"]) == 0
     about = json.loads(capsys.readouterr().out)
-    assert about["held_out"] == 30 and about["held_out_per_seed"] == 10 and about["format"] == 3
+    assert (
+        about["held_out"] == 30 and about["held_out_per_seed"] == 10 and about["format"] == FORMAT
+    )
     assert about["seeds"] == [0, 1, 2] and about["shape"] == [16, 16, 1] and about["fit"] == "pad"
     assert about["thresholds"]["0.01"] is None and about["thresholds"]["0.1"] == about["threshold"]
     assert set(about["bytes"]) == {"detector.json", "arrays.safetensors"}

@@ -39,6 +39,21 @@ class Job(NamedTuple):
 
         return samples if self.cuts is None else tiles.pieces(self.cuts.plan, samples)
 
+    def target_of(self, text: str) -> np.ndarray:
+        """The target of another source, as what the job's networks see.
+
+        Raises:
+          InputError: its image files were read by another range.
+        """
+        other, *_ = load(text)
+        ours, theirs = self.problem.range, other.range
+        if ours and theirs and ours != theirs:
+            raise InputError(
+                f"{text} is read as range={theirs[0]:g}-{theirs[1]:g} and {self.text} as "
+                f"range={ours[0]:g}-{ours[1]:g}; give both the same range="
+            )
+        return self.seen(other.target)
+
     def chosen(self, selection: Any) -> Any:
         """A selection on the task, as one on the problem."""
         from ad_jax.selection import of_images

@@ -16,7 +16,6 @@ from ad_jax.cli.common import (
     check_localiser,
     check_shard,
     choices_of,
-    load,
     localise,
     names,
     numbers,
@@ -123,7 +122,7 @@ def select(arguments: argparse.Namespace) -> None:
         return
     if arguments.second and len(groups) > 1:
         raise InputError(f"--second with {len(groups)} training sets; select them one by one")
-    second = jobs[0].seen(load(arguments.second)[0].target) if arguments.second else None
+    second = jobs[0].target_of(arguments.second) if arguments.second else None
     parts = [
         plan.Part(
             {job.text: job.task for job in group},

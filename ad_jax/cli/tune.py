@@ -15,7 +15,6 @@ from ad_jax.cli.common import (
     check_localiser,
     check_shard,
     choices_of,
-    load,
     localise,
     names,
     number,
@@ -107,7 +106,7 @@ def tune(arguments: argparse.Namespace) -> None:
         }
         print(json.dumps(cost) if arguments.json else cost)
         return
-    tune_on = job.seen(load(arguments.tune_on)[0].target) if arguments.tune_on else None
+    tune_on = job.target_of(arguments.tune_on) if arguments.tune_on else None
 
     def live(step: Any) -> None:
         moved = "; ".join(
