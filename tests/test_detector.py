@@ -336,6 +336,17 @@ def test_newer_formats_are_refused_and_format_1_is_read(saved, detector, tmp_pat
             Detector.load(folder)
 
 
+def test_format_3_knows_no_range(saved, tmp_path):
+    folder = tmp_path / "old"
+    shutil.copytree(saved, folder)
+    about = json.loads((saved / "detector.json").read_text())
+    old = {**about, "format": 3, "loading": {"fit": "pad"}, "sha256": ""}
+    content = json.dumps(old, indent=1).encode() + (saved / "arrays.safetensors").read_bytes()
+    old["sha256"] = hashlib.sha256(content).hexdigest()
+    (folder / "detector.json").write_text(json.dumps(old, indent=1))
+    assert Detector.load(folder).loading == Loading("pad", None)
+
+
 def test_another_threshold_rewrites_the_description_only(saved, tmp_path):
     folder = tmp_path / "copy"
     shutil.copytree(saved, folder)

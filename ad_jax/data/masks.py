@@ -49,15 +49,15 @@ def label_reader(
             files = paired.get(target[row])
             if not files:
                 return None
-            return np.max([read_mask(file, reading.size, reading.fit) for file in files], axis=0)
+            return np.max([read_mask(file, reading) for file in files], axis=0)
 
         return Labels(anomalous, kinds, masks)
 
     return read
 
 
-def read_mask(file: pathlib.Path, size: int, fit: str) -> np.ndarray:
-    """A mask as `[size, size]` uint8.
+def read_mask(file: pathlib.Path, reading: pictures.Reading) -> np.ndarray:
+    """A mask as `[size, size]` uint8, fitted as the images are.
 
     Every value but the background is defective. Of more than `FEW` values, and in lossy formats,
     it is those from half of the largest on: the others are blurred edges.
@@ -69,18 +69,18 @@ def read_mask(file: pathlib.Path, size: int, fit: str) -> np.ndarray:
 
     try:
         with pictures.without_limit():
-            values, lossy = _values(file)
+            values, lossy = _values(file, reading.max_pixels)
             most = values.max()
             blurred = lossy or len(np.unique(values)) > FEW
             defect = values >= most / 2 if blurred and most > 0 else values > 0
             image = Image.fromarray(defect.astype(np.uint8) * 255)
-            shares = np.asarray(pictures.fitted(image, size, fit, Image.Resampling.BOX))
+            square = pictures.fitted(image, reading.size, reading.fit, Image.Resampling.BOX)
     except (OSError, ValueError) as error:
         raise InputError(f"mask {file} cannot be read ({error}); mend or remove it") from None
-    return mask_of(shares / np.float32(255))
+    return mask_of(np.asarray(square) / np.float32(255))
 
 
-def _values(file: pathlib.Path) -> tuple[np.ndarray, bool]:
+def _values(file: pathlib.Path, max_pixels: int) -> tuple[np.ndarray, bool]:
     """Values `[h, w]` of a mask, 0 in the background, and whether its format blurs edges.
 
     Of colours the largest channel counts. A palette that does not use black has its background in
@@ -88,13 +88,13 @@ def _values(file: pathlib.Path) -> tuple[np.ndarray, bool]:
     """
     from PIL import ImageOps
 
-    with pictures.opened(file) as image:
+    with pictures.opened(file, max_pixels) as image:
         lossy = image.format in _LOSSY
         if image.mode == "P":
             entries = np.asarray(ImageOps.exif_transpose(image))
             if np.asarray(image.convert("RGB")).any(axis=2).all():
                 return entries, lossy
-    pixels = np.asarray(pictures.decoded(file, pictures.MAX_PIXELS))
+    pixels = np.asarray(pictures.decoded(file, max_pixels))
     return (pixels if pixels.ndim == 2 else pixels.max(axis=2)), lossy
 
 

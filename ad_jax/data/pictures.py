@@ -191,7 +191,7 @@ def fitted(image: Image.Image, size: int, fit: str, method: Image.Resampling) ->
 
 
 @contextlib.contextmanager
-def opened(file: pathlib.Path, max_pixels: int = MAX_PIXELS) -> Iterator[Image.Image]:
+def opened(file: pathlib.Path, max_pixels: int) -> Iterator[Image.Image]:
     """An image file, opened and not yet decoded."""
     from PIL import Image
 

@@ -225,9 +225,9 @@ def test_names_and_the_bases_target_change_no_bit(folder, change):
 
 
 def test_the_bases_truth_stays_sealed(folder, monkeypatch):
-    from ad_jax.data import folder as room
+    from ad_jax.data import layout
 
-    monkeypatch.setattr(room, "_kind", lambda *a: pytest.fail("looked at a label"))
+    monkeypatch.setattr(layout, "kind_of", lambda *a: pytest.fail("looked at a label"))
     opened = []
     open_ = Truth.open
     monkeypatch.setattr(Truth, "open", lambda self, why: opened.append(self) or open_(self, why))
