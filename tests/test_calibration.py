@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ad_jax import ranks
-from ad_jax.detector import Calibration, check_false_discovery, false_discovery_cut
+from ad_jax.detector import Calibration, check_false_discovery, false_discovery_cut, share
 from ad_jax.detector.calibration import calibrate, left_out
 from ad_jax.detector.share import anomaly_share
 from ad_jax.errors import InputError
@@ -212,15 +212,40 @@ def test_false_discovery_needs_enough_normals():
 # ---- share of anomalies ----
 
 
-@pytest.mark.parametrize("share", [0.0, 0.3, 0.8])
-def test_share_of_anomalies_is_inside_its_interval(share):
+@pytest.mark.parametrize("true", [0.0, 0.3, 0.8])
+def test_share_of_anomalies_is_inside_its_interval(true):
     generator = np.random.default_rng(4)
     held_out = generator.normal(size=(3, 100))
-    anomalous = np.arange(400) < 400 * share
+    anomalous = np.arange(400) < 400 * true
     raw = generator.normal(size=(3, 400)) + 5.0 * anomalous
     found = anomaly_share(held_out, raw, (0, 1, 2))
-    assert found.low <= share <= found.high and abs(found.value - share) < 0.1
+    assert found.low <= true <= found.high and abs(found.value - true) < 0.1
     assert 0.0 <= found.low <= found.value <= found.high <= 1.0
+
+
+@pytest.mark.parametrize(("seeds", "count", "size"), [(1, 100, 200), (4, 25, 100), (3, 30, 60)])
+def test_share_where_there_is_nothing_is_right_before_the_cut(seeds, count, size, monkeypatch):
+    """The cut at 0 keeps the noise above it: about .4 standard errors, and no more."""
+    monkeypatch.setattr(share, "DRAWS", 2)  # the interval is not looked at
+    generator, found = np.random.default_rng(6), []
+    for _ in range(300):
+        held_out = generator.normal(size=(seeds, count))
+        found.append(anomaly_share(held_out, generator.normal(size=(seeds, size)), range(seeds)))
+    unclipped = np.array([one.unclipped for one in found])
+    value, error = np.array([one.value for one in found]), unclipped.std()
+    assert abs(unclipped.mean()) < 3 * error / np.sqrt(len(found))
+    assert value.mean() == pytest.approx(0.4 * error, rel=0.25) and value.mean() > 0.03
+    np.testing.assert_array_equal(value, np.clip(unclipped, 0, 1))
+
+
+def test_the_interval_of_the_share_reaches_zero_where_there_is_nothing(monkeypatch):
+    monkeypatch.setattr(share, "DRAWS", 80)
+    generator = np.random.default_rng(7)
+    above = [
+        anomaly_share(generator.normal(size=(1, 60)), generator.normal(size=(1, 90)), (0,)).low > 0
+        for _ in range(100)
+    ]
+    assert np.mean(above) <= 0.08
 
 
 def test_share_is_too_low_where_anomalies_look_normal():
