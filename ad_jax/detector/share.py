@@ -83,4 +83,5 @@ def anomaly_share(
         kept = {fold: _again(generator, count) for fold in everything}
         drawn.append(estimate(_again(generator, size), kept))
     low, high = np.quantile(drawn, [0.025, 0.975])
-    return Share(*(float(np.clip(x, 0.0, 1.0)) for x in (value, low, high)), unclipped=value)
+    shown, low, high = (float(np.clip(x, 0.0, 1.0)) for x in (value, low, high))
+    return Share(shown, low, high, value)
