@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import math
 import warnings
 from collections.abc import Mapping, Sequence
@@ -12,6 +11,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from ad_jax.errors import InputError
+from ad_jax.store import tables
 
 LEAST_MEMBERS, LEAST_SAMPLES = 2, 3  # fewer leave nothing to choose, or nothing to rank
 
@@ -235,11 +235,7 @@ def _read_npz(path: Path) -> dict[str, Any]:
 
 
 def _is_number(text: str) -> bool:
-    try:
-        float(text)
-    except ValueError:
-        return not text.strip()  # an empty cell is a missing number
-    return True
+    return not text.strip() or tables.is_number(text)  # an empty cell is a missing number
 
 
 def _says(name: str) -> bool:
@@ -247,31 +243,50 @@ def _says(name: str) -> bool:
     return name in ("setting", "seed", "") or name.startswith("hyper.")
 
 
+def _columns(first: Sequence[str]) -> tuple[list[str], bool]:
+    """Names of a table's columns, and whether its first line holds them."""
+    names = [name.strip() for name in first]
+    if _says(names[0]) or not any(map(_is_number, names[1:] or names)):
+        return names, True
+    word = "0" if _is_number(names[0]) else "setting"
+    return [word, *map(str, range(1, len(names)))], False
+
+
+def sample_names(path: str | Path) -> list[str] | None:
+    """Names of the samples of a score table, one per column of `scores`.
+
+    Args:
+      path: of the file; None comes back for a `.npz` and for a CSV without a header.
+
+    Raises:
+      InputError: a file that does not read.
+    """
+    if Path(path).suffix.lower() == ".npz":
+        return None
+    _, first = next(tables.rows(path), (1, [""]))
+    names, headed = _columns(first)
+    return [name for name in names if not _says(name)] if headed else None
+
+
 def _read_csv(path: Path) -> dict[str, Any]:
-    with open(path, newline="", encoding="utf-8-sig") as file:
-        lines = (line for line in csv.reader(file) if line)
-        first = next(lines, None)
-        if first is None:
-            raise InputError(f"{path} is empty; give one row per member")
-        header = [name.strip() for name in first]
-        if not _says(header[0]) and any(map(_is_number, header[1:] or header)):
-            word = "setting" if not _is_number(header[0]) else "0"
-            header, rest = [word] + [str(i) for i in range(1, len(first))], [first]
-        else:
-            rest = []
-        about = [i for i, name in enumerate(header) if _says(name)]
-        samples = [i for i in range(len(header)) if i not in set(about)]
-        if not samples:
-            raise InputError(f"{path} has no columns of samples, only {', '.join(header)}")
-        rows, told = [], []
-        for number, line in enumerate((*rest, *lines), 1 if rest else 2):
-            if len(line) != len(header):
-                raise InputError(
-                    f"{path}: line {number} has {len(line)} columns, the first {len(header)}; "
-                    "give every member every sample"
-                )
-            rows.append(_floats(path, number, [line[i] for i in samples]))
-            told.append({header[i] or "setting": line[i].strip() for i in about})
+    lines = tables.rows(path)
+    start = next(lines, None)
+    if start is None:
+        raise InputError(f"{path} is empty; give one row per member")
+    header, headed = _columns(start[1])
+    about = [i for i, name in enumerate(header) if _says(name)]
+    samples = [i for i in range(len(header)) if i not in set(about)]
+    if not samples:
+        raise InputError(f"{path} has no columns of samples, only {', '.join(header)}")
+    rows, told = [], []
+    for number, line in lines if headed else (start, *lines):
+        if len(line) != len(header):
+            raise InputError(
+                f"{path}: line {number} has {len(line)} columns, the first {len(header)}; "
+                "give every member every sample"
+            )
+        rows.append(_floats(path, number, [line[i] for i in samples]))
+        told.append({header[i] or "setting": line[i].strip() for i in about})
     given: dict[str, Any] = {"scores": np.array(rows).reshape(len(rows), len(samples))}
     if any(key != "seed" for one in told for key in one):
         given["settings"] = [_told(path, one) for one in told]

@@ -6,8 +6,6 @@ the sweep that made it lie in a `record/` folder beside.
 
 from __future__ import annotations
 
-import csv
-import io
 import json
 import math
 from collections.abc import Mapping, Sequence
@@ -25,10 +23,10 @@ from ad_jax.errors import InputError
 from ad_jax.pool import Member, Pool, Setting, describe
 from ad_jax.program import Config
 from ad_jax.selection import Selection
-from ad_jax.store import write_arrays, write_whole
+from ad_jax.store import tables, write_arrays, write_whole
 from ad_jax.tuning import Tuned
 
-MANIFEST = "manifest.json"
+MANIFEST, MEMBERS, SAMPLES = "manifest.json", "members.csv", "samples.csv"
 TUNED, TRAJECTORY = "tuned.json", "trajectory.csv"
 LIBRARIES = ("jax", "jaxlib", "flax", "optax", "numpy", "ad_jax")
 
@@ -120,12 +118,9 @@ def write(
             "brightness": brightness(problem.target),
         },
     )
-    write_whole(folder / "members.csv", _members(selection).encode())
-    rows = io.StringIO()
-    writer = csv.writer(rows)
-    writer.writerow(["row", "name"])
-    writer.writerows(enumerate(names))
-    write_whole(folder / "samples.csv", rows.getvalue().encode())
+    write_whole(folder / MEMBERS, _members(selection).encode())
+    samples = tables.written(["row", "name"], enumerate(names))
+    write_whole(folder / SAMPLES, samples.encode())
     pick = {
         "rule": selection.rule,
         "setting": selection.pick._asdict(),
@@ -187,15 +182,14 @@ def write_tuning(folder: Path, tuned: Tuned) -> None:
         "reasons": tuned.reasons,
     }
     path = descent.trajectory
-    out = io.StringIO()
-    writer = csv.writer(out)
-    writer.writerow(["start", "step", *path.names, "loss", "gate", "gradient", "alive"])
+    header = ["start", "step", *path.names, "loss", "gate", "gradient", "alive"]
+    rows = []
     for i, j in np.ndindex(path.loss.shape):
         if j >= path.steps[i]:
             continue
         numbers = (*path.values[i, j], path.loss[i, j], path.gate[i, j], path.gradient[i, j])
-        writer.writerow([i, j, *(f"{float(x):.6g}" for x in numbers), int(path.alive[i, j])])
-    write_whole(folder / TRAJECTORY, out.getvalue().encode())
+        rows.append([i, j, *(f"{float(x):.6g}" for x in numbers), int(path.alive[i, j])])
+    write_whole(folder / TRAJECTORY, tables.written(header, rows).encode())
     write_whole(folder / TUNED, json.dumps(about, indent=1).encode())
 
 
@@ -229,8 +223,7 @@ def read_tuning(folder: Path) -> Traced | None:
         return None
     about = _json(folder / TUNED)
     try:
-        with open(folder / TRAJECTORY, newline="") as file:
-            header, *lines = csv.reader(file)
+        header, *lines = [cells for _, cells in tables.rows(folder / TRAJECTORY)]
         start, step, *columns = np.array([[float(v) for v in line] for line in lines]).T
         at = start.astype(int), step.astype(int)
         steps = np.bincount(at[0], minlength=len(about["starts"]))
@@ -265,11 +258,7 @@ def _members(selection: Selection) -> str:
             }
         )
     header = list(dict.fromkeys(k for row in rows for k in row))
-    out = io.StringIO()
-    writer = csv.DictWriter(out, header)
-    writer.writeheader()
-    writer.writerows(rows)
-    return out.getvalue()
+    return tables.written(header, [[row.get(name, "") for name in header] for row in rows])
 
 
 def _json(path: Path) -> dict[str, Any]:
@@ -327,8 +316,7 @@ def read(folder: Path) -> Run:
         path = folder / "scores.npz"
         with open(path, "rb") as handle, np.load(handle, allow_pickle=False) as file:
             arrays = {name: file[name] for name in file.files}
-        with open(folder / "members.csv", newline="") as file:
-            rows = list(csv.DictReader(file))
+        rows = tables.records(folder / MEMBERS)
         members = tuple(_member(row) for row in rows)
         pool = Pool(
             members,
@@ -361,6 +349,19 @@ def read(folder: Path) -> Run:
         raise
     except Exception as error:  # whatever a damaged file raises, the fix is the same
         raise InputError(f"{folder} is damaged ({error}); rerun `ad-jax select`") from None
+
+
+def sample_names(folder: Path) -> list[str]:
+    """Names of a run's target samples, row by row of its scores.
+
+    Raises:
+      InputError: a missing or damaged file.
+    """
+    try:
+        return [row["name"] for row in tables.records(folder / SAMPLES)]
+    except (InputError, KeyError) as error:
+        message = f"{folder / SAMPLES} is damaged ({error}); rerun `ad-jax select`"
+        raise InputError(message) from None
 
 
 def _member(row: dict[str, str]) -> Member:

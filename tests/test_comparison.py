@@ -1,11 +1,14 @@
 """Rules over tasks: regret, shares, Holm and Wilcoxon, against slow twins."""
 
+import itertools
+
 import numpy as np
 import pytest
-from scipy.stats import wilcoxon
+from scipy.stats import rankdata, wilcoxon
 
 from ad_jax.evaluate.audit import Scope
-from ad_jax.evaluate.comparison import LABELS, RANDOM, compare, holm, smallest_p
+from ad_jax.evaluate.comparison import LABELS, RANDOM, compare, holm, signed_rank_p, smallest_p
+from ad_jax.evaluate.pairs import pairwise
 
 
 def scope(values, pick, other):
@@ -96,6 +99,60 @@ def test_holm_equals_its_definition():
         ordered = sorted(known)
         steps = [(len(known) - k) * q for k, q in enumerate(ordered) if q <= value]
         assert adjusted == pytest.approx(min(1.0, max(steps)))
+
+
+def by_enumeration(differences):
+    """The same p from all ways to put signs to the ranks."""
+    known = np.array([d for d in differences if d != 0])
+    ranks = rankdata(np.abs(known))
+    below = min(ranks[known > 0].sum(), ranks[known < 0].sum())
+    sums = [ranks[list(s)].sum() for s in itertools.product([False, True], repeat=len(known))]
+    return min(1.0, 2 * np.mean(np.array(sums) <= below + 1e-9))
+
+
+@pytest.mark.parametrize("seed", range(12))
+def test_the_signed_rank_test_is_exact_with_zeros_and_ties(seed):
+    generator = np.random.default_rng(seed)
+    differences = generator.integers(-3, 5, generator.integers(3, 14)) / 8
+    differences = np.r_[differences, np.zeros(generator.integers(0, 20)), 0.25]
+    assert signed_rank_p(differences) == pytest.approx(by_enumeration(differences))
+
+
+@pytest.mark.parametrize("count", [3, 8, 40])
+def test_without_zeros_and_ties_the_test_is_scipys(count):
+    differences = np.random.default_rng(count).normal(0.2, 1.0, count)
+    expected = wilcoxon(differences, method="exact").pvalue
+    assert signed_rank_p(differences) == pytest.approx(expected)
+
+
+@pytest.mark.parametrize(("sets", "differing"), [(25, 5), (14, 4), (30, 1)])
+def test_no_p_is_below_the_smallest_where_most_sets_tie(sets, differing):
+    differences = np.r_[0.01 * np.arange(1, differing + 1), np.zeros(sets - differing)]
+    assert signed_rank_p(differences) == pytest.approx(smallest_p(differing)) == 2 / 2**differing
+
+
+def test_differences_that_rounding_left_are_zeros():
+    tiny = (0.1 + 0.2) - 0.3
+    assert tiny != 0
+    assert np.isnan(signed_rank_p(np.array([tiny, -tiny, 0.0])))
+    assert signed_rank_p(np.array([tiny] * 20 + [0.1, 0.2, 0.3 - 0.2])) == 0.25
+
+
+def test_rules_that_agree_on_most_sets_get_the_exact_p():
+    """25 training sets, 5 of them where the two rules differ, all one way."""
+    some = [scope([0.9 - 0.01 * i, 0.5, 0.6], 0, 0 if i >= 5 else 1) for i in range(25)]
+    groups = [f"set {i:02d}" for i in range(25)]
+    _, lines = compare(some, groups, ("dsv_code",))
+    ours, others = lines["ours"], len(lines) - 1
+    assert ours.differing["dsv_code"] == 5
+    assert ours.against["dsv_code"][1] >= 0.0625
+    known = [line.against["dsv_code"][1] for line in lines.values()]
+    assert others and np.isnan(lines["dsv_code"].against["dsv_code"][1]) and np.nanmin(known) > 0
+    found = pairwise(
+        {"ours": [s.picks["ours"] for s in some], "dsv": [s.picks["dsv_code"] for s in some]},
+        groups,
+    )
+    assert found.pairs["ours", "dsv"].p == pytest.approx(0.0625) == found.smallest_p
 
 
 def test_the_smallest_p_is_wilcoxons():

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from ad_jax import cli, evaluate, foreign, rules
+from ad_jax.data import Labels
 from ad_jax.errors import InputError
 from ad_jax.pool import Pool
 
@@ -209,7 +210,7 @@ def test_numbers_alone_are_numbered_members(scores, tmp_path):
 @pytest.fixture
 def files(scores, held_out, labels, tmp_path):
     np.savez(tmp_path / "pool.npz", scores=scores, settings=np.array(NAMES), held_out=held_out)
-    (tmp_path / "labels.csv").write_text("name,label\n" + "\n".join(f"s,{v}" for v in labels))
+    (tmp_path / "labels.csv").write_text("\n".join(["label", *map(str, labels)]))
     return tmp_path
 
 
@@ -259,7 +260,7 @@ def test_ties_share_the_pick(scores, labels):
     pool = Pool.from_scores(scores)
     losses = {"flat": {s.key: 1.0 for s in pool.settings}}
     truth = evaluate.labels_file("unread", (COUNT, SAMPLES))
-    truth._read = lambda: evaluate.pools.Labels(labels, [""] * SAMPLES)
+    truth._read = lambda: Labels(labels, [""] * SAMPLES)
     result = evaluate.audit_pool(pool, losses, truth)
     assert result.picks["flat"] == pytest.approx(result.expected_random)
     assert np.isnan(result.spearman["flat"])

@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 import argparse
-import csv
 import importlib.util
 import json
 import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
-
-import numpy as np
 
 from ad_jax.errors import InputError
 
@@ -177,28 +174,10 @@ def load(text: str, skip_bad: bool = False) -> tuple[Any, Any, str, dict[str, An
 
 
 def labels_of(folder: Path, path: str) -> Any:
-    """The truth of a run by a CSV with the columns name, label (0 normal, 1 anomalous)."""
-    from ad_jax.data import Labels, Truth
+    """The truth of a run by a file of labels that names its samples."""
+    from ad_jax import evaluate, run
 
-    with open(folder / "samples.csv", newline="") as file:
-        names = [row["name"] for row in csv.DictReader(file)]
-
-    def read() -> Labels:
-        try:
-            with open(path, newline="") as file:
-                table = {row["name"]: row["label"] for row in csv.DictReader(file)}
-        except (OSError, KeyError, UnicodeDecodeError) as error:
-            raise InputError(f"--labels {path}: needs columns name,label ({error!r})") from None
-        missing = [name for name in names if name not in table]
-        if missing:
-            raise InputError(f"--labels {path}: no label for {missing[0]!r} ({len(missing)} lack)")
-        values = [table[name] for name in names]
-        wrong = [v for v in values if v not in ("0", "1")]
-        if wrong:
-            raise InputError(f"--labels {path}: {wrong[0]!r} is neither 0 (normal) nor 1")
-        return Labels(np.array(values, int), [("anomaly" if v == "1" else "") for v in values])
-
-    return Truth(names, read)
+    return evaluate.labels_by_name(path, run.sample_names(folder))
 
 
 def numbers(text: str) -> list[float]:

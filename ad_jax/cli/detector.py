@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import contextlib
-import csv
 import json
 import math
 import sys
@@ -19,6 +18,7 @@ import numpy as np
 from ad_jax.cli.common import Adder, say
 from ad_jax.data.pictures import MAX_PIXELS
 from ad_jax.errors import InputError
+from ad_jax.store import tables
 
 LEVELS = (0.001, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2)  # that `info` tells about
 COLUMNS = ("path", "score", "p_value", "flag")
@@ -264,11 +264,9 @@ def _writer(out: IO[str], as_json: bool) -> Callable[[Row, bool], None]:
             out.write(json.dumps(dict(zip(COLUMNS, values, strict=True))) + "\n")
 
         return write
-    table = csv.writer(out, lineterminator="\n")
-    table.writerow(COLUMNS)
-    return lambda row, flag: table.writerow(
-        (row.path, f"{row.score:.6g}", f"{row.p:.6g}", int(flag))
-    )
+    table = tables.writer(out, "\n")
+    table(COLUMNS)
+    return lambda row, flag: table((row.path, f"{row.score:.6g}", f"{row.p:.6g}", int(flag)))
 
 
 def export(arguments: argparse.Namespace) -> None:

@@ -6,9 +6,7 @@ import argparse
 import json
 from pathlib import Path
 
-from ad_jax.cli.common import (
-    Adder,
-)
+from ad_jax.cli.common import Adder
 
 
 def add(adder: Adder) -> None:
@@ -16,7 +14,7 @@ def add(adder: Adder) -> None:
     one = adder("rules", rules, "what would every rule pick from the scores of any detectors?")
     one.add_argument("file", help=".npz with `scores` [members, samples], or CSV, a row per member")
     one.add_argument("--held-out", help="scores of held-out normals, in a file of either kind")
-    one.add_argument("--labels", help="CSV with a column label, or 0/1 per line: audit the picks")
+    one.add_argument("--labels", help="CSV with columns name,label, or one label per line: audit")
     one.add_argument("--out", help="folder for rules.csv and losses.csv")
 
 
@@ -30,7 +28,7 @@ def rules(arguments: argparse.Namespace) -> None:
     shape = (len(pool.members), pool.scores.shape[-1])
     audited = None
     if arguments.labels:
-        truth = evaluate.labels_file(arguments.labels, shape)
+        truth = evaluate.labels_file(arguments.labels, shape, foreign.sample_names(arguments.file))
         audited = evaluate.audit_pool(pool, found.losses, truth, "ad-jax rules")
     auroc = audited.picks if audited else None
     if arguments.out:

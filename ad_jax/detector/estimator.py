@@ -463,8 +463,9 @@ class Detector:
     def anomaly_share(self, X: Any, seed: int = 0) -> Share:
         """Share of anomalies among unlabelled samples, with a 95 % bootstrap interval.
 
-        Too low where anomalies look like normals; without any, the interval reaches 0 (unless the
-        same samples chose the setting, which flatters them). See `ad_jax.detector.share`.
+        Too low where anomalies look like normals. Without any, the interval reaches 0 in 96 of 100
+        targets or more (unless the same samples chose the setting, which flatters them), while
+        `value`, cut at 0, is .02 to .06 on the mean. See `ad_jax.detector.share`.
         """
         raw = self._networks.raw(X)
         return anomaly_share(self.state_.arrays["held_out"], raw, self.state_.folds, seed)

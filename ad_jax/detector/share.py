@@ -11,16 +11,19 @@ DRAWS = 400
 
 
 class Share(NamedTuple):
-    """An estimate in [0, 1], and a 95 % interval.
+    """An estimate in [0, 1], a 95 % interval, and the estimate before it was cut.
 
     Attributes:
-      value: the estimate.
-      low, high: 2.5 % and 97.5 % of the bootstrap.
+      value: the estimate cut to [0, 1]; where there is nothing it is half of the noise, not 0.
+      low, high: 2.5 % and 97.5 % of the bootstrap; a low above 0 says that there are anomalies.
+      unclipped: the estimate itself, below 0 as often as above where there is nothing; the one to
+        average over targets.
     """
 
     value: float
     low: float
     high: float
+    unclipped: float
 
 
 def _above(held_out: np.ndarray, scores: np.ndarray) -> float:
@@ -42,10 +45,17 @@ def anomaly_share(
     """Storey's estimate (JRSS B 2002) of the share of anomalies, mean over seeds.
 
     Normals have uniform p-values among held-out normals; so those above 1/2 are twice counted as
-    the normals. Anomalies with p above 1/2 count as normals too: the estimate is too low by the
-    share of anomalies that look like normals, and never too high in expectation, except where the
-    same target chose the setting (then by the flattery of that choice), or where the target's
-    normals differ from those held out (a shift looks like anomalies).
+    the normals. Anomalies with p above 1/2 count as normals too: the estimate before the cut
+    (`unclipped`) is too low by the share of anomalies that look like normals, and never too high in
+    expectation, except where the same target chose the setting (then by the flattery of that
+    choice), or where the target's normals differ from those held out (a shift looks like
+    anomalies).
+
+    The cut at 0 leaves only the noise above it. So `value` is too high where there is little or
+    nothing, by up to .4 standard errors: in simulations without anomalies it is .02 (4 seeds of 100
+    held-out normals, 400 target samples) to .06 (3 of 30, 60) on the mean, and above .05 in 16 to
+    42 % of draws, where `low` is above 0 in at most 4 %. To say that there are anomalies takes
+    `low`, a mean over targets `unclipped`.
 
     Args:
       held_out: `[seeds, m]` scores of each seed's held-out normals.
@@ -73,4 +83,5 @@ def anomaly_share(
         kept = {fold: _again(generator, count) for fold in everything}
         drawn.append(estimate(_again(generator, size), kept))
     low, high = np.quantile(drawn, [0.025, 0.975])
-    return Share(*(float(np.clip(x, 0.0, 1.0)) for x in (value, low, high)))
+    shown, low, high = (float(np.clip(x, 0.0, 1.0)) for x in (value, low, high))
+    return Share(shown, low, high, value)

@@ -3,7 +3,8 @@
 from ad_jax.evaluate.alignment import TrueAlignment, true_alignment
 from ad_jax.evaluate.audit import Audit, Scope, audit, gain, summary
 from ad_jax.evaluate.bought import Snooping, snooping, snooping_summary
-from ad_jax.evaluate.pools import PoolAudit, audit_pool, labels_file
+from ad_jax.evaluate.labels import labels_by_name, labels_file
+from ad_jax.evaluate.pools import PoolAudit, audit_pool
 from ad_jax.evaluate.runs import Audited, Opened, audit_run, open_run, truth_of
 from ad_jax.evaluate.worth import Worth, worth
 
@@ -20,6 +21,7 @@ __all__ = [
     "audit_pool",
     "audit_run",
     "gain",
+    "labels_by_name",
     "labels_file",
     "open_run",
     "snooping",

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
-from scipy.stats import wilcoxon
+from scipy.stats import rankdata
 
 from ad_jax.evaluate.audit import Scope, gain
 from ad_jax.evaluate.intervals import over_training_sets
@@ -30,6 +30,7 @@ class Line(NamedTuple):
       rank: mean rank of the pick's AUROC among all rules, 1 = best, ties shared.
       against: rival -> (mean difference in AUROC per training set, Wilcoxon's p, adjusted by Holm
         over the rules).
+      differing: rival -> training sets on which the two differ, all that its p stands on.
     """
 
     regret: float
@@ -44,11 +45,37 @@ class Line(NamedTuple):
     spearman_high: float
     rank: float
     against: dict[str, tuple[float, float]]
+    differing: dict[str, int]
 
 
-def smallest_p(training_sets: int) -> float:
-    """The smallest two-sided p that Wilcoxon's signed-rank test can give with so many pairs."""
-    return min(1.0, 2.0 ** (1 - training_sets))
+def signed_rank_p(differences: np.ndarray) -> float:
+    """Wilcoxon's signed-rank test of paired differences `[n]`: two-sided, exact.
+
+    Differences that are zero to `DIGITS` are dropped; those of equal size share their mean rank,
+    and p is the share of all 2^n ways to put signs to these ranks whose smaller rank sum is no
+    larger: a normal approximation would give .043 for 5 of 25 pairs that differ, all one way, where
+    no p below .0625 exists. The distribution is built rank by rank: 200 pairs take a twentieth of a
+    second, and the time grows with the cube.
+
+    Returns:
+      NaN if no pair differs.
+    """
+    rounded = np.round(differences, DIGITS)
+    known = rounded[rounded != 0]
+    if not len(known):
+        return float("nan")
+    doubled = np.rint(2 * rankdata(np.abs(known))).astype(int)  # whole, shared ranks too
+    share = np.ones(1)  # of the ways, by the doubled rank sum of positive differences
+    for rank in np.sort(doubled):
+        blank = np.zeros(rank)
+        share = (np.r_[share, blank] + np.r_[blank, share]) / 2
+    observed = min(doubled[known > 0].sum(), doubled[known < 0].sum())
+    return min(1.0, 2.0 * float(share[: observed + 1].sum()))
+
+
+def smallest_p(pairs: int) -> float:
+    """The smallest p that `signed_rank_p` can give with so many pairs that differ."""
+    return min(1.0, 2.0 ** (1 - pairs))
 
 
 def holm(p: Sequence[float]) -> list[float]:
@@ -152,12 +179,14 @@ def compare(
 
     few = per_set.shape[1] < 3
     tests: dict[str, dict[str, tuple[float, float]]] = {name: {} for name in values}
+    differing: dict[str, dict[str, int]] = {name: {} for name in values}
     for rival in rivals:
         other = per_set[list(values).index(rival)]
-        differences = per_set - other
-        p = [float("nan") if few or not d.any() else float(wilcoxon(d).pvalue) for d in differences]
+        differences = np.round(per_set - other, DIGITS)
+        p = [float("nan") if few else signed_rank_p(d) for d in differences]
         for name, d, adjusted in zip(values, differences, holm(p), strict=True):
             tests[name][rival] = (float(d.mean()), adjusted)
+            differing[name][rival] = int(np.count_nonzero(d))
     lines = {}
     for i, name in enumerate(values):
         lines[name] = Line(
@@ -171,5 +200,6 @@ def compare(
             *over_training_sets(groups, functools.partial(mean_spearman, name)),
             float(better[i].mean() + 1.0),
             tests[name],
+            differing[name],
         )
     return constant, lines

@@ -6,9 +6,9 @@ from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 import numpy as np
-from scipy.stats import rankdata, wilcoxon
+from scipy.stats import rankdata
 
-from ad_jax.evaluate.comparison import holm, over_sets
+from ad_jax.evaluate.comparison import DIGITS, holm, over_sets, signed_rank_p, smallest_p
 from ad_jax.report.figures.ranks import Pair
 
 LEVEL = 0.05
@@ -32,6 +32,11 @@ class Pairs(NamedTuple):
     effect: dict[tuple[str, str], float]
     joined: list[list[str]]
     sets: int
+
+    @property
+    def smallest_p(self) -> float:
+        """The smallest p before the correction: of the pair that differs on most sets."""
+        return min(smallest_p(pair.wins + pair.losses) for pair in self.pairs.values())
 
 
 def _effect(differences: np.ndarray) -> float:
@@ -73,13 +78,8 @@ def pairwise(values: Mapping[str, Sequence[float]], groups: Sequence[str]) -> Pa
     places = rankdata(-table, axis=0).mean(1)
     ranks = {name: float(place) for name, place in zip(names, places, strict=True)}
     both = [(i, j) for i in range(len(names)) for j in range(i)]
-    differences = [table[i] - table[j] for i, j in both]
-    p = holm(
-        [
-            float("nan") if sets < FEWEST or not d.any() else float(wilcoxon(d).pvalue)
-            for d in differences
-        ]
-    )
+    differences = [np.round(table[i] - table[j], DIGITS) for i, j in both]
+    p = holm([float("nan") if sets < FEWEST else signed_rank_p(d) for d in differences])
     pairs, effect, adjusted = {}, {}, {}
     for (i, j), d, value in zip(both, differences, p, strict=True):
         for (a, b), own in (((i, j), d), ((j, i), -d)):

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import csv
 from collections.abc import Callable, Mapping
-from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 
 from ad_jax import ranks
-from ad_jax.data import Labels, Truth
+from ad_jax.data import Truth
 from ad_jax.errors import InputError
 from ad_jax.pool import Pool
 
@@ -111,42 +109,3 @@ def audit_pool(
         picks,
         spearman,
     )
-
-
-def labels_file(path: str | Path, shape: tuple[int, int]) -> Truth:
-    """Sealed labels from a file: a CSV with a column `label`, or 0 or 1 per line.
-
-    Args:
-      path: of the file; read when the truth is opened.
-      shape: `(members, samples)` of the scores, for the error message.
-
-    Raises:
-      InputError: at opening, a missing file, other values, another number of them.
-    """
-    members, samples = shape
-
-    def read() -> Labels:
-        try:
-            with open(path, newline="", encoding="utf-8-sig") as file:
-                lines = [line for line in csv.reader(file) if any(map(str.strip, line))]
-        except (OSError, UnicodeDecodeError, csv.Error) as error:
-            raise InputError(f"--labels {path} does not read ({error})") from None
-        header = [name.strip() for name in lines[0]] if lines else []
-        column = header.index("label") if "label" in header else 0
-        lines = lines[1:] if "label" in header else lines
-        if "label" not in header and len(header) > 1:
-            raise InputError(f"--labels {path}: no column `label` in {', '.join(header)}")
-        values = [line[column].strip() if column < len(line) else "" for line in lines]
-        wrong = next((v for v in values if v not in ("0", "1", "0.0", "1.0")), None)
-        if wrong is not None:
-            raise InputError(f"--labels {path}: {wrong!r} is neither 0 (normal) nor 1")
-        if len(values) != samples:
-            side = " (that is the number of members: the scores lie on their side)"
-            raise InputError(
-                f"--labels {path} holds {len(values)} labels for scores of shape {shape} = "
-                f"[members, samples]{side if len(values) == members else ''}; give {samples}"
-            )
-        anomalous = np.array([float(v) for v in values]).astype(int)
-        return Labels(anomalous, ["anomaly" if v else "" for v in anomalous])
-
-    return Truth([f"sample {i}" for i in range(samples)], read)

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import csv
-import io
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -14,7 +12,7 @@ from ad_jax import rules
 from ad_jax.errors import InputError
 from ad_jax.pool import Pool, Setting
 from ad_jax.report.table import render
-from ad_jax.store import write_whole
+from ad_jax.store import tables, write_whole
 
 
 class Pick(NamedTuple):
@@ -106,17 +104,9 @@ def as_json(found: Shelf) -> dict[str, Any]:
 
 def write(folder: Path, pool: Pool, found: Shelf, auroc: Mapping[str, float] | None = None) -> None:
     """Writes `rules.csv` (picks) and `losses.csv` (every setting's loss by every rule)."""
-    write_whole(folder / "rules.csv", _csv(*_rows(found, auroc)))
+    write_whole(folder / "rules.csv", tables.written(*_rows(found, auroc)).encode())
     rows = [
         [setting.label, *(by_key[setting.key] for by_key in found.losses.values())]
         for setting in pool.settings
     ]
-    write_whole(folder / "losses.csv", _csv(["setting", *found.losses], rows))
-
-
-def _csv(header: Sequence[str], rows: Sequence[Sequence[Any]]) -> bytes:
-    out = io.StringIO()
-    writer = csv.writer(out)
-    writer.writerow(header)
-    writer.writerows(rows)
-    return out.getvalue().encode()
+    write_whole(folder / "losses.csv", tables.written(["setting", *found.losses], rows).encode())

@@ -98,9 +98,11 @@ def _over_tasks(judged: Sequence[Judged], scopes: Sequence[Scope]) -> Table:
     mine = {one.task.run.rule for one in judged}
     marked = frozenset(k for k, i in enumerate(order) if list(lines)[i] in mine)
     sets = len(set(groups(judged)))
+    most = max(line.differing[RANDOM] for line in lines.values())
     note = (
-        f"{len(judged)} tasks of {sets} training sets; the rule that picked is shaded. The "
-        f"smallest p that so many sets can give is {number(smallest_p(sets))}"
+        f"{len(judged)} tasks of {sets} training sets; the rule that picked is shaded. The test is "
+        f"exact and drops sets without a difference: the smallest p of a rule that differs on "
+        f"{most} of them, the most that one does, is {number(smallest_p(most))}"
     )
     return Table("Rules over tasks", columns, [rows[i] for i in order], (), note, marked)
 
@@ -142,13 +144,14 @@ def _compared(judged: Sequence[Judged], scopes: Sequence[Scope]) -> list[Block]:
     found = pairwise({n: v for n, v in known.items() if n in kept}, groups(judged))
     order = sorted(kept, key=lambda n: found.ranks[n])
     count = len(order) * (len(order) - 1) // 2
-    least = smallest_p(found.sets)
+    least = found.smallest_p
     sets = f"{found.sets} training sets (tasks of one set count once, by their mean)"
     said = [
         f"Wilcoxon's signed-rank test over {sets}, Holm's correction over the {count} pairs of the "
         f"{len(order)} rules shown: those that picked, the lines to compare with, and the others "
         "of best mean rank.",
-        f"So many sets can give no p below {number(least)}, and after the correction none below "
+        "The test is exact and drops sets on which a pair ties, so here it can give no p below "
+        f"{number(least)}, and after the correction none below "
         f"{number(min(1.0, least * count))} for the first pair"
         + (": no difference can be called significant." if least * count >= LEVEL else "."),
     ]

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import csv
-import io
 import json
 import math
 from collections.abc import Callable, Mapping, Sequence
@@ -24,6 +22,7 @@ from ad_jax.report.page.content import (
     shown,
 )
 from ad_jax.report.page.html import html
+from ad_jax.store import tables
 
 LONGEST = 100  # rows of a table in Markdown; the CSV has all
 
@@ -127,11 +126,7 @@ def as_json(document: Document) -> str:
 
 def as_csv(document: Document) -> str:
     """The raw rows, one per member."""
-    out = io.StringIO()
-    writer = csv.writer(out)
-    writer.writerow([column.title for column in document.rows.columns])
-    writer.writerows(document.rows.rows)
-    return out.getvalue()
+    return tables.written([column.title for column in document.rows.columns], document.rows.rows)
 
 
 # name -> (ending of the file, how it is written)
