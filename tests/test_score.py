@@ -152,7 +152,7 @@ def test_info_and_a_new_threshold(folder, tmp_path, capsys):
     Detector.load(folder).save(copy)
     assert cli.main(["info", str(copy), "--json"]) == 0
     about = json.loads(capsys.readouterr().out)
-    assert about["held_out"] == 30 and about["held_out_per_seed"] == 10 and about["format"] == 3
+    assert about["held_out"] == 30 and about["held_out_per_seed"] == 10 and about["format"] == 4
     assert about["seeds"] == [0, 1, 2] and about["shape"] == [16, 16, 1] and about["fit"] == "pad"
     assert about["thresholds"]["0.01"] is None and about["thresholds"]["0.1"] == about["threshold"]
     assert set(about["bytes"]) == {"detector.json", "arrays.safetensors"}
