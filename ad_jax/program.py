@@ -117,7 +117,8 @@ def make_look(backbone: Backbone, pretext: Pretext) -> Look:
             seen = as_unit(rows)
             views = jax.vmap(pretext.views)(seen)  # [b, v, ...]
             outputs = backbone.apply(params, views.reshape(-1, *seen.shape[1:]))
-            outputs = jax.tree.map(lambda x: x.reshape(len(seen), count, *x.shape[1:]), outputs)
+            size = seen.shape[0]  # symbolic while exporting, which `len` refuses
+            outputs = jax.tree.map(lambda x: x.reshape(size, count, *x.shape[1:]), outputs)
             return outputs.embedding[:, 0], pretext.head(outputs, seen)
 
         return rowwise(block, samples, max(1, EMBED_BLOCK // count))

@@ -12,7 +12,7 @@ import pytest
 from ad_jax.alignment import dsv
 from ad_jax.augment import CATALOGUE
 from ad_jax.backbone import BACKBONES, SMALLEST_SIDE, Backbone, encoder, mlp, patches
-from ad_jax.backbone.layers import enlarge, pool, spread
+from ad_jax.backbone.layers import cells, enlarge, pool, spread
 from ad_jax.backbone.residual import LARGE_STEM_SIDE, SMALL_STEM_SIDE, Block
 from ad_jax.errors import InputError
 
@@ -123,6 +123,32 @@ def test_stages_of_resnet18(name, shape, sides):
     out = jax.eval_shape(network.apply, sizes(network), jnp.zeros((2, *shape)))
     assert [s.shape for s in out.stages] == [(2, *side, 64 * 2**i) for i, side in enumerate(sides)]
     assert out.embedding.shape == (2, 512)
+
+
+@pytest.mark.parametrize(
+    ("name", "shape"), [(n, s) for n, s in CASES if n != "mlp"] + [("encoder", (33, 64, 1))]
+)
+def test_cells_are_as_many_as_positions(name, shape):
+    network = BACKBONES[name](shape, 2, 8)
+    out = jax.eval_shape(network.apply, sizes(network), jnp.zeros((2, *shape)))
+    counts = [tuple(map(one.count, shape[:2])) for one in network.cells]
+    assert counts == [stage.shape[1:3] for stage in out.stages]
+    assert BACKBONES["mlp"]((16, 16, 1), 2, 8).cells == ()
+
+
+@pytest.mark.parametrize(
+    "steps", [[(3, 2)] * 3, [(7, 2), (3, 2), (3, 1), (3, 2)], [(3, 1), (1, 2)]]
+)
+def test_cells_are_where_windows_are_centred(steps):
+    """The mean over windows of an image that holds its rows' numbers holds their centres."""
+    x = jnp.broadcast_to(jnp.arange(64.0)[:, None], (64, 64))[None, ..., None]
+    (*_, last) = cells([stride for _, stride in steps])
+    for size, stride in steps:
+        x = patches(x, size, stride).mean(-1, keepdims=True)
+    wanted = last.first + last.stride * np.arange(last.count(64))
+    inside = (wanted >= 24) & (wanted <= 40)  # no padding in any window
+    assert inside.sum() > 1
+    np.testing.assert_allclose(x[0, :, len(wanted) // 2, 0][inside], wanted[inside], rtol=1e-6)
 
 
 @pytest.mark.parametrize(("name", "shape"), CASES)

@@ -7,14 +7,19 @@ import sys
 import textwrap
 from pathlib import Path
 
+import jax
 import jax.export
 import numpy as np
 import pytest
-from small_detector import LARGE, images, make, make_tiled
+from jax.flatten_util import ravel_pytree
+from small_detector import LARGE, images, make, make_tiled, region
 
-from ad_jax import cli
+from ad_jax import cli, search
+from ad_jax import pretext as pretexts
 from ad_jax.detector import Detector, Networks
+from ad_jax.detector.state import Tiling
 from ad_jax.errors import InputError
+from ad_jax.program import network
 
 PAGE = (Path(__file__).parent.parent / "docs" / "guide" / "detector.md").read_text()
 CODES = re.findall(r"```python\n(.*?)```", PAGE, re.S)
@@ -49,6 +54,44 @@ def test_scores_without_the_package(detector, shape, tmp_path):
             apart = np.abs(scores[:, None] - one.calibration_.scores).min(1) > 1e-3
             np.testing.assert_allclose(out["p"][apart], one.p_values(batch)[apart])
             np.testing.assert_array_equal(out["flags"][apart], one.predict(batch)[apart])
+
+
+FAMILIES = {
+    "binary": "cutpaste",
+    "kinds": "cutpaste_scar",
+    "prediction": "quarter_turns",
+    "denoising": "cutpaste",
+}
+
+
+@pytest.mark.parametrize(
+    ("pretext", "score", "tiling"),
+    [(name, score, None) for name in pretexts.PRETEXTS for score in ("density", "head")]
+    + [("prediction", "head", Tiling(16, 0.25, region()))],
+)
+def test_every_pretext_and_score_is_exported(pretext, score, tiling, tmp_path):
+    """By the command, from a saved detector; equal to its own scores."""
+    setting = search.setting(pretext, FAMILIES[pretext])
+    task = pretexts.make(pretext, FAMILIES[pretext])
+    shape = (16, 16, 1) if tiling is None else LARGE
+    old = make().state_
+    backbone = network(old.config, (16, 16, 1), task)
+    params = np.asarray(ravel_pytree(jax.jit(backbone.init)(jax.random.key(0)))[0])
+    arrays = {name: array[:1] for name, array in old.arrays.items()} | {"params": params[None]}
+    state = old._replace(
+        setting=setting, score=score, shape=shape, seeds=(0,), folds=(0,), tiling=tiling
+    )
+    raw = Networks(state._replace(arrays=arrays)).raw(images(10, shape))
+    one = Detector._with(Networks(state._replace(arrays=arrays | {"held_out": raw})), 0.1)
+    one.save(tmp_path / "run" / "detector")
+    out = tmp_path / "a.npz"
+    assert cli.main(["export", str(tmp_path / "run"), str(out)]) == 0
+    with np.load(out) as file:
+        program = jax.export.deserialize(bytearray(file["program"]))
+    new = images(12, shape, 2, high=200)
+    scores = one.decision_function(new)
+    assert np.ptp(scores) > 0.1
+    np.testing.assert_allclose(program.call(new), scores, rtol=1e-4, atol=1e-4)
 
 
 def test_what_has_no_finite_score_is_flagged(tmp_path):

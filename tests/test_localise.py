@@ -12,7 +12,7 @@ import scipy.ndimage
 from sklearn.covariance import LedoitWolf
 
 from ad_jax import localise, ranks, tiles
-from ad_jax.backbone import BACKBONES
+from ad_jax.backbone import BACKBONES, Cells
 from ad_jax.errors import InputError
 from ad_jax.localise import densities, features, maps, scale
 from ad_jax.train import as_unit
@@ -43,33 +43,110 @@ def test_smoothing_is_scipys(size, sigma):
     np.testing.assert_allclose(found, twin, atol=1e-12)
 
 
-@pytest.mark.parametrize("shape", [(32, 32), (40, 28)])
+@pytest.mark.parametrize("shape", [(32, 32), (40, 27)])
 def test_scores_at_the_images_size(shape):
-    grid = (8, 7) if shape == (40, 28) else (8, 8)
-    x = drawn((2, *grid))
-    factors = [new / old for new, old in zip(shape, grid)]
-    for one, found in zip(x, features.to_image(jnp.asarray(x), shape)):
-        twin = scipy.ndimage.zoom(
-            one.astype(float), factors, order=1, mode="nearest", grid_mode=True
-        )
+    """Every score stands on the pixel that its position is centred on; linear in between."""
+    stride, first = 4, 1
+    grid = features.grid_of(shape, [Cells(stride, first)])
+    x = drawn((2, *grid.sides))
+    places = [(np.arange(side) - first) / stride for side in shape]
+    at = np.meshgrid(*places, indexing="ij")
+    for one, found in zip(x, features.to_image(jnp.asarray(x), grid, shape)):
+        twin = scipy.ndimage.map_coordinates(one.astype(float), at, order=1, mode="nearest")
         twin = scipy.ndimage.gaussian_filter(twin, max(shape) / 64, mode="reflect")
         np.testing.assert_allclose(found, twin, atol=1e-5)
 
 
-def test_a_map_on_a_smaller_grid_is_an_area_mean():
+def test_a_map_on_a_smaller_grid_is_an_area_mean(monkeypatch):
+    monkeypatch.setattr(features, "GRID", 6)
     x = drawn((2, 8, 12, 3))
-    found = features.on_grid(jnp.asarray(x), (4, 6))
+    grid = features.grid_of((8, 12), [Cells()])
+    found = features.on_grid(jnp.asarray(x), Cells(), grid)
     smooth = np.einsum(
         "ah,nhwc,bw->nabc", features.mean_matrix(8), x, features.mean_matrix(12)
     ).reshape(2, 4, 2, 6, 2, 3)
     np.testing.assert_allclose(found, smooth.mean((2, 4)), atol=1e-5)
+    assert grid.cells == (Cells(2, 0.5), Cells(2, 0.5))  # between the two pixels
+
+
+@pytest.mark.parametrize("cells", [Cells(), Cells(2), Cells(4, 1), Cells(8)])
+@pytest.mark.parametrize("grid", [Cells(2), Cells(4, 1), Cells(6, 2.5)])
+def test_a_ramp_keeps_its_values_on_every_grid(cells, grid):
+    """A map that holds where its positions are says on the grid where the grid's are."""
+    size, new = cells.count(96), grid.count(96)
+    found = features.between(size, cells, new, grid) @ (
+        cells.first + cells.stride * np.arange(size)
+    )
+    wanted = grid.first + grid.stride * np.arange(new)
+    inside = (wanted >= 8) & (wanted <= 80)
+    whole = grid.stride % cells.stride == 0 or grid.stride < cells.stride
+    np.testing.assert_allclose(found[inside], wanted[inside], atol=1e-9 if whole else 0.5)
+    assert found.min() >= cells.first and found.max() <= 95  # beyond the last, its value goes on
 
 
 def test_the_grid_is_the_finest_map_and_bounded():
-    of = lambda *sides: [np.zeros((1, *s, 1)) for s in sides]
-    assert features.grid_of(of((16, 16), (8, 8))) == (16, 16)
-    assert features.grid_of(of((128, 96))) == (32, 24)
-    assert features.grid_of(of((5, 7))) == (5, 7)
+    of = lambda shape, *cells: features.grid_of(shape, cells).sides
+    assert of((32, 32), Cells(2), Cells(4)) == (16, 16)
+    assert of((128, 96), Cells()) == (32, 24)
+    assert of((9, 13), Cells(2)) == (5, 7)
+
+
+def turned(params):
+    """The parameters with every window's weights turned by 180 degrees."""
+
+    def one(x):
+        for size in (7, 3):
+            if x.ndim == 2 and x.shape[0] % size**2 == 0:
+                return x.reshape(size * size, -1, x.shape[1])[::-1].reshape(x.shape)
+        return x
+
+    return jax.tree.map(one, params)
+
+
+@pytest.mark.parametrize(
+    ("name", "shape"),
+    [
+        ("encoder", (32, 32, 1)),
+        ("encoder", (48, 72, 1)),
+        ("encoder", (64, 64, 1)),
+        ("encoder", (128, 128, 1)),
+        ("resnet18", (32, 32, 1)),
+        ("resnet18_large", (64, 64, 1)),
+    ],
+)
+def test_heat_is_centred_on_what_is_strange(name, shape):
+    """Planted squares at every phase of the strides, on the way through a network and its mirror.
+
+    A random network sees more on one side than on the other; the same with its windows turned sees
+    as much on the other side, so that what is left is where the map is put.
+    """
+    backbone = BACKBONES[name](shape, 2, 8)
+    read = localise.network_maps(backbone, shape)
+    phases = np.arange(8)
+    assert 8 % max(read.cells).stride == 0
+    squares = np.stack([phases, phases * 3 % 8], 1) - 4 + np.array(shape[:2]) // 2  # [8, 2]
+    rng = np.random.default_rng(0)
+    noise = np.float32(rng.uniform(0.3, 0.6, (20, *shape)))
+    odd = np.full((8, *shape), 0.45, np.float32)
+    for image, (row, column) in zip(odd, squares):
+        image[row - 2 : row + 3, column - 2 : column + 3] = 1.0
+    params = jax.jit(backbone.init)(jax.random.key(0))
+    several = {method: localise.make_localiser(read, shape, method) for method in localise.METHODS}
+    seen = jax.jit(several["position"].features)
+    samples = np.concatenate([noise, np.full((1, *shape), 0.45, np.float32), odd])
+    both = [seen(p, samples) for p in (params, turned(params))]
+    for method, one in several.items():
+        offsets = []
+        for found in both:
+            scores = np.asarray(one.scores(one.fit(found[:16], found[16:20]), found[20:]))
+            heat = np.maximum(scores[1:] - scores[0], 0.0) ** 2
+            heat /= heat.sum((1, 2), keepdims=True)
+            for side in (0, 1):
+                along = heat.sum(2 - side) @ np.arange(shape[side])
+                offsets.append(along - squares[:, side])
+        rows, columns = np.mean(offsets[::2]), np.mean(offsets[1::2])
+        print(name, shape, method, rows, columns)
+        assert np.abs([rows, columns]).max() < 0.3, (method, rows, columns)
 
 
 # ---- densities ----
@@ -268,7 +345,8 @@ def test_tiles_are_looked_at_one_by_one(method):
         state = density.fit(grids[:20].reshape(-1, *grids.shape[2:]))
         scored = density.score(state, grids[20:].reshape(-1, *grids.shape[2:]))
         scored = scored.reshape(10, -1, *scored.shape[1:])
-    maps = [features.to_image(scored[:, t], (12, 12)) for t in range(scored.shape[1])]
+    grid = features.grid_of((12, 12), [Cells()])
+    maps = [features.to_image(scored[:, t], grid, (12, 12)) for t in range(scored.shape[1])]
     twin = tiles.stitch(where, jnp.stack(maps, 1))
     # A density's floor is a share of the mean variance of all positions it is fitted on.
     np.testing.assert_allclose(found, twin, rtol=5e-3 if method == "position" else 1e-4)

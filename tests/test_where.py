@@ -2,6 +2,7 @@
 
 import csv
 import io
+import json
 
 import jax
 import numpy as np
@@ -14,7 +15,8 @@ from small_detector import LARGE, images, make, make_tiled, region, spoil
 
 from ad_jax import cli, localise, tiles
 from ad_jax.data import Problem
-from ad_jax.detector import Detector, Loading, Networks, NotFitted, saving
+from ad_jax.detector import Detector, Loading, Networks, NotFitted, localising, saving
+from ad_jax.detector.state import Localised
 from ad_jax.errors import InputError
 from ad_jax.train import as_unit
 
@@ -66,6 +68,45 @@ def test_the_alarm_counts_held_out_images_of_all_seeds(whole):
     assert whole.heatmap_alarm(0.01) == np.inf
     with pytest.raises(InputError, match="share=2"):
         whole.heatmap_alarm(2)
+
+
+def alarmed(maxima, folds):
+    """What a detector's alarm reads: the highest decades `[seeds, m]` of held-out images."""
+    blank = localise.Scale(np.zeros(0), np.zeros(0), np.zeros(0), np.asarray(maxima))
+    state = make().state_._replace(folds=tuple(folds))
+    return state._replace(localised=Localised("texture", localise.Fitted(None, None, blank)))
+
+
+def test_the_alarm_counts_an_image_once_however_many_seeds_held_it_out():
+    maxima = np.random.default_rng(0).uniform(2.0, 4.0, (4, 9))
+    assert localising.alarm(alarmed(maxima, [0] * 4), 0.05) == np.inf  # it takes 19 images
+    assert localising.alarm(alarmed(maxima, range(4)), 0.05) < np.inf  # here there are 36
+    assert localising.alarm(alarmed(maxima, [0] * 4), 0.1) == maxima.mean(0).max()
+    two_folds = np.concatenate([maxima[::2].mean(0), maxima[1::2].mean(0)])
+    found = localising.alarm(alarmed(maxima, [0, 1, 0, 1]), 0.1)
+    assert found == np.sort(two_folds)[17]  # of 18: ceil(19 * .9) = 18th
+
+
+@pytest.mark.parametrize(
+    ("count", "noise"), [(9, 0.0), (9, 0.2), (5, 0.2), (19, 0.0), (19, 0.2), (39, 0.2), (39, 1.0)]
+)
+def test_normal_images_reach_the_alarm_as_rarely_as_asked(count, noise):
+    """Four seeds that see the same images with noise of their own; maps of 64 pixels."""
+    generator, reached = np.random.default_rng(0), []
+    fit, decades = (jax.jit(jax.vmap(f)) for f in (localise.fit_scale, localise.to_decades))
+
+    def seen(images):
+        pixels = generator.normal(size=(images, 64)) + 0.3 * generator.standard_t(4, (images, 1))
+        return np.float32(pixels + noise * generator.normal(size=(4, *pixels.shape)))
+
+    for _ in range(60):
+        scale = fit(seen(count))
+        bar = localising.alarm(alarmed(scale.maxima, [0] * 4), 0.05)
+        reached.append((np.asarray(decades(scale, seen(100))).mean(0).max(1) > bar).mean())
+    error = np.std(reached) / np.sqrt(len(reached))
+    print(f"{count} images, noise {noise}: {np.mean(reached):.3f} +- {error:.3f}")
+    assert np.mean(reached) <= 0.05 + 3 * error
+    assert np.mean(reached) > 0.005 or count < 19
 
 
 def test_without_a_localiser_the_way_to_one_is_said():
@@ -231,8 +272,6 @@ def test_half_a_matrix_per_position_is_written(tmp_path):
 
 def test_format_2_says_how_to_get_heatmaps(tmp_path):
     make().save(tmp_path)
-    import json
-
     path = tmp_path / "detector.json"
     about = json.loads(path.read_text())
     del about["tiles"], about["localiser"]
@@ -243,6 +282,25 @@ def test_format_2_says_how_to_get_heatmaps(tmp_path):
     with pytest.raises(InputError, match="fit_localiser"):
         one.heatmaps(images(2))
     assert one.fit_localiser(images(40), "texture").heatmaps(images(2)).shape == (2, 16, 16)
+
+
+def test_a_localiser_of_format_3_is_left_out(tmp_path):
+    """It was fitted with maps moved against each other, so that its heatmaps would not fit."""
+    one = make().fit_localiser(images(40), "texture")
+    one.save(tmp_path)
+    path, new = tmp_path / "detector.json", images(3, seed=5)
+    about = json.loads(path.read_text())
+    assert about["format"] > 3 and about["localiser"] == "texture"
+    about["format"] = 3
+    about["sha256"] = saving._checksum(about, (tmp_path / "arrays.safetensors").read_bytes())
+    path.write_bytes(saving._text(about))
+    old = Detector.load(tmp_path)
+    np.testing.assert_array_equal(old.decision_function(new), one.decision_function(new))
+    for call in (lambda: old.heatmaps(new), old.heatmap_alarm):
+        with pytest.raises(InputError, match=r"format 3 is left out.*call fit_localiser"):
+            call()
+    again = old.fit_localiser(images(40), "texture").heatmaps(new)
+    np.testing.assert_array_equal(again, one.heatmaps(new))
 
 
 @settings(

@@ -14,7 +14,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from ad_jax.backbone.contract import Backbone, Outputs
+from ad_jax.backbone.contract import Backbone, Cells, Outputs
 from ad_jax.backbone.convolutional import SMALLEST_SIDE, encoder
 from ad_jax.backbone.dense import mlp
 from ad_jax.backbone.layers import patches
@@ -31,6 +31,7 @@ __all__ = [
     "BACKBONES",
     "SMALLEST_SIDE",
     "Backbone",
+    "Cells",
     "Outputs",
     "encoder",
     "mlp",

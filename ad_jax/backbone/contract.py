@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
@@ -31,20 +32,38 @@ class Outputs(NamedTuple):
     reconstruction: jax.Array | None = None
 
 
+class Cells(NamedTuple):
+    """Where positions of a feature map lie along a side: j is centred at `first + j * stride`.
+
+    Attributes:
+      stride: px from one centre to the next.
+      first: px from the centre of the image's first pixel to that of position 0.
+    """
+
+    stride: float = 1.0
+    first: float = 0.0
+
+    def count(self, side: int) -> int:
+        """Positions whose centre lies on an image of `side` px."""
+        return math.floor((side - 1 - self.first) / self.stride) + 1
+
+
 class Backbone(NamedTuple):
-    """A network as two pure functions.
+    """A network as two pure functions, and where it looks.
 
     Attributes:
       init: `(key) -> params`.
       apply: `(params, samples [n, h, w, c] in [0, 1], or rows [n, d]) -> Outputs`.
+      cells: where every stage's positions lie, along either side; empty where stages are rows.
     """
 
     init: Callable[[jax.Array], Any]
     apply: Callable[[Any, jax.Array], Outputs]
+    cells: tuple[Cells, ...] = ()
 
 
-def pure(network: nn.Module, shape: tuple[int, ...]) -> Backbone:
-    """The two functions of a flax module for samples of `shape`."""
+def pure(network: nn.Module, shape: tuple[int, ...], cells: tuple[Cells, ...] = ()) -> Backbone:
+    """The two functions of a flax module for samples of `shape`, and the cells of its stages."""
 
     def init(key: jax.Array) -> Any:
         return network.init(key, jnp.zeros((1, *shape)))["params"]
@@ -52,7 +71,7 @@ def pure(network: nn.Module, shape: tuple[int, ...]) -> Backbone:
     def apply(params: Any, samples: jax.Array) -> Outputs:
         return network.apply({"params": params}, samples)  # type: ignore[return-value]
 
-    return Backbone(init, apply)
+    return Backbone(init, apply, cells)
 
 
 def check_classes(classes: int, decode: bool) -> None:

@@ -8,7 +8,7 @@ import flax.linen as nn
 import jax
 
 from ad_jax.backbone.contract import Backbone, Outputs, check_classes, check_images, pure
-from ad_jax.backbone.layers import Decoder, convolution, projection
+from ad_jax.backbone.layers import Decoder, cells, convolution, projection
 
 SMALLEST_SIDE = 16  # below it the encoder's last stage would see less than 4 x 4 positions
 
@@ -61,4 +61,4 @@ def encoder(
     check_classes(classes, decode)
     depth = max(2, round(math.log2(min(shape[:2]) / 4)))
     widths = tuple(width * min(2**stage, 4) for stage in range(depth))
-    return pure(Encoder(classes, widths, decode=decode), shape)
+    return pure(Encoder(classes, widths, decode=decode), shape, cells((2,) * depth))

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import functools
+import itertools
+import operator
+from collections.abc import Sequence
 
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
-from ad_jax.backbone.contract import GROUPS
+from ad_jax.backbone.contract import GROUPS, Cells
 
 
 def _windows(x: jax.Array, size: int, stride: int, fill: float) -> list[jax.Array]:
@@ -40,6 +43,19 @@ def patches(x: jax.Array, size: int, stride: int) -> jax.Array:
 def pool(x: jax.Array, size: int, stride: int) -> jax.Array:
     """Maximum over windows of odd size; positions outside `[n, h, w, c]` do not count."""
     return functools.reduce(jnp.maximum, _windows(x, size, stride, -jnp.inf))
+
+
+def cells(strides: Sequence[int]) -> tuple[Cells, ...]:
+    """Cells of stages whose layers of windows have these strides, each behind the one before.
+
+    A window of odd size is centred on the position that it starts a stride from, and the padding of
+    `size // 2` puts the first one on pixel 0, whatever the sizes: strides multiply, and every map
+    begins at the image's first pixel.
+
+    >>> cells((2, 2))
+    (Cells(stride=2, first=0.0), Cells(stride=4, first=0.0))
+    """
+    return tuple(Cells(stride) for stride in itertools.accumulate(strides, operator.mul))
 
 
 def enlarge(x: jax.Array, sides: tuple[int, int]) -> jax.Array:

@@ -14,7 +14,7 @@ import flax.linen as nn
 import jax
 
 from ad_jax.backbone.contract import Backbone, Outputs, check_classes, check_images, pure
-from ad_jax.backbone.layers import Decoder, convolution, pool, projection
+from ad_jax.backbone.layers import Decoder, cells, convolution, pool, projection
 
 SMALL_STEM_SIDE = 16  # below these the last stage would see less than 2 x 2 positions
 LARGE_STEM_SIDE = 64
@@ -90,7 +90,8 @@ def _factory(name: str, large: bool, smallest: int, about: str) -> Callable[...,
     ) -> Backbone:
         check_images(name, shape, width, smallest)
         check_classes(classes, decode)
-        return pure(ResNet18(classes, width, large=large, decode=decode), shape)
+        network = ResNet18(classes, width, large=large, decode=decode)
+        return pure(network, shape, cells((4 if large else 1, *[2] * (STAGES - 1))))
 
     factory.__name__ = name
     factory.__doc__ = f"""{about}

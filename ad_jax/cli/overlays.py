@@ -28,8 +28,9 @@ class Overlays:
         localised = detector.state_.localised
         if localised is None:
             raise InputError(
-                "--heatmaps: the detector has no localiser; rerun its `ad-jax select` with "
-                "--localiser (finished work is kept), or see Detector.fit_localiser"
+                "--heatmaps: the detector has no localiser (one saved in format 3 is left out: its "
+                "maps lay off); rerun its `ad-jax select` with --localiser (finished work is "
+                "kept), or see Detector.fit_localiser"
             )
         self._folder = Path(folder).expanduser()
         if self._folder.exists() and not self._folder.is_dir():

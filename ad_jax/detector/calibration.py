@@ -165,6 +165,14 @@ def _spread(ordered: np.ndarray) -> float:
     return float(max(excess, 0.05 * ordered.std(), 1e-12))
 
 
+def by_fold(values: np.ndarray, folds: Sequence[int]) -> dict[int, np.ndarray]:
+    """Per fold the mean `[m]` over its seeds of `values [seeds, m]`: every held-out normal once."""
+    return {
+        fold: values[[i for i, f in enumerate(folds) if f == fold]].mean(axis=0)
+        for fold in dict.fromkeys(folds)
+    }
+
+
 def calibrate(
     held_out: np.ndarray, inside: np.ndarray, folds: Sequence[int]
 ) -> tuple[Calibration, dict[int, np.ndarray]]:
@@ -185,11 +193,8 @@ def calibrate(
     scored = np.asarray(inside, np.float64)
     if len(folds) > 1:
         scored = np.maximum(scored, np.stack([left_out(own) for own in held_out]))
-    by_fold = {
-        fold: scored[[i for i, f in enumerate(folds) if f == fold]].mean(axis=0).astype(np.float32)
-        for fold in dict.fromkeys(folds)
-    }
-    return Calibration(np.sort(np.concatenate(list(by_fold.values()))), np.sort(held_out)), by_fold
+    each = {fold: own.astype(np.float32) for fold, own in by_fold(scored, folds).items()}
+    return Calibration(np.sort(np.concatenate(list(each.values()))), np.sort(held_out)), each
 
 
 def check_false_discovery(calibration: Calibration, share: object, proven: bool = False) -> float:

@@ -518,8 +518,8 @@ class Detector:
     def heatmap_alarm(self, share: float = 0.05) -> float:
         """Decades that about `share` of new normal images reach anywhere: a threshold for heatmaps.
 
-        Split-conformal over the highest points of held-out images, by each seed alone; at most
-        `share` is proven with one seed. Infinite where there are too few of them.
+        Split-conformal over the highest points of held-out images, each by the seeds that held it
+        out; at most `share` is proven with one seed. Infinite where there are too few images.
 
         Raises:
           InputError: no localiser was fitted, or a share out of (0, 1).
@@ -530,8 +530,9 @@ class Detector:
     def _localised(self) -> localising.Heatmaps:
         if self._heatmaps is None:
             raise InputError(
-                "the detector has no localiser; call fit_localiser(X) with its normals (nothing is "
-                "trained), or fit with Detector(localiser='position')"
+                "the detector has no localiser (one saved in format 3 is left out: its maps lay "
+                "off); call fit_localiser(X) with its normals (nothing is trained), or fit with "
+                "Detector(localiser='position')"
             )
         return self._heatmaps
 

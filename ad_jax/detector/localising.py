@@ -14,6 +14,7 @@ import numpy as np
 
 from ad_jax import localise
 from ad_jax import pretext as pretexts
+from ad_jax.detector.calibration import by_fold
 from ad_jax.detector.networks import Networks, refuse_infinite
 from ad_jax.detector.normals import Normals
 from ad_jax.detector.state import Localised, State
@@ -133,10 +134,13 @@ def check_normals(networks: Networks, normals: Normals) -> None:
 def alarm(state: State, share: float) -> float:
     """Decades that a share of new normal images reach anywhere, `localise.alarm` over all seeds.
 
+    An image that several seeds held out counts once, by the mean of its highest points: the highest
+    point of the mean heatmap is never above it.
+
     Raises:
       InputError: a share out of (0, 1).
     """
     assert state.localised is not None
     scale = state.localised.fitted.scale
-    pooled = scale._replace(maxima=jnp.sort(scale.maxima.reshape(-1)))
-    return localise.alarm(pooled, share)
+    images = by_fold(np.asarray(scale.maxima), state.folds)
+    return localise.alarm(scale._replace(maxima=jnp.concatenate(list(images.values()))), share)

@@ -21,6 +21,7 @@ from ad_jax.program import Config
 from ad_jax.store import write_whole
 
 FORMAT = 4
+PLACED = 4  # first format whose localisers know where their positions lie
 REGION, LOCALISER = "region", "localiser"  # arrays beside `ARRAYS`, where there are such
 JSON, TENSORS = "detector.json", "arrays.safetensors"
 
@@ -83,9 +84,11 @@ def write(path: str | Path, state: State, alpha: float, loading: Loading | None)
 def read(path: str | Path) -> Saved:
     """Reads a folder.
 
-    Older formats are read: 3 (no range of image files), 2 (no tiles or localiser either) and 1 (no
-    folds, threshold or loading either; checksum of the arrays alone), whose seeds count as holding
-    out different normals and whose alpha is .05.
+    Older formats are read. Format 3 has no range of image files, and its localiser is left out: it
+    was fitted with coarse maps moved against fine ones, and its heatmaps lay down and right of what
+    they show. Format 2 has no tiles or localiser; format 1 no folds, threshold or loading either,
+    and a checksum of the arrays alone: its seeds count as holding out different normals, alpha is
+    .05.
 
     Raises:
       InputError: no detector there, damaged files, or a newer format.
@@ -135,7 +138,7 @@ def _parsed(about: dict[str, Any], content: bytes) -> Saved:
         tuple(about.get("folds", range(count))),
         {name: arrays[name] for name in ARRAYS},
         _tiling(about.get("tiles"), arrays.get(REGION)),
-        _unpacked(about.get("localiser"), arrays),
+        _unpacked(about.get("localiser"), arrays) if about["format"] >= PLACED else None,
     )
     if not len(state.seeds) == len(state.folds) == count:
         raise ValueError("its seeds and arrays do not belong together")

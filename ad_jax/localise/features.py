@@ -7,18 +7,16 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
-from ad_jax.backbone import Backbone
+from ad_jax.backbone import Backbone, Cells
 from ad_jax.data.samples import resize_matrix
 from ad_jax.errors import InputError
 from ad_jax.numerics import HIGHEST
-
-Read = Callable[[Any, jax.Array], tuple[jax.Array, ...]]
 
 GRID = 32  # most positions a side
 COARSEST = 12  # positions a side of a map that still says where
@@ -26,10 +24,38 @@ WINDOW = 3  # positions a side of the mean around every position (PatchCore, arX
 SMOOTHING = 1 / 64  # of the image's side: sigma 4 at 256 px, as PaDiM and PatchCore smooth
 
 
+class Read(NamedTuple):
+    """Feature maps of samples, and where their positions lie.
+
+    Attributes:
+      maps: `(params, samples [n, h, w, c] in [0, 1]) -> maps [n, h_i, w_i, c_i]`; calling the
+        whole does the same.
+      cells: of every map.
+    """
+
+    maps: Callable[[Any, jax.Array], tuple[jax.Array, ...]]
+    cells: tuple[Cells, ...]
+
+    def __call__(self, params: Any, samples: jax.Array) -> tuple[jax.Array, ...]:
+        return self.maps(params, samples)
+
+
+class Grid(NamedTuple):
+    """Positions that maps are brought to.
+
+    Attributes:
+      sides: number of rows and of columns.
+      cells: where the rows lie, and the columns.
+    """
+
+    sides: tuple[int, int]
+    cells: tuple[Cells, Cells]
+
+
 def network_maps(
     backbone: Backbone, shape: tuple[int, ...], stages: Sequence[int] | None = None
 ) -> Read:
-    """Reads stages: `(params, samples [n, h, w, c] in [0, 1]) -> maps [n, h_i, w_i, c_i]`.
+    """Reads stages of a network.
 
     Args:
       backbone: the network.
@@ -41,20 +67,14 @@ def network_maps(
     Raises:
       InputError: a network without feature maps, a stage that it does not have.
     """
-
-    def all_stages(params: Any, samples: jax.Array) -> tuple[jax.Array, ...]:
-        return backbone.apply(params, samples).stages
-
-    found = jax.eval_shape(
-        lambda key: all_stages(backbone.init(key), jnp.zeros((1, *shape))), jax.random.key(0)
-    )
-    if any(len(stage.shape) != 4 for stage in found):
+    cells = backbone.cells
+    if not cells:
         raise InputError(
             "this network's stages are rows and have no positions, so there is no heatmap; take "
             "the backbone encoder or resnet18"
         )
-    count = len(found)
-    fine = [i for i, m in enumerate(found[:-1]) if i == 0 or min(m.shape[1:3]) >= COARSEST]
+    count, least = len(cells), min(shape[:2])
+    fine = [i for i, c in enumerate(cells[:-1]) if i == 0 or c.count(least) >= COARSEST]
     chosen = tuple((fine or [0]) if stages is None else stages)
     wrong = [i for i in chosen if not 0 <= i < count]
     if wrong or not chosen:
@@ -62,28 +82,49 @@ def network_maps(
             f"stages={list(chosen)} are not all of the network's; give some of {list(range(count))}"
         )
 
-    def read(params: Any, samples: jax.Array) -> tuple[jax.Array, ...]:
-        maps = all_stages(params, samples)
-        return tuple(maps[i] for i in chosen)
+    def maps(params: Any, samples: jax.Array) -> tuple[jax.Array, ...]:
+        stages = backbone.apply(params, samples).stages
+        return tuple(stages[i] for i in chosen)
 
-    return read
-
-
-def pixel_maps(params: Any, samples: jax.Array) -> tuple[jax.Array, ...]:
-    """The samples themselves as their only map; the control without any network."""
-    del params
-    return (samples,)
+    return Read(maps, tuple(cells[i] for i in chosen))
 
 
-def grid_of(maps: Sequence[Any]) -> tuple[int, int]:
-    """Sides of the common grid: those of the finest map, shrunk together to at most `GRID`.
+# The samples themselves as their only map; the control without any network.
+pixel_maps = Read(lambda _, samples: (samples,), (Cells(),))
 
-    >>> grid_of([np.zeros((1, 64, 48, 8)), np.zeros((1, 32, 24, 16))])
-    (32, 24)
+
+def _shrunk(cells: Cells, size: int, new: int) -> Cells:
+    """Where `new` area means over `size` positions lie."""
+    factor = size / new
+    return Cells(cells.stride * factor, cells.first + cells.stride * (factor - 1) / 2)
+
+
+def grid_of(shape: tuple[int, ...], cells: Sequence[Cells]) -> Grid:
+    """The common grid of maps of an image `(h, w, ...)`: the finest, at most `GRID` a side.
+
+    >>> grid_of((128, 96), [Cells(2), Cells(4)])
+    Grid(sides=(32, 24), cells=(Cells(stride=4.0, first=1.0), Cells(stride=4.0, first=1.0)))
     """
-    height, width = max((m.shape[1:3] for m in maps), key=lambda sides: sides[0] * sides[1])
-    shrink = max(1.0, max(height, width) / GRID)
-    return math.ceil(height / shrink), math.ceil(width / shrink)
+    finest = min(cells)
+    sizes = [finest.count(side) for side in shape[:2]]
+    shrink = max(1.0, max(sizes) / GRID)
+    height, width = (math.ceil(size / shrink) for size in sizes)
+    rows, columns = (_shrunk(finest, *a) for a in ((sizes[0], height), (sizes[1], width)))
+    return Grid((height, width), (rows, columns))
+
+
+def between(size: int, cells: Cells, new: int, wanted: Cells) -> np.ndarray:
+    """`[new, size]` from positions at `cells` to positions at `wanted`; rows sum to 1.
+
+    Area means where there are fewer of them, then linear between the centres; beyond the outermost
+    centres their values go on.
+    """
+    fewer = min(size, new)
+    mean = resize_matrix(size, fewer)
+    cells = _shrunk(cells, size, fewer)
+    places = (wanted.first + wanted.stride * np.arange(new) - cells.first) / cells.stride
+    places = np.clip(places, 0, fewer - 1)
+    return np.clip(1 - np.abs(places[:, None] - np.arange(fewer)), 0, None) @ mean
 
 
 def mean_matrix(size: int, window: int = WINDOW) -> np.ndarray:
@@ -115,19 +156,19 @@ def _both_ways(rows: np.ndarray, columns: np.ndarray, maps: jax.Array) -> jax.Ar
     )
 
 
-def on_grid(one: jax.Array, sides: tuple[int, int]) -> jax.Array:
-    """A map `[n, h, w, c]` on the grid `[n, *sides, c]`.
+def on_grid(one: jax.Array, cells: Cells, grid: Grid) -> jax.Array:
+    """A map `[n, h, w, c]` of these cells on the grid `[n, *grid.sides, c]`.
 
-    Averaged over 3 x 3 of its positions, then shrunk by area or enlarged linearly.
+    Averaged over 3 x 3 of its positions, then read at the centres of the grid's.
     """
     rows, columns = (
-        resize_matrix(old, new) @ mean_matrix(old)
-        for old, new in zip(one.shape[1:3], sides, strict=True)
+        between(old, cells, new, wanted) @ mean_matrix(old)
+        for old, new, wanted in zip(one.shape[1:3], *grid, strict=True)
     )
     return _both_ways(rows, columns, one)
 
 
-def to_image(scores: jax.Array, shape: tuple[int, ...]) -> jax.Array:
+def to_image(scores: jax.Array, grid: Grid, shape: tuple[int, ...]) -> jax.Array:
     """Scores on a grid `[n, a, b]` at the image's size `[n, h, w]`.
 
     Enlarged linearly between the centres of the positions, then smoothed by a Gaussian whose
@@ -135,7 +176,7 @@ def to_image(scores: jax.Array, shape: tuple[int, ...]) -> jax.Array:
     """
     sigma = SMOOTHING * max(shape[:2])
     rows, columns = (
-        gaussian_matrix(new, sigma) @ resize_matrix(old, new)
-        for old, new in zip(scores.shape[1:3], shape[:2], strict=True)
+        gaussian_matrix(new, sigma) @ between(old, cells, new, Cells())
+        for old, cells, new in zip(*grid, shape[:2], strict=True)
     )
     return _both_ways(rows, columns, scores[..., None])[..., 0]

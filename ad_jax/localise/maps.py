@@ -124,6 +124,8 @@ def make_localiser(
         raise InputError(f"the plan is for images of {where.sides} px, not {shape[:2]}")
     count = 1 if where is None else len(where.corners)
     seen_at_once = max(1, BLOCK // count)
+    sides = tuple(shape[:2]) if where is None else (where.tile, where.tile)
+    grid = grid_of(sides, read.cells)
 
     def dense(params: Any, rows: jax.Array) -> jax.Array:
         if where is None:
@@ -135,19 +137,18 @@ def make_localiser(
     def placed(found: jax.Array) -> jax.Array:
         """Scores `[n, a, b]` at the image's size."""
         if where is None:
-            return to_image(found, shape)
+            return to_image(found, grid, sides)
         grids = found.reshape(found.shape[0] * count, -1, found.shape[2])
-        tiles = to_image(grids, (where.tile, where.tile))
+        tiles = to_image(grids, grid, sides)
         return stitch(where, tiles.reshape(-1, count, *tiles.shape[1:]), join)
 
     def dense_whole(params: Any, rows: jax.Array) -> jax.Array:
         maps = read(params, as_unit(rows))
-        sides = grid_of(maps)
         sizes = kept([m.shape[-1] for m in maps])
         parts = []
-        for one, size in zip(maps, sizes, strict=True):
+        for one, cells, size in zip(maps, read.cells, sizes, strict=True):
             basis = jnp.float32(projection(one.shape[-1], size))
-            parts.append(jnp.matmul(on_grid(one, sides), basis, precision=HIGHEST))
+            parts.append(jnp.matmul(on_grid(one, cells, grid), basis, precision=HIGHEST))
         return jnp.concatenate(parts, axis=-1)
 
     def features(params: Any, samples: jax.Array) -> jax.Array:

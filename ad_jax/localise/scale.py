@@ -28,7 +28,7 @@ class Scale(NamedTuple):
       scores: `[k]` of held-out pixels, ascending.
       decades: `[k]` theirs; the last is log10(pixels + 1).
       slope: decades per unit of score above the last.
-      maxima: `[m]` highest decade of every held-out image, ascending.
+      maxima: `[m]` highest decade of every held-out image, in the order of these.
     """
 
     scores: jax.Array
@@ -56,7 +56,7 @@ def fit_scale(held_out: jax.Array) -> Scale:
     slope = 1.0 / (math.log(10.0) * jnp.maximum(excess, 1e-12))
     scale = Scale(knots, decades, slope, jnp.zeros(0))
     highest = held_out.reshape(held_out.shape[0], -1).max(1)
-    return scale._replace(maxima=jnp.sort(to_decades(scale, highest)))
+    return scale._replace(maxima=to_decades(scale, highest))
 
 
 def to_decades(scale: Scale, scores: jax.Array) -> jax.Array:
@@ -75,6 +75,6 @@ def alarm(scale: Scale, share: float = 0.05) -> float:
     """
     if not 0.0 < share < 1.0:
         raise InputError(f"share={share:g} is not between 0 and 1; give one like 0.05")
-    maxima = np.asarray(scale.maxima)
+    maxima = np.sort(scale.maxima)
     rank = math.ceil((len(maxima) + 1) * (1.0 - share) - 1e-9)
     return float(maxima[rank - 1]) if rank <= len(maxima) else math.inf
