@@ -196,11 +196,11 @@ def _stability(
     if len(finished) < 3 or 1 in _sizes(pool):
         return stability, reliability
     pairs = [halves(pool, generator) for _ in range(DRAWS // 2)]
-    losses = resampled(pool, rule, [half for pair in pairs for half in pair])
-    usable = np.isfinite(losses).all(0)
+    on_halves = resampled(pool, rule, [half for pair in pairs for half in pair])
+    usable = np.isfinite(on_halves).all(0)
     if usable.sum() < 3:
         return stability, reliability
-    ranked = rankdata(losses[:, usable], axis=1)
+    ranked = rankdata(on_halves[:, usable], axis=1)
     ranked = ranked - ranked.mean(1, keepdims=True)
     products = (ranked[::2] * ranked[1::2]).sum(1)
     spread = np.sqrt((ranked[::2] ** 2).sum(1) * (ranked[1::2] ** 2).sum(1))
