@@ -31,6 +31,7 @@ from ad_jax.trust import RARE, null, trust
 TARGET, HELD_OUT, SEEDS = 120, 60, 3
 ANOMALIES, STRENGTH = 0.3, 2.0  # of the nine equally good settings
 CORRELATION = 0.9  # of a member's noise from stage to stage
+OF_SETTING = 0.9  # of what samples do not have in common: the same for all seeds of a setting
 
 
 def staged(
@@ -42,8 +43,8 @@ def staged(
 ) -> np.ndarray:
     """Scores at the end of every stage `[stages, members, target and held-out normals]`.
 
-    Of a score's variance the share `common` is the sample's, the same for all settings; half of the
-    rest is the same for all seeds of a setting. Members are ordered by setting.
+    Of a score's variance the share `common` is the sample's, the same for all settings; of the rest
+    `OF_SETTING` is the same for all seeds of a setting. Members are ordered by setting.
     """
     samples = TARGET + HELD_OUT
 
@@ -58,8 +59,8 @@ def staged(
     of_setting = np.repeat(walk(count, samples), SEEDS, axis=1)
     of_member = walk(count * SEEDS, samples)
     of_sample = generator.normal(size=samples)
-    rest = np.sqrt((1 - common) / 2)
-    return np.sqrt(common) * of_sample + rest * (of_setting + of_member) + shift
+    of_both = np.sqrt(OF_SETTING) * of_setting + np.sqrt(1 - OF_SETTING) * of_member
+    return np.sqrt(common) * of_sample + np.sqrt(1 - common) * of_both + shift
 
 
 def pool_of(scores: np.ndarray, stopped: np.ndarray) -> Pool:
