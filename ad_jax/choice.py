@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 
 import numpy as np
 
@@ -60,6 +60,34 @@ class Judged:
     trust: Trust
     signatures: tuple[Signature, ...]
     progress: Progress
+
+
+def judge(pool: Pool, rule: str, progress: Progress, second: Pool | None = None) -> Judged:
+    """What every rule says of a pool, and what the one of that name picks.
+
+    Args:
+      pool: of a sweep, or read back from a run's folder.
+      rule: that picks.
+      progress: of the sweep.
+      second: the same members on a second unlabelled target.
+
+    Raises:
+      InputError: nothing to pick.
+    """
+    served = {**rules.available(pool), rule: rules.served(rule, pool)}
+    member_losses = {name: entry.loss(pool) for name, entry in served.items()}
+    losses = {name: rules.by_setting(pool, values) for name, values in member_losses.items()}
+    by_key = losses[rule]
+    best = min(pool.settings, key=lambda s: by_key[s.key])
+    if not np.isfinite(by_key[best.key]):
+        whole = len(pool.settings) - len(pool.stopped)
+        raise InputError(
+            f"none of the {whole} settings that were trained to the end learned anything; train "
+            "longer (more steps) or give more normals"
+        )
+    supported = trust(pool, rule, member_losses[rule], by_key, best)
+    seen = signatures(pool, rule, best, supported, second)
+    return Judged(pool, rule, member_losses, losses, best, supported, seen, progress)
 
 
 @dataclass(frozen=True)
@@ -138,20 +166,9 @@ def choose(
     other = pools.pop() if second is not None else None
     out = []
     for pool in pools:
-        served = {**rules.available(pool), rule: rules.served(rule, pool)}
-        member_losses = {name: entry.loss(pool) for name, entry in served.items()}
-        losses = {name: rules.by_setting(pool, values) for name, values in member_losses.items()}
-        by_key = losses[rule]
-        best = min(pool.settings, key=lambda s: by_key[s.key])
-        if not np.isfinite(by_key[best.key]):
-            raise InputError(
-                f"none of the {len(settings)} settings learned anything; train longer "
-                f"(steps={config.steps}) or give more normals"
-            )
-        supported = trust(pool, rule, member_losses[rule], by_key, best)
-        seen = signatures(pool, rule, best, supported, other)
-        judged = (pool, rule, member_losses, losses, best, supported, seen, progress)
-        out.append(Choice(*judged, _members(pool, best, members)))
+        judged = judge(pool, rule, progress, other)
+        own = {field.name: getattr(judged, field.name) for field in fields(Judged)}
+        out.append(Choice(**own, members=_members(pool, judged.pick, members)))
     return out
 
 

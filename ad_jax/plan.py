@@ -12,7 +12,11 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from ad_jax import search
+import jax
+import numpy as np
+
+from ad_jax import ranks, search
+from ad_jax.choice import judge
 from ad_jax.chunks import Shard
 from ad_jax.data import Problem
 from ad_jax.errors import InputError
@@ -21,6 +25,7 @@ from ad_jax.program import Config
 from ad_jax.rows import Data, Ledger, alignment_of, names
 from ad_jax.run import Run
 from ad_jax.store import Record, write_whole
+from ad_jax.sweep import Progress
 
 PLAN = "plan.json"
 FORMAT = 1
@@ -198,15 +203,50 @@ def whole_pool(folder: Path, one: Run) -> Pool:
     known = ledger(folder, one.manifest)
     flat = []
     trained = [m for m in one.pool.members if m.setting.pretext != "control"]
+    steps = known.config.steps
+    early = [stop for stop in reversed(search.stops(steps)) if stop < steps]
     for member in trained:
-        row = known.get((member.setting, member.seed), known.config.steps, False)
-        if row is None or not row.seen:
+        asked = early if member.status == "stopped" else [steps]  # its last stage
+        found = (known.get((member.setting, member.seed), stop, False) for stop in asked)
+        row = next((one for one in found if one is not None and one.seen), None)
+        if row is None:
             raise InputError(
                 f"the record of {folder} lacks {member.setting.label}, seed {member.seed}; select "
                 "again"
             )
         flat.append({**row.made, **row.seen[0]})
     return replace(one.pool, **alignment_of(flat, len(one.pool.members) - len(trained)))
+
+
+def judged_anew(folder: Path, one: Run) -> Run:
+    """A run as today's rules and trust judge its pool; nothing is trained, opened or written.
+
+    Losses, pick, trust and failure signatures are computed from what the run's folder and record
+    hold; a run that was written by an earlier version may come to another pick. The signature of a
+    second set is left out, as runs do not keep that.
+
+    Args:
+      folder: of the run; `one` is what `run.read` found there.
+
+    Raises:
+      InputError: no plan there, members that the record lacks, or nothing to pick.
+    """
+    spent = {name: one.manifest["cost"][name] for name in Progress._fields}
+    found = judge(whole_pool(folder, one), one.rule, Progress(**spent))
+    rows = found.pool.rows(found.pick, trained=True)
+    target, held_out = (scores[rows] for scores in found.pool.own_scores())
+    same = found.pick == one.pick
+    return one._replace(
+        pool=found.pool,
+        losses=found.losses,
+        member_losses=found.member_losses,
+        pick=found.pick,
+        trust=found.trust._asdict(),
+        signatures=[signature._asdict() for signature in found.signatures],
+        pick_scores=one.pick_scores
+        if same
+        else np.asarray(jax.vmap(ranks.surprise)(held_out, target)).mean(0),
+    )
 
 
 def status(folder: Path) -> Status:

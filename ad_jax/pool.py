@@ -65,12 +65,14 @@ class Setting(NamedTuple):
 
 
 class Member(NamedTuple):
-    """A setting trained with one seed, and whether it learned anything.
+    """A setting trained with one seed, and what came of it.
 
     Attributes:
       setting: its setting; for control members the pretext is "control".
       seed: of initialisation, order, augmentation and fold.
-      status: "ok", "untrained" (training loss or held-out discrimination at chance) or "failed".
+      status: "ok", "untrained" (training loss or held-out discrimination at chance), "failed" (not
+        finite), or "stopped": a search dropped its setting before the last step, so that all that
+        is known of it is of an earlier one.
       train_loss: mean over the last tenth of the steps.
       discrimination: AUROC of held-out normals against their augmentations, by the network.
       seconds: share of its chunk's run time.
@@ -168,6 +170,26 @@ class Pool:
         _, rows = self._by_key.get(setting.key, (setting, []))
         return [i for i in rows if not trained or self.members[i].status == "ok"]
 
+    def pickable(self, setting: Setting) -> bool:
+        """Whether at least half of a setting's seeds are of status "ok"; no rule picks others."""
+        trained = len(self.rows(setting, trained=True))
+        return trained > 0 and 2 * trained >= len(self.rows(setting))
+
+    @cached_property
+    def stopped(self) -> list[Setting]:
+        """Settings that a search dropped before the last step; neither picked nor judged."""
+        return [
+            s
+            for s in self.settings
+            if any(self.members[i].status == "stopped" for i in self.rows(s))
+        ]
+
+    @cached_property
+    def untrained(self) -> list[Setting]:
+        """Settings that learned nothing: trained to the last step, but with too few seeds."""
+        stopped = {s.key for s in self.stopped}
+        return [s for s in self.settings if s.key not in stopped and not self.pickable(s)]
+
     def controls(self) -> list[Setting]:
         return [s for s, _ in self._by_key.values() if s.pretext == "control"]
 
@@ -198,13 +220,12 @@ class Pool:
 def per_setting(pool: Pool, per_member: np.ndarray, settings: Sequence[Setting]) -> np.ndarray:
     """Mean of a member's loss over the trained seeds of each setting `[settings]`.
 
-    A setting with fewer than half of its seeds trained is infinite: it cannot be picked.
+    A setting that cannot be picked (`Pool.pickable`) is infinite.
     """
     out = np.full(len(settings), np.inf)
     for i, setting in enumerate(settings):
-        trained = pool.rows(setting, trained=True)
-        values = per_member[trained]
-        if 2 * len(trained) >= len(pool.rows(setting)) and len(trained):
+        if pool.pickable(setting):
+            values = per_member[pool.rows(setting, trained=True)]
             out[i] = float(np.mean(values)) if np.isfinite(values).all() else np.inf
     return out
 

@@ -101,6 +101,19 @@ def rank_rows(x: np.ndarray) -> np.ndarray:
     return out
 
 
+def rank_among_rows(among: np.ndarray, x: np.ndarray) -> np.ndarray:
+    """Rank of every value of `x [rows, n]` among those of the same row of `among [rows, m]`.
+
+    Float64. A value that is one of them has its average rank; one between two of them lies halfway
+    between theirs. No value of `x` moves another's rank.
+    """
+    out = np.empty(np.shape(x))
+    for i, (row, asked) in enumerate(zip(np.sort(among, axis=1), x, strict=True)):
+        below, not_above = (np.searchsorted(row, asked, side) for side in ("left", "right"))
+        out[i] = (below + not_above + 1) / 2.0
+    return out
+
+
 def auroc_rows(low: np.ndarray, high: np.ndarray) -> np.ndarray:
     """`auroc` of every row `[members]` of `low [members, n]` and `high [members, m]`, float64.
 

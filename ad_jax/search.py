@@ -200,8 +200,8 @@ def _best(pool: Pool, rule: str, keep: int) -> list[str]:
     losses = rules.losses(pool, rule)
 
     def order(setting: Setting) -> tuple[float, float]:
-        training = [pool.members[i].train_loss for i in pool.rows(setting)]
-        return losses[setting.key], float(np.mean(training))
+        training = float(np.mean([pool.members[i].train_loss for i in pool.rows(setting)]))
+        return losses[setting.key], training if np.isfinite(training) else np.inf
 
     return [s.key for s in sorted(pool.settings, key=order)][:keep]
 

@@ -18,7 +18,7 @@ SEEN = "auroc_held_out"  # AUROC of the target against held-out normals: 1/2 whe
 SPREAD = 0.06  # between settings, in that AUROC, seed noise taken away
 PLACE = 0.75  # of the pick on a second set; lower means that others would have been picked
 MOVED = 0.15  # AUROC of the second target against the first by the pick, from 1/2
-LOST = 1 / 3  # of the settings learned nothing
+LOST = 1 / 3  # of the settings that were trained to the end learned nothing
 
 
 class Signature(NamedTuple):
@@ -82,11 +82,15 @@ def _seen(pool: Pool) -> np.ndarray:
 
 
 def _spread(pool: Pool) -> Signature:
-    values = _seen(pool)
+    values = _seen(pool) if pool.held_out_scores.shape[-1] else np.zeros((0, 0))
     values = values[np.isfinite(values).all(1)]
     if len(values) < 2:
         return Signature(
-            "large spread over augmentations", False, float("nan"), SPREAD, "too few settings"
+            "large spread over augmentations",
+            False,
+            float("nan"),
+            SPREAD,
+            "too few settings were trained to the end, or no normals held out, to tell",
         )
     between = values.mean(1).var(ddof=1)
     noise = values.var(axis=1, ddof=1).mean() / values.shape[1] if values.shape[1] > 1 else 0.0
@@ -105,16 +109,19 @@ def _spread(pool: Pool) -> Signature:
 
 
 def _budget(pool: Pool) -> Signature:
-    status = {s.key: [pool.members[i].status for i in pool.rows(s)] for s in pool.settings}
-    lost = float(np.mean([all(one != "ok" for one in states) for states in status.values()]))
-    short = lost > LOST
+    stopped = {s.key for s in pool.stopped}
+    whole = [pool.rows(s) for s in pool.settings if s.key not in stopped]
+    lost = [all(pool.members[i].status != "ok" for i in rows) for rows in whole]
+    share = float(np.mean(lost)) if lost else float("nan")
+    short = share > LOST
+    advice = "try fewer settings" + ("" if stopped else ", or drop them early (--search halving)")
     return Signature(
         "search beyond its budget",
         short,
-        lost,
+        share,
         LOST,
-        f"{100 * lost:.0f} % of the settings learned nothing in the steps they got: train longer, "
-        "try fewer settings, or drop them early (--search halving)"
+        f"{100 * share:.0f} % of the settings {'that were not stopped ' if stopped else ''}learned "
+        f"nothing in the steps they got: train longer, {advice}"
         if short
         else "most settings learned something",
     )
@@ -124,18 +131,22 @@ def _degrades(pool: Pool, second: Pool, rule: str, pick: Setting) -> Signature:
     losses = rules.losses(second, rule)
     finite = np.array([v for v in losses.values() if np.isfinite(v)])
     own = losses[pick.key]
-    place = 1.0 - float((finite < own).mean()) * len(finite) / max(len(finite) - 1, 1)
+    place = 1.0 - float((finite < own).sum()) / (len(finite) - 1) if len(finite) > 1 else np.nan
     rows = pool.rows(pick, trained=True)
     before, after = pool.own_scores()[0][rows], second.own_scores()[0][rows]
     moved = float(np.mean([ranks.auroc(a, b) for a, b in zip(before, after, strict=True)])) - 0.5
     worse = place < PLACE or abs(moved) > MOVED
+    known = np.isfinite(place)
+    stands = f"the pick stands at {place:.2f} of the settings (1 = first) and " if known else ""
     return Signature(
         "degrades on the second set",
         worse,
         place,
         PLACE,
-        f"on the second set the pick stands at {place:.2f} of the settings (1 = first) and its "
-        f"scores moved by {moved:+.2f} in AUROC: pick on data like those it will see, or on both"
+        f"on the second set {stands}the scores of the pick moved by {moved:+.2f} in AUROC: pick on "
+        "data like those it will see, or on both"
         if worse
-        else "the second set would have picked alike",
+        else "the second set would have picked alike"
+        if known
+        else "the scores moved little on the second set; no other setting to pick was trained",
     )

@@ -375,8 +375,8 @@ class Sweep:
     def finish(self, rows: Mapping[tuple[str, int], Row]) -> Outcome:
         """Pools of everything measured, control members included.
 
-        Members that were stopped before `config.steps` have the status "stopped": no rule can pick
-        them.
+        Members that were stopped before `config.steps` have the status "stopped" (or "failed"): no
+        rule can pick them.
         """
         trained = {
             name: Trained(*(row.made[field] for field in Trained._fields))
@@ -405,7 +405,7 @@ class Sweep:
             loss, auc = float(row["train_loss"]), float(row["discrimination"])
             finite = all(np.isfinite(array).all() for array in row.values())
             status = status_of(loss, float(row["chance_loss"]), auc, finite)
-            if int(row["stop"]) < stop:
+            if int(row["stop"]) < stop and status != "failed":
                 status = "stopped"
             members.append(Member(setting, seed, status, loss, auc, float(row["seconds"])))
             pretext = pretexts.make(setting.pretext, setting.augmentation)

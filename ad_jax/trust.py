@@ -1,11 +1,12 @@
 """How far to trust a pick, from the pool alone: noise, stability, agreement, and the null.
 
-Nothing here sees labels. The verdict is a summary of the numbers beside it. Over 34 development
-tasks (experiments/results/rules.txt) the regret of a pick, to the best of settings and controls,
-was .000, .010 and .011 AUROC where it said high, medium and low: the right way round, but within
-chance (Spearman -.32, p .06). Of its parts the margin says most; that a control looks better was
-true of 18 of the 20 tasks of which it was said. Agreement with rules of other kinds says nothing
-good of a pick, as they pick worse.
+Nothing here sees labels. The verdict is a summary of the numbers beside it: low if anything speaks
+against the pick, high if there is at most one doubt and the pick was compared with something. Over
+34 development tasks (experiments/results/rules.txt) the regret of a pick, to the best of settings
+and controls, was .000, .010 and .011 AUROC where it said high, medium and low: the right way round,
+but within chance (Spearman -.32, p .06). Of its parts the margin says most; that a control looks
+better was true of 18 of the 20 tasks of which it was said. Agreement with rules of other kinds says
+nothing good of a pick, as they pick worse.
 """
 
 from __future__ import annotations
@@ -20,11 +21,14 @@ from scipy.stats import rankdata
 from ad_jax import rules
 from ad_jax.alignment import Parts
 from ad_jax.pool import Pool, Setting
+from ad_jax.rules.contract import voters
 
 DRAWS = 100  # bootstrap draws, and pairs of halves
 PERMUTATIONS = 499
 NOISE = 2.0  # standard errors within which a runner-up is no worse
 RARE = 0.05  # a null that is more likely than this stands
+FEWEST = 8  # different target samples that it takes to judge by
+ALIKE = 1e-5  # of the spread of a member's scores: samples that differ by no more look alike
 RESAMPLED = ("target", "scores", "parts")  # what rules need that follow from single samples
 UNRELATED = {  # one rule of every kind: what else could have picked
     "scores": "several_tails",
@@ -39,17 +43,23 @@ class Trust(NamedTuple):
     Attributes:
       verdict: "high", "medium" or "low".
       margin: loss of the runner-up minus loss of the pick, in standard errors over seeds; NaN with
-        one seed or one setting.
+        one seed, one setting that can be picked, or seeds that agree to the last digit.
       stability: share of bootstrap draws of target and held-out normals in which a setting of
-        the pick's family wins; NaN where the rule is no function of single samples.
+        the pick's family wins; NaN where the rule is no function of single samples, or where all
+        settings that can be picked are of one family.
       reliability: Spearman correlation, over settings, of the rule's losses on complementary
-        halves of target and held-out normals, mean over pairs; NaN likewise.
+        halves of target and held-out normals, mean over pairs; NaN where the rule is no function
+        of single samples, with fewer than three settings that can be picked, or without samples
+        for both halves.
       agreement: how high rules of other kinds rank the pick, 1 = first, 0 = last, mean over them.
       null: p-value of "target and held-out normals are alike, whichever setting looks", small where
         there is something to find.
       untrained: settings with seeds that learned nothing.
       control: the best control member by the same rule if it beats the pick, else "".
-      reasons: the same in plain words.
+      reasons: the same in plain words, what decides the verdict first. Each begins with what it
+        counts for: "against it" (one makes the verdict low), "a doubt" (two keep it from high),
+        "for it", or "note" (nothing).
+      stopped: settings that a search dropped early; all of the above but the null is of the others.
     """
 
     verdict: str
@@ -61,6 +71,7 @@ class Trust(NamedTuple):
     untrained: tuple[str, ...]
     control: str
     reasons: tuple[str, ...]
+    stopped: int = 0
 
 
 class Rows(NamedTuple):
@@ -119,7 +130,10 @@ def null(pool: Pool, seed: int = 0, permutations: int = PERMUTATIONS) -> float:
     """p-value of the null that target and held-out normals are exchangeable.
 
     The statistic is the target's largest sum of Savage scores over all settings, so that having
-    looked at many settings is paid for (Westfall and Young's maximum). Savage scores (Annals of
+    looked at many settings is paid for (Westfall and Young's maximum). Settings that a search
+    stopped were looked at, too, and take part with the scores of their last stage; that survivors
+    were chosen by this target and trained on is not part of the permutations, so after halving the
+    level is measured and not proven (experiments/studies/halved_trust.py). Savage scores (Annals of
     Mathematical Statistics 27, 1956; of the r-th of n it is 1/n + … + 1/(n - r + 1)) weigh the
     upper end, where a few anomalies stand; plain ranks, as in AUROC, hardly see them. Samples
     change sides at random, the same way for every member of a seed. Seeds share the target and are
@@ -129,6 +143,8 @@ def null(pool: Pool, seed: int = 0, permutations: int = PERMUTATIONS) -> float:
     """
     generator = np.random.default_rng(seed)
     target, held_out = pool.own_scores()
+    looked = np.isfinite(target).all(1) & np.isfinite(held_out).all(1)
+    looked &= np.array([m.status in ("ok", "stopped") for m in pool.members])
     count, rest = target.shape[1], held_out.shape[1]
     place = np.arange(1, count + rest + 1)
     savage = np.cumsum(1.0 / place[::-1])
@@ -137,7 +153,7 @@ def null(pool: Pool, seed: int = 0, permutations: int = PERMUTATIONS) -> float:
         rows = [
             i
             for i, m in enumerate(pool.members)
-            if m.seed == number and m.status == "ok" and m.setting.pretext != "control"
+            if m.seed == number and looked[i] and m.setting.pretext != "control"
         ]
         if not rows:
             continue
@@ -157,30 +173,40 @@ def _margin(pool: Pool, per_member: np.ndarray, losses: dict[str, float], pick: 
     own = per_member[pool.rows(pick, trained=True)]
     if len(own) < 2 or not others:
         return float("nan")
-    error = max(float(np.std(own, ddof=1)) / np.sqrt(len(own)), 1e-12)
-    return float((min(others) - losses[pick.key]) / error)
+    behind = min(others) - losses[pick.key]
+    if np.ptp(own) == 0:  # no noise to measure by, but a tie is one
+        return 0.0 if behind == 0 else float("nan")
+    return float(behind / (np.std(own, ddof=1) / np.sqrt(len(own))))
 
 
-def _stability(pool: Pool, rule: str, pick: Setting, seed: int) -> tuple[float, float]:
+def _stability(
+    pool: Pool, rule: str, losses: dict[str, float], pick: Setting, seed: int
+) -> tuple[float, float]:
     """Share of draws won by the pick's family, and correlation between halves."""
-    if rules.get(rule).needs not in RESAMPLED or len(pool.settings) < 2:
-        return float("nan"), float("nan")
+    stability = reliability = float("nan")
+    finished = [s for s in pool.settings if np.isfinite(losses[s.key])]
+    if rules.get(rule).needs not in RESAMPLED or len(finished) < 2:
+        return stability, reliability
     generator = np.random.default_rng(seed)
     drawn = resampled(pool, rule, [draw(pool, generator) for _ in range(DRAWS)])
-    families = np.array([s.family for s in pool.settings])
-    stability = float((families[drawn.argmin(1)] == pick.family).mean())
+    if len({s.family for s in finished}) > 1:
+        mine = np.array([s.family == pick.family for s in pool.settings])
+        best = drawn == drawn.min(1, keepdims=True)  # settings that tie share a draw
+        stability = float(((best & mine).sum(1) / best.sum(1)).mean())
+    if len(finished) < 3 or 1 in _sizes(pool):
+        return stability, reliability
     pairs = [halves(pool, generator) for _ in range(DRAWS // 2)]
-    losses = resampled(pool, rule, [half for pair in pairs for half in pair])
-    usable = np.isfinite(losses).all(0)
+    on_halves = resampled(pool, rule, [half for pair in pairs for half in pair])
+    usable = np.isfinite(on_halves).all(0)
     if usable.sum() < 3:
-        return stability, float("nan")
-    ranked = rankdata(losses[:, usable], axis=1)
+        return stability, reliability
+    ranked = rankdata(on_halves[:, usable], axis=1)
     ranked = ranked - ranked.mean(1, keepdims=True)
     products = (ranked[::2] * ranked[1::2]).sum(1)
     spread = np.sqrt((ranked[::2] ** 2).sum(1) * (ranked[1::2] ** 2).sum(1))
     varied = spread > 0
     if not varied.any():
-        return stability, float("nan")
+        return stability, reliability
     return stability, float((products[varied] / spread[varied]).mean())
 
 
@@ -221,38 +247,61 @@ def trust(
       pick: the setting.
       seed: of draws, halves and permutations.
     """
-    against: list[str] = []  # what makes it low
-    doubts: list[str] = []  # what keeps it from high
-    reasons: list[str] = []
+    against: list[str] = []  # one makes it low
+    doubts: list[str] = []  # two keep it from high
+    support: list[str] = []
     margin = _margin(pool, per_member, losses, pick)
     if np.isfinite(margin):
         word = "within" if margin < NOISE else "above"
-        line = f"runner-up {margin:.1f} standard errors behind: {word} seed noise"
-        (doubts if margin < NOISE else reasons).append(line)
-    stability, reliability = _stability(pool, rule, pick, seed)
+        line = f"the runner-up is {margin:.1f} standard errors behind, {word} seed noise"
+        (doubts if margin < NOISE else support).append(line)
+    stability, reliability = _stability(pool, rule, losses, pick, seed)
     if np.isfinite(stability):
         line = f"its family wins on {100 * stability:.0f} % of bootstrap draws"
-        (against if stability < 0.5 else doubts if stability < 0.8 else reasons).append(line)
+        (against if stability < 0.5 else doubts if stability < 0.8 else support).append(line)
     if np.isfinite(reliability):
         line = f"halves of the samples order the settings alike to {reliability:.2f}"
-        (doubts if reliability < 0.7 else reasons).append(line)
+        (doubts if reliability < 0.7 else support).append(line)
     agreement, others = _agreement(pool, rule, pick)
     if others:
         doubts.append(f"{', '.join(others)} put it in the lower half")
-    chance = null(pool, seed)
+    different = _different(pool)
+    if len(different) < FEWEST:
+        looks = "looks" if len(different) == 1 else "look"
+        against.append(
+            f"{len(different)} of {_sizes(pool)[0]} target samples {looks} different to the "
+            f"settings; it takes {FEWEST} to judge by"
+        )
+        chance = null(take(pool, Rows(different, np.arange(_sizes(pool)[1]))), seed)
+    else:
+        chance = null(pool, seed)
     if chance > RARE:
         against.append(
             f"target and held-out normals may be alike (p = {chance:.2f}): perhaps no anomalies, "
             "or none that any setting sees"
         )
-    learned_nothing = {m.setting.key for m in pool.members if m.status in ("untrained", "failed")}
-    untrained = tuple(s.label for s in pool.settings if s.key in learned_nothing)
-    if untrained:
-        reasons.append(f"seeds that learned nothing in: {', '.join(untrained)}")
+    else:
+        support.append(f"target and held-out normals differ (p = {chance:.3f})")
     control = _control(pool, rule, per_member, losses[pick.key])
     if control:
         against.append(f"the control member {control} looks better by the same rule")
-    verdict = "low" if against else "medium" if len(doubts) > 1 else "high"
+    compared = bool(np.isfinite(margin) or np.isfinite(stability))
+    if not compared:
+        doubts.insert(0, f"{_uncompared(losses)}, which alone keeps it from high")
+    stopped, notes = len(pool.stopped), []
+    if stopped:
+        doubts.append(
+            f"{stopped} of {len(pool.settings)} settings were stopped early, some of which might "
+            "have won; all but the likeness to held-out normals is of the others"
+        )
+    learned_nothing = {m.setting.key for m in pool.members if m.status in ("untrained", "failed")}
+    untrained = tuple(s.label for s in pool.settings if s.key in learned_nothing)
+    if untrained:
+        notes.append(f"seeds that learned nothing in {', '.join(untrained)}")
+    verdict = "low" if against else "medium" if len(doubts) > 1 or not compared else "high"
+    counted = [("against it", against), ("a doubt", doubts), ("for it", support), ("note", notes)]
+    if verdict == "high":
+        counted[1], counted[2] = counted[2], counted[1]
     return Trust(
         verdict,
         margin,
@@ -262,8 +311,32 @@ def trust(
         chance,
         untrained,
         control,
-        tuple(against + doubts + reasons),
+        tuple(f"{word}: {line}" for word, lines in counted for line in lines),
+        stopped,
     )
+
+
+def _different(pool: Pool) -> np.ndarray:
+    """Rows of target samples that members tell apart, no more than `FEWEST` of them."""
+    own, held_out = pool.own_scores()
+    rows = voters(pool)
+    both = np.concatenate([own, held_out], axis=1)[rows]
+    own = own[rows] / np.maximum(np.ptp(both, axis=1, keepdims=True), 1e-30)
+    found: list[int] = []
+    for i, one in enumerate(own.T):
+        if all(np.abs(one - own[:, j]).max(initial=0.0) > ALIKE for j in found):
+            found.append(i)
+            if len(found) == FEWEST:
+                break
+    return np.array(found, int)
+
+
+def _uncompared(losses: dict[str, float]) -> str:
+    """Why neither noise nor stability could be measured."""
+    finished = sum(map(np.isfinite, losses.values()))
+    if finished < 2:
+        return "no other setting that the rule can judge was trained to the end"
+    return f"of {finished} settings neither seed noise nor stability can be told"
 
 
 def _control(pool: Pool, rule: str, per_member: np.ndarray, own: float) -> str:

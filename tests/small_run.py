@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -54,10 +55,17 @@ def write(
     training_set: str = "",
     names=RULES,
     told: bool = True,
+    stopped: int = 0,
 ) -> np.ndarray:
-    """Writes a run; labels are in the samples' names (`odd-…`), and returned."""
+    """Writes a run; labels are in the samples' names (`odd-…`), and returned.
+
+    The last `stopped` settings are as a search leaves them that dropped them early.
+    """
     settings = search.grid((16, 16, 1), (0.02, 0.32), FAMILIES) if settings is None else settings
     pool, labels = drawn(settings, seeds, n, held_out, share, seed)
+    late = {s.key for s in pool.settings[len(pool.settings) - stopped :]}
+    members = [m._replace(status="stopped") if m.setting.key in late else m for m in pool.members]
+    pool = replace(pool, members=tuple(members))
     member_losses = {name: rules.get(name).loss(pool) for name in names}
     losses = {name: rules.by_setting(pool, v) for name, v in member_losses.items()}
     rule = names[0]
@@ -100,7 +108,10 @@ def write(
         "rule": rule,
         "setting": pick._asdict(),
         "members": pool.rows(pick),
-        "losses": losses,
+        "losses": {
+            name: {key: v if np.isfinite(v) else None for key, v in by_key.items()}
+            for name, by_key in losses.items()
+        },
         "trust": trust,
         **({"signatures": [{**advice, "advice": "<nothing> & nobody"}]} if told else {}),
     }

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from ad_jax import cli
+from ad_jax import cli, plan, run
 from ad_jax.report.catalogue import page
 
 ROOT = Path(__file__).parent.parent
@@ -68,6 +68,33 @@ def test_halving_study(monkeypatch, tmp_path, capsys):
     command(monkeypatch, "studies/halving.py", tmp_path / "full", tmp_path / "halved")
     said = capsys.readouterr().out
     assert "1 tasks of 1 training sets" in said and "share of the member-steps: 0." in said
+    assert cli.main(["audit", str(tmp_path / "halved")]) == 0
+    said = capsys.readouterr().out
+    assert "0 of them learned nothing" in said and "settings tried were stopped early" in said
+
+
+def test_a_halved_run_read_back_is_judged_as_it_was(tmp_path, capsys):
+    """Stopped members are found in the record at the stage they reached."""
+    out = tmp_path / "run"
+    small = ["--steps", "9", "--width", "8", "--seeds", "2", "--areas", ".05,.2"]
+    source = "digits,normal=3,limit=60"
+    assert cli.main(["select", source, *small, "--search", "halving", "--out", str(out)]) == 0
+    assert "learned nothing" not in capsys.readouterr().err
+    one = run.read(out)
+    again = plan.judged_anew(out, one)
+    assert one.pool.stopped and again.pool.parts is not None
+    assert again.pick == one.pick and again.trust["reasons"] == tuple(one.trust["reasons"])
+    assert again.losses[one.rule] == pytest.approx(one.losses[one.rule])
+    moved = plan.judged_anew(out, one._replace(pick=one.pool.stopped[0], pick_scores=None))
+    assert moved.pick_scores == pytest.approx(one.pick_scores, rel=1e-4)  # as its detector says
+
+
+def test_halved_trust_study(monkeypatch, capsys):
+    command(monkeypatch, "studies/halved_trust.py", "--smoke")
+    said = capsys.readouterr().out
+    assert "Verdicts on 4 equally good settings" in said and "stage to stage" in said
+    rows = [line.split() for line in said.splitlines() if line.startswith("halving")]
+    assert rows == [["halving", "0", *rows[0][2:]]]  # never highly trusted
 
 
 def test_recovery_study(monkeypatch, tmp_path, capsys):

@@ -384,6 +384,27 @@ def test_runs_without_labels(runs, tmp_path, capsys):
     assert "auroc" not in document["rows"]["columns"]
 
 
+def test_a_halved_run_is_marked_wherever_survivors_are_described(tmp_path):
+    """Every section that labels made says how many settings were tried, and how many stopped."""
+    folder = tmp_path / "run"
+    write(folder, seed=9, stopped=3, seeds=2)
+    file = write_labels(tmp_path / "labels.csv", [folder])
+    told = ["--audit", "--labels", str(file), "--splits", "2", "--out", str(tmp_path)]
+    arguments = cli.parser().parse_args(["report", str(folder), *told])
+    document = report.document(arguments, [folder])
+    count = len(run.read(folder).pool.settings)
+    mark = f"3 of the {count} settings tried were stopped early"
+    sections = {one["key"]: one for one in json.loads(written(document, "json"))["sections"]}
+    for key in ("picks", "against", "rules", "audit", "unlabelled"):
+        assert any(mark in line for line in sections[key]["text"]), key
+    assert written(document, "html").decode().count(mark) >= 5
+    (tried,) = (t for t in sections["settings"]["tables"] if t["name"].startswith("Settings of"))
+    trained = [row[tried["columns"].index("trained")] for row in tried["rows"]]
+    assert trained.count("stopped") == 3 and "0/2" not in trained
+    assert "stopped 3 of them early" in document.summary[0]
+    assert f"settings that the search left of the {count} it tried" in document.summary[1]
+
+
 def test_labels_are_logged(runs, audited):
     for folder in runs[0]:
         log = json.loads((folder / "manifest.json").read_text())["label_access"]

@@ -160,15 +160,18 @@ def twin_tail(pool, level=0.95):
 
 
 def twin_both(pool, twins=None):
-    """Mean rank over all members; those that are not finite come last, as equals."""
-    total = np.zeros(len(pool.members))
+    """Mean rank among those that can be picked; that of others is what it would be among them."""
+    out = {}
     twins = twins or (twin_auroc, twin_tail)
-    for twin in twins:
-        loss = np.full(len(pool.members), 1e9)
-        for i, value in twin(pool).items():
-            loss[i] = value
-        total += scipy.stats.rankdata(loss)
-    return dict(enumerate(total / len(twins) / len(pool.members)))
+    losses = [twin(pool) for twin in twins]
+    for i in finite_rows(pool):
+        ranks = []
+        for loss in losses:
+            better = sum(loss[j] < loss[i] for j in VOTERS)
+            ties = sum(loss[j] == loss[i] for j in VOTERS)  # itself, where it has a voice
+            ranks.append(better + (ties + 1) / 2)
+        out[i] = np.mean(ranks) / len(VOTERS)
+    return out
 
 
 def twin_several(pool):
@@ -287,7 +290,7 @@ def lacking():
             "held-out",
         ),
         "seeds": (some(pool, [0, 2, 4, 8]), "udr", "one trained seed"),
-        "members": (some(pool, [0, 5, 6, 8]), "hits", "1 members learned anything; it takes 2"),
+        "members": (some(pool, [0, 5, 6, 8]), "hits", "1 members can be picked and compared"),
         "training": (dataclasses.replace(pool, members=unknown), "train_loss", "training"),
         "defaults": (some(pool, [8]), "default_setting", "catalogue"),
     }
@@ -305,7 +308,71 @@ def test_what_a_pool_lacks_is_said(case):
 @pytest.mark.parametrize("name", ["model_centrality", "hits", "select", "udr", "several_tails"])
 def test_a_pool_without_trained_members_has_no_finite_consensus(name):
     loss = rules.get(name).loss(some(POOLS["plain"], [5, 6, 8]))
-    assert loss.shape == (3,) and (name == "several_tails" or np.isinf(loss).all())
+    assert loss.shape == (3,) and np.isinf(loss).all()
+
+
+def beside(pool, statuses, seed):
+    """The pool and further settings that cannot be picked, one a status; `control` is one, too.
+
+    Their scores and all else that is known of them is drawn; "few" is a setting that learned
+    something with one of three seeds.
+    """
+    generator = np.random.default_rng(seed)
+    members = list(pool.members)
+    for i, status in enumerate(statuses):
+        setting = search.setting("binary", "cutpaste", area=0.4 + 0.01 * i)
+        if status == "control":
+            setting = Setting("control", f"further {i}", {}, 0.0, 0.0, 0.0)
+        states = {"few": ["ok", "untrained", "untrained"], "control": ["ok"] * 2}.get(
+            status, [status] * 2
+        )
+        members += [
+            Member(setting, s, state, generator.uniform(), 0.9, 1.0)
+            for s, state in enumerate(states)
+        ]
+    extra = len(members) - len(pool.members)
+
+    def longer(array):
+        """Drawn rows below, now better and now worse than all others."""
+        drawn = generator.normal(generator.normal(0, 2), 1, (extra, *array.shape[1:]))
+        return np.concatenate([array, drawn.astype(array.dtype)])
+
+    changed = {f: longer(getattr(pool, f)) for f in ARRAYS}
+    for name in ("parts", "held_out_parts"):
+        changed[name] = Parts(*(abs(longer(part)) for part in getattr(pool, name)))
+    heads = np.concatenate([pool.default_head, np.zeros(extra, int)])
+    return Pool(members=tuple(members), default_head=heads, **changed)
+
+
+ARRAYS = ("scores", "held_out_scores", "mmd", "held_out_mmd", "mean_distance", "sinkhorn")
+ARRAYS += ("held_out_mean_distance", "held_out_sinkhorn", "generated_scores")
+
+
+@pytest.mark.parametrize("name", rules.RULES)
+def test_members_that_cannot_be_picked_move_no_pick(name):
+    """Whatever stands beside them, the order of the settings stays, and so do their losses."""
+    pool = make_pool()
+    before = rules.losses(pool, name)
+    for seed in range(12):
+        statuses = ("stopped", "untrained", "failed", "control", "few") * (1 + seed % 3)
+        larger = beside(pool, statuses, seed)
+        after = rules.losses(larger, name)
+        further = {s.key for s in larger.settings} - set(before)
+        assert further and all(np.isinf(after[key]) for key in further)
+        np.testing.assert_allclose([after[key] for key in before], list(before.values()), rtol=1e-6)
+
+
+@pytest.mark.parametrize("name", ["several_tails", "tail_and_auroc"])
+def test_a_control_is_ranked_among_what_can_be_picked(name):
+    """A control that is as good as a member has its loss; the best of all beats every setting."""
+    pool = make_pool()
+    scores, held_out = pool.scores.copy(), pool.held_out_scores.copy()
+    scores[8, 0], held_out[8, 0] = scores[0, 0], held_out[0, 0]
+    same = rules.get(name).loss(dataclasses.replace(pool, scores=scores, held_out_scores=held_out))
+    assert same[8] == same[0]
+    scores[8, 0] = held_out.max() + 1
+    best = rules.get(name).loss(dataclasses.replace(pool, scores=scores, held_out_scores=held_out))
+    assert best[8] < best[VOTERS].min()
 
 
 def test_constant_members_agree_with_nobody():

@@ -1,5 +1,6 @@
 """The snooping audit against slow twins, on random pools, and on labels that mean nothing."""
 
+import dataclasses
 import itertools
 
 import numpy as np
@@ -423,6 +424,33 @@ def test_ensembles_of_the_best_by_the_rule():
     assert both["average_precision"] == pytest.approx(
         average_precision_score(labels, ranked), abs=1e-6
     )
+
+
+def test_an_audit_counts_what_a_search_stopped_apart():
+    """Stopped is not "learned nothing"; what describes survivors only is marked as such."""
+    pool, labels = make_pool()
+    states = ["ok", "stopped", "stopped", "untrained", "stopped"]
+    keys = {s.key: state for s, state in zip(pool.settings, states, strict=True)}
+    members = [m._replace(status=keys.get(m.setting.key, "ok")) for m in pool.members]
+    result = audit_of(dataclasses.replace(pool, members=tuple(members)), labels, splits=2)
+    assert result.tried == evaluate.Tried(5, 3, 1)
+    assert (result.members, result.untrained, result.stopped) == (10, 2, 6)
+    assert result.across.stopped == result.snooping.stopped == 3
+    assert {"across", "within", "snooping", "pick.rank"} <= set(result.of_survivors)
+    assert any("3 of the 5 settings tried" in note for note in result.snooping.notes)
+    said = text.of_audit("task", result, 0)
+    assert "10 trainings, 2 of them learned nothing, 6 were stopped early" in said
+    assert "* 3 of the 5 settings tried were stopped early" in said
+    for name in ("oracle*", "expected random*", "worst*", "rank of the pick*: 1 of 1 (5 tried)"):
+        assert f"\n{name}" in said
+    both = evaluate.summary({"task": result, "other": audit_of(pool, labels, splits=2)}, TWO)
+    assert both["stopped_early"] == ["task"]
+    assert text.of_summary("all", both).endswith("not of all that it tried: task")
+    whole = audit_of(pool, labels, splits=2)
+    assert not whole.of_survivors and "*" not in text.of_audit("task", whole, 0)
+
+
+TWO = {"task": "set", "other": "another set"}
 
 
 def test_several_tasks_are_resampled_by_training_set():

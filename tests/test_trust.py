@@ -165,3 +165,149 @@ def test_signature_second_set():
     pool, other = made([3.0, 0.0, 0.5, 0.2]), made([0.0, 3.0, 0.5, 2.0], seed=1)
     second = dataclasses.replace(other, held_out_scores=pool.held_out_scores)
     assert shown(pool, second)["degrades on the second set"].found
+
+
+# ---- after halving: what a search stopped is neither finished nor a failure to learn ----
+
+
+def halved(pool, left, status="stopped"):
+    """The pool with all settings but the first `left` stopped (or of another status)."""
+    kept = {s.key for s in pool.settings[:left]}
+    members = [m if m.setting.key in kept else m._replace(status=status) for m in pool.members]
+    return dataclasses.replace(pool, members=tuple(members))
+
+
+def test_what_halving_leaves_of_equal_settings_is_never_highly_trusted():
+    """The survivor of nine equal settings, the best of them by the same target."""
+    for seed in range(6):
+        pool = made([2.0] * 9, seed=seed)
+        losses = rules.losses(pool, rules.DEFAULT)
+        best = min(pool.settings, key=lambda s: losses[s.key])
+        members = tuple(
+            m if m.setting.key == best.key else m._replace(status="stopped") for m in pool.members
+        )
+        found, pick = judged(dataclasses.replace(pool, members=members))
+        assert pick == best and found.verdict != "high" and found.stopped == 8
+        assert np.isnan(found.margin) and np.isnan(found.stability)
+        assert not any("bootstrap" in reason for reason in found.reasons)
+        assert any("8 of 9 settings were stopped early" in reason for reason in found.reasons)
+        assert found.untrained == ()
+
+
+def test_a_lone_family_wins_no_draws():
+    """Where one family was trained, that it always wins says nothing of the pick."""
+    pool = made([4.0, 2.0, 1.0])
+    members = tuple(
+        m._replace(setting=m.setting._replace(augmentation="one", hyper={"k": float(i // SEEDS)}))
+        for i, m in enumerate(pool.members)
+    )
+    one = dataclasses.replace(pool, members=members)
+    assert {s.family for s in one.settings} == {"one"} and len(one.settings) == 3
+    assert np.isnan(judged(one)[0].stability) and np.isfinite(judged(pool)[0].stability)
+
+
+def test_the_null_pays_for_what_a_search_stopped():
+    """Stopped settings take part: the p-value is that of a pool in which all were trained."""
+    pool = made([0.0] * 12)
+    assert null(halved(pool, 1)) == null(pool)
+    lost = halved(pool, 1, "untrained")  # these were left out without a look at the target
+    assert null(lost) == null(dataclasses.replace(lost, members=halved(pool, 1, "failed").members))
+    broken = halved(pool, 1)
+    scores = broken.scores.copy()
+    scores[-1] = np.nan  # a stopped member that was not finite cannot take part
+    assert np.isfinite(null(dataclasses.replace(broken, scores=scores)))
+
+
+def test_signature_budget_is_silent_on_stopped_settings():
+    pool = made([3.0] + [0.0] * 8)
+    name = "search beyond its budget"
+    assert not shown(halved(pool, 1))[name].found and shown(halved(pool, 1))[name].value == 0.0
+    assert shown(halved(pool, 1, "untrained"))[name].found
+    members = list(halved(pool, 3).members)  # of three that went on two learned nothing
+    for i in range(SEEDS, 3 * SEEDS):
+        members[i] = members[i]._replace(status="untrained")
+    found = shown(dataclasses.replace(pool, members=tuple(members)))[name]
+    assert found.found and found.value == pytest.approx(2 / 3) and "halving" not in found.advice
+
+
+def test_one_finished_setting_stands_nowhere_on_a_second_set():
+    pool = made([3.0, 0.0, 0.0])
+    second = dataclasses.replace(made([3.0, 0.0, 0.0], seed=1), members=halved(pool, 1).members)
+    found = shown(halved(pool, 1), second)["degrades on the second set"]
+    assert np.isnan(found.value) and not found.found and "alike" not in found.advice
+
+
+# ---- targets that nothing can be said of ----
+
+
+@pytest.mark.parametrize("count", [1, 2, 40])
+@pytest.mark.parametrize("rest", [1, 2, 60])
+def test_a_degenerate_target_is_never_trusted(count, rest):
+    """One sample, copies of one, ties; however far from the normals; no warning is raised."""
+    generator = np.random.default_rng(0)
+    pool = made([3.0, 2.0, 1.0, 0.0])
+    alike = 10.0 + np.repeat(generator.normal(size=(12, 1)), count, axis=1)
+    for scores in (
+        alike,
+        np.full((12, count), 10.0),
+        alike + 1e-7 * generator.normal(size=(12, 1)),
+    ):
+        one = dataclasses.replace(
+            pool, scores=scores[:, None], held_out_scores=pool.held_out_scores[:, :, :rest]
+        )
+        found, pick = judged(one)
+        assert found.verdict == "low" and not abs(found.margin) > 1e3
+        assert any("look different" in r or "looks different" in r for r in found.reasons)
+        signatures(one, rules.DEFAULT, pick, found)
+
+
+def test_copies_of_one_sample_are_no_evidence_against_the_null():
+    """Forty copies of a sample that lies above nine tenths of the normals are one sample."""
+    pool = made([0.0] * 3)
+    high = np.quantile(pool.held_out_scores, 0.9, axis=2, keepdims=True)
+    found, _ = judged(dataclasses.replace(pool, scores=np.repeat(high, 40, axis=2)))
+    assert found.null > RARE
+
+
+def test_seeds_that_agree_exactly_measure_no_noise():
+    """A perfect setting has the lowest loss with every seed: no number of standard errors."""
+    pool = made([3.0, 2.0, 1.0], share=0.5)
+    scores = pool.scores.copy()
+    scores[:SEEDS] += 100.0  # above all held-out normals: an AUROC of 1
+    found, pick = judged(dataclasses.replace(pool, scores=scores), "auroc_held_out")
+    assert pick.augmentation == "s0" and np.isnan(found.margin)
+    assert not any("standard errors" in reason for reason in found.reasons)
+
+
+def test_settings_that_tie_share_a_draw():
+    """Copies of one setting under four names: each wins a quarter."""
+    pool = made([2.0] * 4)
+    scores, held_out = pool.scores.copy(), pool.held_out_scores.copy()
+    for i in range(1, 4):
+        scores[i * SEEDS : (i + 1) * SEEDS] = scores[:SEEDS]
+        held_out[i * SEEDS : (i + 1) * SEEDS] = held_out[:SEEDS]
+    found, _ = judged(dataclasses.replace(pool, scores=scores, held_out_scores=held_out))
+    assert found.stability == pytest.approx(0.25) and found.margin == 0.0
+
+
+# ---- reasons ----
+
+
+@pytest.mark.parametrize(
+    "strengths, share, verdict, order",
+    [
+        ([4.0, 1.5, 0.8, 0.0, 0.3], 0.5, "high", ["for it", "a doubt", "note"]),
+        ([2.0, 1.9, 1.9, 0.5], 0.3, "medium", ["against it", "a doubt", "for it", "note"]),
+        ([0.0] * 5, 0.3, "low", ["against it", "a doubt", "for it", "note"]),
+    ],
+)
+def test_reasons_say_what_they_count_for_and_what_decides_comes_first(
+    strengths, share, verdict, order
+):
+    found, _ = judged(made(strengths, share))
+    words = [reason.split(":")[0] for reason in found.reasons]
+    assert found.verdict == verdict
+    assert words == sorted(words, key=order.index)  # and none but these
+    assert (verdict == "low") == ("against it" in words)
+    if verdict == "high":
+        assert words.count("a doubt") <= 1 and words[0] == "for it"

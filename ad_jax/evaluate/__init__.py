@@ -1,7 +1,7 @@
 """The truth opened: what a pick was worth. Only the command and experiments import this."""
 
 from ad_jax.evaluate.alignment import TrueAlignment, true_alignment
-from ad_jax.evaluate.audit import Audit, Scope, audit, gain, summary
+from ad_jax.evaluate.audit import Audit, Scope, Tried, audit, gain, summary
 from ad_jax.evaluate.bought import Snooping, snooping, snooping_summary
 from ad_jax.evaluate.labels import labels_by_name, labels_file
 from ad_jax.evaluate.pools import PoolAudit, audit_pool
@@ -15,6 +15,7 @@ __all__ = [
     "PoolAudit",
     "Scope",
     "Snooping",
+    "Tried",
     "TrueAlignment",
     "Worth",
     "audit",

@@ -17,6 +17,7 @@ from ad_jax.evaluate.pools import of_members
 from ad_jax.pool import Pool, Setting
 
 TOP = (3, 5)  # settings of the ensembles
+OF_SURVIVORS = ("pick.rank", "pick.settings", "ensembles", "across", "within", "snooping")
 
 
 def quality(scores: np.ndarray, anomalous: np.ndarray) -> tuple[float, float]:
@@ -26,8 +27,36 @@ def quality(scores: np.ndarray, anomalous: np.ndarray) -> tuple[float, float]:
 
 
 @dataclass(frozen=True)
+class Tried:
+    """What a search tried.
+
+    Attributes:
+      settings: how many.
+      stopped: of these, dropped by the search before the last step.
+      untrained: of the others, those that learned nothing.
+    """
+
+    settings: int
+    stopped: int
+    untrained: int
+
+    @property
+    def note(self) -> str:
+        """What the figures of an audit are of, where that is not all that was tried; else ""."""
+        if not self.stopped:
+            return ""
+        return (
+            f"{self.stopped} of the {self.settings} settings tried were stopped early by a search "
+            "that saw this target: random, oracle, worst, rank, regret, gain, ensembles, best of k "
+            f"and what labels choose are of the {self.settings - self.stopped} that it left"
+        )
+
+
+@dataclass(frozen=True)
 class Scope:
     """The same comparison over some settings: one family, or all of them.
+
+    Where a search stopped settings early, all of it is of those that it left.
 
     Attributes:
       settings: setting keys compared.
@@ -37,6 +66,7 @@ class Scope:
       picks: rule -> AUROC of its pick.
       constants: constant rule -> AUROC ("smallest", "middle", "largest" strength; each family).
       spearman: rule -> rank correlation of its loss with AUROC over settings.
+      stopped: settings of the family, or of all, that a search stopped early; not compared.
     """
 
     settings: list[str]
@@ -48,6 +78,7 @@ class Scope:
     picks: dict[str, float]
     constants: dict[str, float]
     spearman: dict[str, float]
+    stopped: int = 0
 
 
 @dataclass(frozen=True)
@@ -56,16 +87,20 @@ class Audit:
 
     Attributes:
       share: anomalies in the target.
-      pick: label, AUROC per trained seed and their mean, AP per seed, rank among settings.
+      pick: label, AUROC per trained seed and their mean, AP per seed, rank among the settings that
+        are compared.
       detector: AUROC and AP of the picked detector (its seeds together).
       ensembles: AUROC and AP of the mean rank of all trained members, and of those of the best
         settings by the rule.
       baselines: control members and mean brightness, AUROC (mean over seeds).
       across, within: scopes; `within` holds families of at least three settings.
-      members: number of trained members, `untrained` of them learned nothing.
+      tried: settings, and what became of them.
+      members: number of trainings; `untrained` of them learned nothing, and `stopped` of them ended
+        early with their settings.
       snooping: what labels would have bought, stage by stage and by the number tried.
       member_auroc, member_average_precision: `[all members of the pool]`, NaN where a score is not
         finite: the raw rows of all that stands above.
+      of_survivors: fields that describe what a search left only; none if it stopped nothing.
       log: every opening of the labels.
     """
 
@@ -76,11 +111,14 @@ class Audit:
     baselines: dict[str, float]
     across: Scope
     within: dict[str, Scope]
+    tried: Tried
     members: int
     untrained: int
+    stopped: int
     snooping: Snooping
     member_auroc: list[float]
     member_average_precision: list[float]
+    of_survivors: list[str]
     log: list[tuple[str, str]] = field(default_factory=list)
 
 
@@ -126,6 +164,7 @@ def _scope(
     pool: Pool, settings: Sequence[Setting], per_member: np.ndarray, losses: Mapping[str, Any]
 ) -> Scope | None:
     """None if no setting was trained with at least half of the seeds."""
+    stopped = len({s.key for s in settings} & {s.key for s in pool.stopped})
     seeds = sorted({m.seed for m in pool.members})
     values = np.full((len(settings), len(seeds)), np.nan)
     for i, setting in enumerate(settings):
@@ -168,6 +207,7 @@ def _scope(
         picks,
         constants,
         correlation,
+        stopped,
     )
 
 
@@ -231,7 +271,8 @@ def audit(
     picked = pool.rows(pick, trained=True)
     across, within = scopes(pool, per_member, losses)
     trained = [i for i, m in enumerate(pool.members) if m.setting.pretext != "control"]
-    usable = [i for i in trained if pool.members[i].status == "ok"]
+    states = [pool.members[i].status for i in trained]
+    tried = Tried(len(pool.settings), len(pool.stopped), len(pool.untrained))
     bright = quality(brightness, anomalous)[0]
     baselines = {c.augmentation: _mean(per_member[pool.rows(c)]) for c in pool.controls()}
     baselines["mean brightness"] = bright
@@ -261,11 +302,14 @@ def audit(
         baselines,
         across,
         within,
+        tried,
         len(trained),
-        len(trained) - len(usable),
+        sum(state in ("untrained", "failed") for state in states),
+        states.count("stopped"),
         measure(pool, pick, anomalous, seed, splits),
         [float(v) for v in per_member],
         [float(v) for v in precision],
+        list(OF_SURVIVORS) if tried.stopped else [],
         list(truth.log),
     )
 
@@ -294,13 +338,15 @@ def summary(audits: Mapping[str, Audit], trainings: Mapping[str, str]) -> dict[s
       trainings: task -> training-set fingerprint; tasks that share one are not independent.
 
     Returns:
-      scope ("across" or a family) -> rule -> numbers; constants have names "always ...".
+      scope ("across" or a family) -> rule -> numbers; constants have names "always ...". Of the
+      tasks in "stopped_early" these are of the settings that a search left.
     """
     members = {trainings[task]: one.members for task, one in audits.items()}
     out: dict[str, Any] = {
         "tasks": len(audits),
         "training_sets": len(members),
         "trainings": sum(members.values()),
+        "stopped_early": [task for task, one in audits.items() if one.tried.stopped],
     }
     names: dict[str, list[str]] = {"across": list(audits)}
     for task, one in audits.items():

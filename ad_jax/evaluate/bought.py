@@ -121,6 +121,7 @@ class Snooping:
       seed: of splits, permutations, draws and ties.
       stratified: whether the halves hold equally many anomalies.
       notes: what is not available and why, a line each.
+      stopped: settings that a search dropped early; labels are given the others to choose from.
     """
 
     stages: list[Stage]
@@ -130,6 +131,7 @@ class Snooping:
     seed: int
     stratified: bool
     notes: list[str] = field(default_factory=list)
+    stopped: int = 0
 
 
 def _mean(values: np.ndarray) -> float:
@@ -277,11 +279,14 @@ def measure(
         _halves(known, pick, skipped),
         seed,
         stratified,
-        _notes(among, anomalous, len(first), skipped),
+        _notes(pool, among, anomalous, len(first), skipped),
+        len(pool.stopped),
     )
 
 
-def _notes(among: Candidates, anomalous: np.ndarray, used: int, skipped: int) -> list[str]:
+def _notes(
+    pool: Pool, among: Candidates, anomalous: np.ndarray, used: int, skipped: int
+) -> list[str]:
     notes = ["training step: not available, the pool keeps one training step"]
     rare = int(min(anomalous.sum(), (1 - anomalous.astype(int)).sum()))
     if skipped and rare < 2:
@@ -294,6 +299,12 @@ def _notes(among: Candidates, anomalous: np.ndarray, used: int, skipped: int) ->
         notes.append("family: one only, nothing to choose")
     if len(among.settings) < 2:
         notes.append("best of k: one setting only, nothing to choose")
+    stopped = len(pool.stopped)
+    if stopped:
+        notes.append(
+            f"{stopped} of the {len(pool.settings)} settings tried were stopped early by the "
+            "search: options, best of k and inflation are of those that it left"
+        )
     if among.left_out:
         notes.append(f"{among.left_out} trained members without finite scores left out")
     return notes
@@ -334,7 +345,8 @@ def snooping_summary(tasks: Mapping[str, Snooping], trainings: Mapping[str, str]
 
     Returns:
       tasks, training_sets; "halves" and "stages": name -> mean, low, high of every figure; "curve":
-      number of settings tried -> mean of every line over the tasks that tried so many.
+      number of settings tried -> mean of every line over the tasks that tried so many;
+      "stopped_early": tasks of which these are of the settings that a search left.
     """
     used = {t: s for t, s in tasks.items() if np.isfinite(s.halves.other.mean)}
     groups = [trainings[t] for t in used]
@@ -366,6 +378,7 @@ def snooping_summary(tasks: Mapping[str, Snooping], trainings: Mapping[str, str]
     return {
         "tasks": len(used),
         "training_sets": len(set(groups)),
+        "stopped_early": [task for task, one in used.items() if one.stopped],
         "curve": {number: tried(number) for number in numbers},
         "halves": {
             name: over([getattr(s.halves, name).mean for s in used.values()])

@@ -149,7 +149,7 @@ def picture(task: str, result: Audit) -> Any:
     Upper panels share their axis and the lines to compare with; the lower left is the best of k by
     labels permuted at random, the lower right F1 and balanced accuracy by threshold.
     """
-    one = result.snooping
+    one, tried = result.snooping, result.tried
     controls = {k: v for k, v in result.baselines.items() if math.isfinite(v)}
     best = max(controls, key=lambda k: controls[k])
     lines = {
@@ -176,7 +176,13 @@ def picture(task: str, result: Audit) -> Any:
         48,
         f"{100 * result.share:.0f} % anomalies in the target. Apparent: chosen and reported on the "
         "same labels. Honest: chosen on half of the target, reported on the other half\n"
-        f"({one.halves.splits} random splits, both ways). Best control: {best}.",
+        f"({one.halves.splits} random splits, both ways). Best control: {best}."
+        + (
+            f" Only of the {tried.settings - tried.stopped} of {tried.settings} settings that the "
+            "search left."
+            if tried.stopped
+            else ""
+        ),
         13,
         FAINT,
     )

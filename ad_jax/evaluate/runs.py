@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from ad_jax import rules, run
+from ad_jax import plan, rules, run
 from ad_jax.data import Labels, Truth
 from ad_jax.evaluate.audit import Audit, audit
 from ad_jax.evaluate.bought import SPLITS
@@ -58,6 +58,7 @@ def audit_run(
     seed: int = 0,
     splits: int = SPLITS,
     further: Mapping[str, Callable[[Pool], np.ndarray]] | None = None,
+    anew: bool = False,
 ) -> Audited:
     """Audits a folder that `ad-jax select` wrote and logs every opening in its manifest.
 
@@ -68,11 +69,15 @@ def audit_run(
       seed, splits: of the snooping audit.
       further: rules that are in no registry, name -> (pool -> loss per member); their picks are
         judged beside the others'.
+      anew: judge the run's pool by today's rules and trust, not as it was written
+        (`plan.judged_anew`).
 
     Raises:
       InputError: no run there, damaged files, a source that has changed, labels of one class.
     """
     one = run.read(folder)
+    if anew:
+        one = plan.judged_anew(folder, one)
     more = {
         name: rules.by_setting(one.pool, loss(one.pool)) for name, loss in (further or {}).items()
     }

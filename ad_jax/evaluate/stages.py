@@ -19,6 +19,8 @@ METRICS = ("F1", "balanced accuracy")
 class Candidates(NamedTuple):
     """What labels can choose from: the settings trained with at least half of the seeds.
 
+    Those that a search stopped early are not among them.
+
     Attributes:
       settings: in the order of the pool.
       rows: `[settings, seeds]` members, -1 where none was trained.

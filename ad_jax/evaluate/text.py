@@ -46,7 +46,8 @@ def of_snooping(one: Snooping) -> str:
     kind = "stratified" if one.stratified else "not stratified"
     return "\n".join(
         [
-            "\nSnooping: AUROC that labels would have bought (honest: chosen on half of the",
+            f"\nSnooping{'*' if one.stopped else ''}: AUROC that labels would have bought (honest: "
+            "chosen on half of the",
             f"target, reported on the other; {halves.splits} splits, {kind}, both ways, "
             f"seed {one.seed})",
             *[render(header, rows) + "\n" for header, rows in tables],
@@ -83,8 +84,16 @@ def of_snooping_summary(name: str, both: dict[str, Any]) -> str:
             f"inflation {cell(halves['inflation'])}",
             f"the rule's pick: {cell(halves['rule'])}; labels honestly buy "
             f"{cell(halves['bought'])} more",
+            *_of_survivors(both["stopped_early"]),
         ]
     )
+
+
+def _of_survivors(tasks: Sequence[str]) -> list[str]:
+    """A line that names the tasks whose figures are of what a search left, if there are some."""
+    if not tasks:
+        return []
+    return [f"of the settings that a search left, not of all that it tried: {', '.join(tasks)}"]
 
 
 def of_audit(task: str, result: Audit, opened_before: int) -> str:
@@ -98,20 +107,21 @@ def of_audit(task: str, result: Audit, opened_before: int) -> str:
     pick, across = result.pick, result.across
     scores = np.array(pick["auroc"])
     half = 1.96 * scores.std(ddof=1) / np.sqrt(len(scores)) if len(scores) > 1 else float("nan")
+    tried, left = result.tried, "*" if result.of_survivors else ""
     rows: list[list[Any]] = [
         [f"pick by {pick['rule']}: {pick['setting']}", float(scores.mean()), f"± {half:.3f}"],
         ["  its seeds together (the detector)", result.detector["auroc"], ""],
         ["  its average precision", result.detector["average_precision"], ""],
-        ["oracle", across.oracle, ""],
-        ["label pick (labels on the other seeds)", across.label_pick, ""],
-        ["expected random", across.expected_random, ""],
-        ["worst", across.worst, ""],
+        [f"oracle{left}", across.oracle, ""],
+        [f"label pick (labels on the other seeds){left}", across.label_pick, ""],
+        [f"expected random{left}", across.expected_random, ""],
+        [f"worst{left}", across.worst, ""],
         *[
-            [f"ensemble of {name}", both["auroc"], f"AP {both['average_precision']:.3f}"]
+            [f"ensemble of {name}{left}", both["auroc"], f"AP {both['average_precision']:.3f}"]
             for name, both in result.ensembles.items()
         ],
         *[[f"control: {name}", value, ""] for name, value in result.baselines.items()],
-        *[[name, value, ""] for name, value in across.constants.items()],
+        *[[f"{name}{left}", value, ""] for name, value in across.constants.items()],
     ]
     scopes = {"across families": across, **result.within}
     table = [
@@ -122,10 +132,13 @@ def of_audit(task: str, result: Audit, opened_before: int) -> str:
     return "\n".join(
         [
             f"\n{task}: {100 * result.share:.1f} % anomalies, {result.members} trainings, "
-            f"{result.untrained} of them learned nothing",
+            f"{result.untrained} of them learned nothing"
+            + (f", {result.stopped} were stopped early" if left else ""),
+            *([f"* {tried.note}"] if left else []),
             render(["", "AUROC", ""], rows),
-            f"rank of the pick: {pick['rank']} of {pick['settings']}",
-            "\nAUROC of every rule's pick (Spearman of its loss with AUROC)",
+            f"rank of the pick{left}: {pick['rank']} of {pick['settings']}"
+            + (f" ({tried.settings} tried)" if left else ""),
+            f"\nAUROC of every rule's pick{left} (Spearman of its loss with AUROC)",
             render(["rule", *scopes], table),
             of_snooping(result.snooping),
             f"labels opened {opened_before + len(result.log)} times, last: {last[1]} at {last[0]}",
@@ -148,4 +161,4 @@ def of_summary(name: str, both: dict[str, Any]) -> str:
             ]
             out.append(f"\nGain {scope if scope == 'across' else 'within ' + scope}")
             out.append(render(header, table))
-    return "\n".join(out)
+    return "\n".join([*out, *_of_survivors(both["stopped_early"])])

@@ -34,7 +34,8 @@ class Halves(NamedTuple):
       seen: of the pick by that same half, unlabelled (as in transduction).
       unseen: of the pick by the other half: the rule never saw the samples that it is judged on.
       bought: seen minus unseen, split by split.
-      random, oracle: expected random setting and best setting on that half.
+      random, oracle: expected random setting and best setting on that half, of those trained to
+        the end.
       splits: how many.
     """
 
@@ -84,8 +85,7 @@ class _Groups:
         self.member = np.concatenate([np.array(r, int) for r in self.rows])
         self.setting = np.repeat(np.arange(len(settings)), [len(r) for r in self.rows])
         self.count = np.array([len(r) for r in self.rows])
-        every = np.array([len(pool.rows(s)) for s in settings])
-        self.pickable = (2 * self.count >= every) & (self.count > 0)  # as `pool.per_setting`
+        self.pickable = np.array([pool.pickable(s) for s in settings])
 
     def means(self, per_member: np.ndarray) -> np.ndarray:
         """`[..., members]` to `[..., settings]`; NaN without a trained seed."""

@@ -1,7 +1,8 @@
 """Rules by agreement: which member says what the others say of the target?
 
-Control members, and members that learned nothing, failed or were stopped, have no voice and an
-infinite loss. Nothing here is quadratic in samples; `[members, members]` at most, and that once.
+Members that cannot be picked (controls, and settings of which too many seeds learned nothing,
+failed or were stopped) have no voice and an infinite loss. Nothing here is quadratic in samples;
+`[members, members]` at most, and that once.
 Definitions from Ma et al. (arXiv 2104.01422) and the papers they name.
 """
 

@@ -18,7 +18,7 @@ class Rule(NamedTuple):
       loss: `(pool) -> [members]`, lower is better; infinite for members it cannot judge.
       needs: a name in `NEEDS`: what the pool must hold.
       about: one line with the source.
-      members: how many trained members it takes at least to compare them.
+      members: how many members that can be picked it takes at least to compare them.
     """
 
     loss: Callable[[Pool], np.ndarray]
@@ -27,19 +27,25 @@ class Rule(NamedTuple):
     members: int = 0
 
 
+def comparable(pool: Pool, known: np.ndarray) -> np.ndarray:
+    """Rows of the members that a rule compares with each other: those that can be picked.
+
+    They are trained members of settings that can be picked (`Pool.pickable`). What is seen of
+    control members, and of members that learned nothing, failed or were stopped, moves no pick.
+
+    Args:
+      pool: any pool.
+      known: `[members]` whether the rule can judge a member; a setting with one that it cannot
+        judge is left out.
+    """
+    found = [pool.rows(s, trained=True) for s in pool.settings if pool.pickable(s)]
+    return np.array(sorted(i for rows in found if known[rows].all() for i in rows), int)
+
+
 def voters(pool: Pool) -> np.ndarray:
-    """Rows of the members whose target scores count: trained, finite, no control members."""
+    """Rows of the members whose target scores count: comparable, with finite scores."""
     own, _ = pool.own_scores()
-    return np.array(
-        [
-            i
-            for i, member in enumerate(pool.members)
-            if member.status == "ok"
-            and member.setting.pretext != "control"
-            and np.isfinite(own[i]).all()
-        ],
-        int,
-    )
+    return comparable(pool, np.isfinite(own).all(axis=1))
 
 
 def groups(pool: Pool) -> dict[str, list[int]]:
@@ -97,5 +103,5 @@ def lack(pool: Pool, rule: Rule) -> str:
     """Why a pool cannot serve a rule, in words; "" if it can."""
     count = len(voters(pool))
     if rule.members > count:
-        return f"{count} members learned anything; it takes {rule.members}"
+        return f"{count} members can be picked and compared; it takes {rule.members}"
     return NEEDS[rule.needs](pool)

@@ -8,7 +8,7 @@ import numpy as np
 
 from ad_jax import ranks
 from ad_jax.pool import Pool
-from ad_jax.rules.contract import Rule
+from ad_jax.rules.contract import Rule, comparable
 
 LEVELS = (0.8, 0.9, 0.95)  # quantiles of held-out normals
 BINS = 32  # of the histogram whose entropy is taken
@@ -33,14 +33,30 @@ def auroc_held_out(pool: Pool) -> np.ndarray:
     return _judged(-ranks.auroc_rows(held_out, target), target, held_out)
 
 
+def _mean_rank(pool: Pool, losses: np.ndarray) -> np.ndarray:
+    """Mean rank by several losses `[k, members]` among the members that can be picked `[members]`.
+
+    As a share of these members. Others (controls, say) have the rank that they would have among
+    them and move nobody's, so that they can be compared with a pick but do not change it. Infinite
+    where a loss is, and where there is nobody to be ranked among.
+    """
+    known = np.isfinite(losses).all(axis=0)
+    among = comparable(pool, known)
+    out = np.full(len(known), np.inf)
+    if len(among):
+        out[known] = ranks.rank_among_rows(losses[:, among], losses[:, known]).mean(0) / len(among)
+    return out
+
+
 def tail_and_auroc(pool: Pool) -> np.ndarray:
-    """Mean rank of the two among all members, as a share of them `[members]`."""
-    losses = np.stack([tail_share(pool), auroc_held_out(pool)])
-    return ranks.rank_rows(losses).mean(0) / len(pool.members)
+    """Mean rank of the two among the members that can be picked, as a share of them `[members]`."""
+    return _mean_rank(pool, np.stack([tail_share(pool), auroc_held_out(pool)]))
 
 
 def several_tails(pool: Pool) -> np.ndarray:
     """Mean rank by the tail shares above three quantiles and by the AUROC `[members]`.
+
+    Ranks are among the members that can be picked, and a share of them.
 
     One quantile counts few held-out normals and is noisy; the AUROC counts all of them alike and
     misses what only the highest scores show. Written down before the runs that made it the default
@@ -49,7 +65,7 @@ def several_tails(pool: Pool) -> np.ndarray:
     target, held_out = pool.own_scores()
     tails = [ranks.tail_share_rows(held_out, target, level) for level in LEVELS]
     losses = [*(_judged(-tail, target, held_out) for tail in tails), auroc_held_out(pool)]
-    return ranks.rank_rows(np.stack(losses)).mean(0) / len(pool.members)
+    return _mean_rank(pool, np.stack(losses))
 
 
 def npd(pool: Pool) -> np.ndarray:

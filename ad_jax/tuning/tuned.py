@@ -177,7 +177,7 @@ def _preference(selection: Selection, descent: Descent, picked: int | None) -> l
             f"the rule {selection.rule} prefers the untuned default to all "
             f"{len(descent.starts)} ends: tuning has not helped"
         ]
-    out = [f"against default and other ends: {reason}" for reason in selection.trust.reasons]
+    out = [f"among default and ends, {reason}" for reason in selection.trust.reasons]
     if picked != descent.best:
         out.append(
             f"the rule {selection.rule} prefers the end of start {picked} to that of start "

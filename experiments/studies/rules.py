@@ -5,8 +5,9 @@
     done
     python experiments/studies/rules.py runs/shelf
 
-Reads runs, opens their labels, logs it, and prints, for semantic tasks (`--semantic PATTERN`), for
-the others, and for planted ones, across families and within them:
+Reads runs, judges their pools by today's rules and trust (a run that an earlier version wrote may
+come to another pick), opens their labels, logs it, and prints, for semantic tasks (`--semantic
+PATTERN`), for the others, and for planted ones, across families and within them:
 
 1. every rule: regret, gain, share below random and below the best constant, Spearman, rank, and
    Wilcoxon's test over training sets against random and DSV, adjusted by Holm;
@@ -24,7 +25,6 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
-import json
 import re
 import runpy
 import time
@@ -35,7 +35,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from scipy.stats import spearmanr
 
-from ad_jax import plan, ranks, rules, run
+from ad_jax import ranks, rules, run
 from ad_jax.errors import in_one_line
 from ad_jax.evaluate import Audit, Scope, audit_run, gain
 from ad_jax.evaluate.comparison import LABELS, RANDOM, Line, compare, smallest_p
@@ -148,14 +148,13 @@ def read(paths: list[Path], semantic: str) -> list[Task]:
     """Audits every run below the paths."""
     out = []
     for path in run.below(paths):
-        result, one = audit_run(path, "rules study", further=CANDIDATES)
+        result, one = audit_run(path, "rules study", further=CANDIDATES, anew=True)
         name = run.name_of(one.manifest)
         kind = "semantic" if re.search(semantic, name) else "defects"
         kind = "planted" if one.manifest["source"].startswith(PLANTED) else kind
-        trust = json.loads((path / "pick.json").read_text())["trust"]
         group = one.manifest["train_fingerprint"]
-        took = seconds(plan.whole_pool(path, one))
-        out.append(Task(name, kind, group, result, trust, one.rule, took))
+        took = seconds(one.pool)
+        out.append(Task(name, kind, group, result, one.trust, one.rule, took))
     return out
 
 
@@ -342,7 +341,7 @@ def by_trust(tasks: list[Task]) -> None:
         f"not said of {len(silent)}, true of {sum(silent)}"
     )
     parts: dict[str, list[float]] = {
-        name: [float("nan") if t.trust[name] is None else float(t.trust[name]) for t in tasks]
+        name: [float(t.trust[name]) for t in tasks]
         for name in ("margin", "stability", "reliability", "agreement", "null")
     }
     parts["verdict"] = [float("low medium high".split().index(t.trust["verdict"])) for t in tasks]

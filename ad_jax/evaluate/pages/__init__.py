@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 from ad_jax.evaluate.worth import Worth
+from ad_jax.report.page import Block, Prose
 from ad_jax.report.parts.task import Task
 
 
@@ -22,6 +23,12 @@ class Judged(NamedTuple):
     @property
     def training_set(self) -> str:
         return self.task.run.manifest["train_fingerprint"]
+
+
+def survivors(judged: Sequence[Judged]) -> list[Block]:
+    """A line for every task of which a section describes only what a search left."""
+    said = [f"{o.name}: {o.worth.audit.tried.note}." for o in judged if o.worth.audit.tried.stopped]
+    return [Prose(said, points=True)] if said else []
 
 
 def groups(judged: Sequence[Judged]) -> list[str]:

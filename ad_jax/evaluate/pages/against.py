@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from ad_jax.evaluate.pages import Judged, groups
+from ad_jax.evaluate.pages import Judged, groups, survivors
 from ad_jax.evaluate.pages.picks import over_tasks
 from ad_jax.report.figures import points, theme
 from ad_jax.report.page import Block, Column, Figure, Figures, Section, Table
@@ -82,5 +82,5 @@ def against(judged: Sequence[Judged]) -> Section:
     )
     few = len(set(groups(judged))) < 3
     covers = {5: "no interval over tasks: fewer than three training sets" if few else ""}
-    blocks: list[Block] = [Figures(figures, list(keys.values()), note), table]
+    blocks: list[Block] = [*survivors(judged), Figures(figures, list(keys.values()), note), table]
     return Section("against", "Loss against AUROC", blocks, covers)

@@ -9,7 +9,7 @@ import numpy as np
 
 from ad_jax.evaluate.audit import gain as gain_of
 from ad_jax.evaluate.intervals import over_training_sets
-from ad_jax.evaluate.pages import Judged, groups
+from ad_jax.evaluate.pages import Judged, groups, survivors
 from ad_jax.report.page import Block, Column, Estimate, Section, Table
 from ad_jax.report.page.content import Cell, number, shown
 from ad_jax.report.parts.summary import SEVERAL, some
@@ -76,6 +76,12 @@ def words(judged: Sequence[Judged]) -> list[str]:
         f"On {len(below)} of {len(judged)} tasks the pick is worse than a random setting"
         + (f": {some([one.name for one in below])}." if below else "."),
     ]
+    halved = sum(one.worth.audit.tried.stopped > 0 for one in judged)
+    if halved:
+        lines.append(
+            f"On {halved} of {len(judged)} tasks a search stopped settings early: best, random, "
+            "gain and rank there are of the settings that it left."
+        )
     if beaten:
         lines.append(
             f"On {len(beaten)} of {len(judged)} tasks something that learned nothing is better "
@@ -101,13 +107,15 @@ def _told(one: Judged) -> str:
     name, control = worth.best_control
     seeds = len(pick["auroc"])
     few = "" if worth.auroc.low == worth.auroc.low else ", too few for an interval,"
+    tried = worth.audit.tried
+    left = f" that the search left of the {tried.settings} it tried" if tried.stopped else ""
     told = (
         f"With labels ({share:.0f} % of the target are anomalies), {one.name}: the pick "
         f"{pick['setting']} has AUROC {shown(worth.auroc)} over the "
         f"{seeds} {'seed' if seeds == 1 else 'seeds'} that learned{few} and average precision "
         f"{shown(worth.average_precision)}. It is number {pick['rank']} of "
-        f"{pick['settings']} settings; a random one has {number(across.expected_random)}, the best "
-        f"{number(across.oracle)}"
+        f"{pick['settings']} settings{left}; a random one has "
+        f"{number(across.expected_random)}, the best {number(across.oracle)}"
     )
     if worth.gain == worth.gain:
         told += f", so the pick gains {number(worth.gain, 2)} of what there was to gain"
@@ -124,7 +132,7 @@ def _told(one: Judged) -> str:
 
 def picks(judged: Sequence[Judged]) -> Section:
     """Every task's pick beside its lines, and the figures over tasks."""
-    blocks: list[Block] = [_beside(judged), _lines(judged), _tops(judged)]
+    blocks: list[Block] = [*survivors(judged), _beside(judged), _lines(judged), _tops(judged)]
     seeds = min(len(one.task.run.manifest["seeds"]) for one in judged)
     lacking = []
     if seeds < SEEDS:
@@ -159,6 +167,7 @@ def _beside(judged: Sequence[Judged]) -> Table:
         Column("gain", "(pick − random) / (oracle − random)", 2),
         Column("rank", "of the pick among settings"),
         Column("settings", "that it is compared with, itself among them"),
+        Column("stopped", "settings that a search dropped early; not compared"),
         Column("percentile", "share of the other settings that it is at least as good as", 2),
     ]
     rows: list[list[Cell]] = []
@@ -179,6 +188,7 @@ def _beside(judged: Sequence[Judged]) -> Table:
                 worth.gain,
                 pick["rank"],
                 pick["settings"],
+                worth.audit.tried.stopped,
                 worth.percentile,
             ]
         )
@@ -196,9 +206,9 @@ def _beside(judged: Sequence[Judged]) -> Table:
         means: list[Cell] = [said, mean, None, None, precision, None, None, regret, gain(judged)]
         middle, lowest = float(np.nanmedian(gains)), float(np.nanmin(gains))
         foot = [
-            ["mean over tasks (gain: of sums)", *means, None, None, place],
-            ["median over tasks", None, *none, float(np.median(values)), middle, *none[:3]],
-            ["worst task", None, *none, float(values.max()), lowest, *none[:3]],
+            ["mean over tasks (gain: of sums)", *means, None, None, None, place],
+            ["median over tasks", None, *none, float(np.median(values)), middle, *none[:4]],
+            ["worst task", None, *none, float(values.max()), lowest, *none[:4]],
         ]
     note = "AUROC below 0.5 stands as it is. Intervals in the foot are over training sets."
     return Table("The picks", columns, rows, foot, note)

@@ -10,7 +10,7 @@ import numpy as np
 from ad_jax.evaluate.audit import Scope
 from ad_jax.evaluate.comparison import LABELS, RANDOM, compare, smallest_p, values_of
 from ad_jax.evaluate.intervals import over_training_sets
-from ad_jax.evaluate.pages import Judged, groups
+from ad_jax.evaluate.pages import Judged, groups, survivors
 from ad_jax.evaluate.pairs import FEWEST, LEVEL, Pairs, pairwise
 from ad_jax.report.figures import ranks
 from ad_jax.report.page import Block, Column, Estimate, Figures, Fold, Prose, Section, Table
@@ -22,10 +22,11 @@ COMPARED = 10  # rules in the grid of pairs
 def shelf(judged: Sequence[Judged]) -> Section:
     """The section; with one task its picks only."""
     if len(judged) == 1:
-        blocks: list[Block] = [_single(judged[0])]
+        blocks: list[Block] = [*survivors(judged), _single(judged[0])]
         return Section("rules", "Every rule's pick", blocks, {9: "one task: nothing to pair"})
     scopes, sets = [one.worth.audit.across for one in judged], len(set(groups(judged)))
     blocks = [
+        *survivors(judged),
         _over_tasks(judged, scopes),
         Fold("Every rule on every task", [_each(judged, scopes)]),
     ]

@@ -6,7 +6,7 @@ import math
 from collections.abc import Sequence
 
 from ad_jax.evaluate.bought import Spread, snooping_summary
-from ad_jax.evaluate.pages import Judged, groups
+from ad_jax.evaluate.pages import Judged, groups, survivors
 from ad_jax.report.figures import curves, theme, waterfall
 from ad_jax.report.page import Block, Column, Estimate, Figure, Figures, Prose, Section, Table
 from ad_jax.report.page.content import Cell, number
@@ -73,7 +73,7 @@ def snooped(judged: Sequence[Judged]) -> Section:
         "The same where labels mean nothing (permuted): from .5 at one setting, noise alone buys "
         "what lies above the dotted line.",
     )
-    blocks: list[Block] = [falls, best, null, *_tables(judged)]
+    blocks: list[Block] = [*survivors(judged), falls, best, null, *_tables(judged)]
     notes = sorted({f"{o.name}: {n}" for o in judged for n in o.worth.audit.snooping.notes})
     if notes:
         blocks.append(Prose(notes, points=True))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
-from ad_jax.evaluate.pages import Judged
+from ad_jax.evaluate.pages import Judged, survivors
 from ad_jax.report.figures import curves
 from ad_jax.report.page import Block, Column, Figures, Prose, Section, Table
 from ad_jax.report.page.content import Cell, number
@@ -22,7 +22,7 @@ def unseen(judged: Sequence[Judged]) -> Section:
         "Detectors are trained on normals alone and are the same throughout.",
         *[f"{one.name}: not told, {one.worth.unlabelled.lacking}." for one in without],
     ]
-    blocks: list[Block] = [Prose(said)]
+    blocks: list[Block] = [Prose(said), *survivors(judged)]
     halved = [one for one in known if one.worth.unlabelled.halves is not None]
     if halved:
         blocks.append(_halves(halved))

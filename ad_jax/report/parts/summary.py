@@ -58,6 +58,8 @@ def _told(task: Task) -> str:
         f"{len(run.manifest['seeds'])} seeds each, {run.rule} picked {run.pick.label}, without "
         "labels. "
     )
+    if pool.stopped:
+        told += f"The search stopped {len(pool.stopped)} of them early. "
     if trust.get("verdict"):
         told += f"Trust in this pick is {trust['verdict']}. "
     if trust.get("control"):

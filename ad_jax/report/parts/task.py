@@ -49,9 +49,7 @@ class Task(NamedTuple):
 
 def halved(task: Task) -> bool:
     """Whether some members stopped before the last step: a search dropped them."""
-    manifest = task.run.manifest
-    trained = sum(m.setting.pretext != "control" for m in task.run.pool.members)
-    return manifest["cost"]["member_steps"] < trained * manifest["config"]["steps"]
+    return bool(task.run.pool.stopped)
 
 
 def families(tasks: Sequence[Task]) -> list[str]:
@@ -102,7 +100,7 @@ def settings_table(task: Task, linked: str, foot: Sequence[tuple[str, float]] = 
             else []
         ),
         *([Column("AP", "average precision, likewise")] if judged else []),
-        Column("trained", "seeds that learned something, of all"),
+        Column("trained", "seeds that learned something, of all; stopped: dropped by the search"),
         Column("train loss", "mean over the last tenth of the steps"),
         Column("seconds", "of all its seeds", 1),
         *[Column(name.replace("_", " ")) for name in varied],
@@ -120,7 +118,7 @@ def settings_table(task: Task, linked: str, foot: Sequence[tuple[str, float]] = 
             [
                 setting.label,
                 *[column[i] for column in figures],
-                f"{len(good)}/{len(every)}",
+                "stopped" if setting in task.run.pool.stopped else f"{len(good)}/{len(every)}",
                 float(np.mean(loss)) if loss else math.nan,
                 float(sum(m.seconds for m in every)),
                 *[None if v[i] != v[i] else v[i] for v in varied.values()],
@@ -155,7 +153,7 @@ def members_table(tasks: Sequence[Task]) -> Table:
         Column("setting"),
         Column("task"),
         Column("seed"),
-        Column("status", "ok, untrained (learned nothing) or failed"),
+        Column("status", "ok, untrained (learned nothing), failed, or stopped (by the search)"),
         Column("loss", "by the rule that picked"),
         *([Column("AUROC"), Column("AP")] if judged else []),
         Column("train loss"),

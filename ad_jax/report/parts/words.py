@@ -18,6 +18,7 @@ WORDS = {
     "seed": "start of a training's random numbers: the same setting is trained with several",
     "member": "a setting trained with one seed, or a control",
     "learned nothing": "a training that never told its augmented normals from normals",
+    "stopped": "a setting that a search dropped before the last step: neither picked nor compared",
     "control": "something that needs no training: raw pixels, an untrained network, brightness",
     "loss": "what a rule says of a setting without labels; lower is better",
     "rule": "how losses follow from what members see in normals and target",
