@@ -95,7 +95,13 @@ def targets(problems: Sequence[Problem], second: np.ndarray | None = None) -> li
     own = problems[0]  # the same trainings look at it, too
     return [
         *problems,
-        Problem(train=own.train, held_out=own.held_out, groups=own.groups, target=second),
+        Problem(
+            train=own.train,
+            held_out=own.held_out,
+            groups=own.groups,
+            target=second,
+            distinct=False,  # the same normals as they are
+        ),
     ]
 
 

@@ -7,6 +7,7 @@ import csv
 import importlib.util
 import json
 import sys
+import warnings
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -172,7 +173,11 @@ def load(text: str, skip_bad: bool = False) -> tuple[Any, Any, str, dict[str, An
     source, options = parse(text)
     if skip_bad:
         options["skip_bad"] = True
-    problem, truth = load(source, **options)
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always", UserWarning)
+        problem, truth = load(source, **options)
+    for one in caught:
+        say(f"{text}: {one.message}")
     return problem, truth, source, options
 
 

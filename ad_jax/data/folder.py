@@ -117,6 +117,7 @@ def load_folder(
         read=read,
         groups=groups,
         limit=limit,
+        normals={name: [_name(f, root) for f in some] for name, some in files.items()},
     )
 
 
