@@ -11,6 +11,7 @@ from ad_jax import rules
 from ad_jax.chunks import Shard
 from ad_jax.data import Problem
 from ad_jax.errors import InputError
+from ad_jax.numerics import in_float32
 from ad_jax.pool import Pool, Setting
 from ad_jax.program import Config, Trained
 from ad_jax.search import SEARCHES, grid, train_all
@@ -124,6 +125,7 @@ def work(
     return sweep.work([(s, seed) for s in settings for seed in seeds], config.steps, shard)
 
 
+@in_float32
 def choose(
     problems: Sequence[Problem],
     settings: Sequence[Setting] | None,
