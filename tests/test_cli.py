@@ -2,7 +2,10 @@
 
 import csv
 import json
+import os
 import shutil
+import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -51,6 +54,23 @@ def test_the_folder_holds_what_others_rely_on(run):
     pick = json.loads((run / "pick.json").read_text())
     assert all(rows[i]["pretext"] == pick["setting"]["pretext"] for i in pick["members"])
     assert json.loads((run / "manifest.json").read_text())["label_access"] == []
+
+
+def test_select_works_where_the_environment_asks_for_double_precision(source, tmp_path):
+    arguments = ["select", f"{source},size=16", "--out", str(tmp_path / "run"), *SMALL]
+    arguments += ["--families", "binary/cutpaste", "--areas", ".05"]
+    code = (
+        "from ad_jax import cli, sweep\n"
+        "sweep.CHANCE_LOSS, sweep.CHANCE_AUROC = 9.0, -1.0\n"
+        f"raise SystemExit(cli.main({arguments}))"
+    )
+    asked = {"JAX_ENABLE_X64": "1", "JAX_DISABLE_MOST_OPTIMIZATIONS": "1"}
+    done = subprocess.run(
+        [sys.executable, "-c", code], env={**os.environ, **asked}, capture_output=True, text=True
+    )
+    assert done.returncode == 0, done.stderr
+    with np.load(tmp_path / "run" / "scores.npz") as scores:
+        assert scores["scores"].dtype == np.float32 and np.isfinite(scores["pick"]).all()
 
 
 def test_audit_reads_labels_and_says_so(run, capsys):
