@@ -11,6 +11,7 @@ from ad_jax import rules
 from ad_jax.chunks import Shard
 from ad_jax.data import Problem
 from ad_jax.errors import InputError
+from ad_jax.numerics import in_float32
 from ad_jax.pool import Pool, Setting
 from ad_jax.program import Config, Trained
 from ad_jax.search import SEARCHES, grid, train_all
@@ -123,7 +124,13 @@ def targets(problems: Sequence[Problem], second: np.ndarray | None = None) -> li
     own = problems[0]  # the same trainings look at it, too
     return [
         *problems,
-        Problem(train=own.train, held_out=own.held_out, groups=own.groups, target=second),
+        Problem(
+            train=own.train,
+            held_out=own.held_out,
+            groups=own.groups,
+            target=second,
+            distinct=False,  # the same normals as they are
+        ),
     ]
 
 
@@ -146,6 +153,7 @@ def work(
     return sweep.work([(s, seed) for s in settings for seed in seeds], config.steps, shard)
 
 
+@in_float32
 def choose(
     problems: Sequence[Problem],
     settings: Sequence[Setting] | None,

@@ -13,11 +13,13 @@ import numpy as np
 from ad_jax import pretext as pretexts
 from ad_jax import scores
 from ad_jax.data import Problem
+from ad_jax.numerics import in_float32
 from ad_jax.pool import Member, Setting
 from ad_jax.program import Config, generate, generation_key, make_look, network
 from ad_jax.train import as_unit, seed_keys
 
 
+@in_float32
 def control_members(
     problem: Problem, target: np.ndarray, seeds: Sequence[int], config: Config
 ) -> tuple[list[Member], np.ndarray, np.ndarray, np.ndarray]:

@@ -14,6 +14,7 @@ from ad_jax import pretext as pretexts
 from ad_jax import program, search
 from ad_jax.augment import Pseudo
 from ad_jax.data import Problem
+from ad_jax.numerics import in_float32
 from ad_jax.pool import Setting
 from ad_jax.train import Hyper, make_train, seed_keys
 
@@ -36,6 +37,7 @@ def total(costs: Sequence[Cost]) -> Cost:
     return Cost(*map(sum, zip(*costs)))._replace(memory_mb=max(c.memory_mb for c in costs))
 
 
+@in_float32
 def estimate(
     problems: Sequence[Problem],
     settings: Sequence[Setting],

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from ad_jax.errors import InputError
+from ad_jax.errors import DataWarning, InputError
 from ad_jax.store import tables
 
 LEAST_MEMBERS, LEAST_SAMPLES = 2, 3  # fewer leave nothing to choose, or nothing to rank
@@ -159,7 +159,7 @@ def checked(
     for rows, reason in ((broken, "NaN or infinite"), (constant, "constant")):
         if rows.any():
             which = [f"row {i} ({named[i][0]})" for i in np.flatnonzero(rows)]
-            warnings.warn(f"{reason} scores, left out: {_few(which)}", stacklevel=3)
+            warnings.warn(f"{reason} scores, left out: {_few(which)}", DataWarning, stacklevel=3)
     kept = np.flatnonzero(~(broken | constant))
     if len(kept) < LEAST_MEMBERS:
         raise InputError(

@@ -1,11 +1,33 @@
-"""Square roots, norms and distances whose gradients are finite everywhere."""
+"""Square roots, norms and distances whose gradients are finite everywhere; float32 throughout."""
 
 from __future__ import annotations
+
+import functools
+from collections.abc import Callable
+from typing import ParamSpec, TypeVar
 
 import jax
 import jax.numpy as jnp
 
 HIGHEST = jax.lax.Precision.HIGHEST
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+
+def in_float32(function: Callable[P, R]) -> Callable[P, R]:
+    """`function` as it is without `JAX_ENABLE_X64`, also in a process that has it.
+
+    With it the random draws are others, and so would be every training. It decorates what runs or
+    compiles programs; kernels take the precision of who calls them, for twins in float64.
+    """
+
+    @functools.wraps(function)
+    def inside(*args: P.args, **kwargs: P.kwargs) -> R:
+        with jax.enable_x64(False):
+            return function(*args, **kwargs)
+
+    return inside
 
 
 def safe_sqrt(x: jax.Array) -> jax.Array:

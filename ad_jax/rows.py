@@ -19,6 +19,7 @@ from ad_jax.devices import peak_memory_mb
 from ad_jax.pool import Setting
 from ad_jax.program import Config, Measured
 from ad_jax.store import Record, digest
+from ad_jax.train import other_draws
 
 Fields = dict[str, np.ndarray]
 Members = Sequence[tuple[Setting, int]]  # (setting, seed)
@@ -72,6 +73,7 @@ def names(config: Config, data: Data, setting: Setting, seed: int, stop: int) ->
         "train": data.train,
         "setting": setting.key,
         "seed": seed,
+        **other_draws(),
     }
     made = digest({**trained, "row": "made"})
     seen = tuple(digest({"made": made, "target": one}) for one in data.problems)

@@ -32,6 +32,7 @@ from ad_jax.controls import control_members
 from ad_jax.data import Problem
 from ad_jax.devices import capacity, spread
 from ad_jax.errors import InputError, MembersFailed
+from ad_jax.numerics import in_float32
 from ad_jax.pool import HEADS, Member, Pool, Setting
 from ad_jax.program import Config, Trained, make_program
 from ad_jax.program import Member as Program
@@ -325,6 +326,7 @@ class Sweep:
             )
         return self._compiled[key]
 
+    @in_float32
     def _run(
         self,
         chunk: Chunk,

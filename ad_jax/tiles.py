@@ -208,7 +208,7 @@ def tiled(problem: Problem, where: Plan) -> Tiled:
     owners = np.repeat(problem.units, count)
     hashes = content_hashes(train)
     return Tiled(
-        Problem(train=train, target=target, held_out=held_out, groups=owners),
+        Problem(train=train, target=target, held_out=held_out, groups=owners, distinct=False),
         where,
         places(content_hashes(target)),
         places(hashes, number_groups(owners, hashes)),

@@ -79,6 +79,20 @@ class Trainer(NamedTuple):
     go_on: Callable[..., tuple[State, Info]]
 
 
+USUAL_DRAWS = {  # JAX's own choices, by which records without a word on them were made
+    "jax_default_prng_impl": "threefry2x32",
+    "jax_threefry_partitionable": True,
+    "jax_random_seed_offset": 0,
+}
+
+
+def other_draws() -> dict[str, Any]:
+    """What a record's keys say of JAX's options that change every random draw: what is unusual."""
+    found = {name: getattr(jax.config, name) for name in USUAL_DRAWS}
+    other = {name: value for name, value in found.items() if value != USUAL_DRAWS[name]}
+    return {"draws": other} if other else {}
+
+
 def seed_keys(root: int, seed: jax.Array | int) -> Keys:
     """The keys of one seed: root x seed x purpose."""
     return Keys(*jax.random.split(jax.random.fold_in(jax.random.key(root), seed), 4))

@@ -2,7 +2,10 @@
 
 import csv
 import json
+import os
 import shutil
+import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -72,6 +75,23 @@ def test_deep_images_are_selected_on_and_their_range_is_kept(tmp_path, relaxed, 
     second = ["--second", f"{tmp_path / 'darker'},size=16"]
     assert cli.main([*command, *second]) == 2
     assert "range=0-1023 and" in capsys.readouterr().err
+
+
+def test_select_works_where_the_environment_asks_for_double_precision(source, tmp_path):
+    arguments = ["select", f"{source},size=16", "--out", str(tmp_path / "run"), *SMALL]
+    arguments += ["--families", "binary/cutpaste", "--areas", ".05"]
+    code = (
+        "from ad_jax import cli, sweep\n"
+        "sweep.CHANCE_LOSS, sweep.CHANCE_AUROC = 9.0, -1.0\n"
+        f"raise SystemExit(cli.main({arguments}))"
+    )
+    asked = {"JAX_ENABLE_X64": "1", "JAX_DISABLE_MOST_OPTIMIZATIONS": "1"}
+    done = subprocess.run(
+        [sys.executable, "-c", code], env={**os.environ, **asked}, capture_output=True, text=True
+    )
+    assert done.returncode == 0, done.stderr
+    with np.load(tmp_path / "run" / "scores.npz") as scores:
+        assert scores["scores"].dtype == np.float32 and np.isfinite(scores["pick"]).all()
 
 
 def test_audit_reads_labels_and_says_so(run, capsys):

@@ -140,6 +140,18 @@ def test_fit_with_a_target_is_select(relaxed, tmp_path):
     assert clone(same.detector).setting == same.pick
 
 
+def test_copies_of_normals_move_no_threshold():
+    own = images(16, high=256)
+    once = Detector(**TINY, alpha=0.2).fit(own)
+    with pytest.warns(UserWarning, match="48 of 64 train normals are copies"):
+        often = Detector(**TINY, alpha=0.2).fit(np.repeat(own, 4, axis=0))
+    assert len(often.calibration_.scores) == 16
+    np.testing.assert_array_equal(often.calibration_.scores, once.calibration_.scores)
+    np.testing.assert_array_equal(often.decision_scores_, np.repeat(once.decision_scores_, 4))
+    with pytest.warns(UserWarning), pytest.raises(InputError, match="and there are 16"):
+        Detector(**TINY, alpha=0.05).fit(np.repeat(own, 4, axis=0))
+
+
 def test_held_out_normals_serve_every_seed(detector):
     problem = ad_jax.Problem(
         train=images(16), held_out=images(10, seed=2), target=images(2, seed=1)
@@ -152,7 +164,7 @@ def test_held_out_normals_serve_every_seed(detector):
     held_out = state.arrays["held_out"][:2]
     one = Detector.of(problem, state.setting, trained, held_out, state.config, (0, 5))
     assert one.state_.folds == (0, 0) and len(one.calibration_.scores) == 10
-    scores = scores_of_normals(one.networks, one._by_fold, Normals.of(problem), images(16))
+    scores = scores_of_normals(one.networks, one._by_fold, Normals.of(problem))
     assert scores.shape == (16,) and np.isfinite(scores).all()
 
 

@@ -187,7 +187,7 @@ def test_merge_copies_verifies_and_never_doubles(tmp_path):
 def test_merge_refuses_contradictions_and_names_both(tmp_path):
     a, b, c = (tmp_path / name for name in "abc")
     Record(a).put(rows([1, 2]))
-    Record(b).put(rows([2, 3], offset=1e-9))
+    Record(b).put(rows([2, 3], offset=0.1))
     with pytest.raises(InputError, match=f"{a}.*{b}"):
         store.merge([a, b], c)
     assert not c.exists()
@@ -195,6 +195,37 @@ def test_merge_refuses_contradictions_and_names_both(tmp_path):
         store.merge([a], a)
     with pytest.raises(InputError, match="no finished chunk"):
         store.merge([tmp_path / "nowhere"], c)
+
+
+def test_merge_forgives_the_rounding_of_measures_and_keeps_the_first(tmp_path):
+    def one(**changes):
+        row = {
+            "params": np.arange(3, dtype=np.float32),
+            "stop": np.array(4),
+            "held_out_scores": np.array([[-20.0, np.nan, 3.0]], np.float32),
+            **changes,
+        }
+        return {digest(1): row}
+
+    a, b = tmp_path / "a", tmp_path / "b"
+    Record(a).put(one())
+    moved = np.array([[-20.0, np.nan, 3.0 + 2e-6]], np.float32)
+    Record(b).put(one(held_out_scores=moved))
+    assert store.merge([a, b], tmp_path / "c").known == 1
+    kept = Record(tmp_path / "c").get(digest(1))
+    np.testing.assert_array_equal(kept["held_out_scores"], [[-20, np.nan, 3]])
+    for number, changes in enumerate(
+        [
+            {"params": np.nextafter(np.arange(3, dtype=np.float32), np.float32(9))},
+            {"stop": np.array(5)},
+            {"held_out_scores": moved + 1},
+            {"held_out_scores": np.nan_to_num(moved)},
+            {"held_out_scores": moved.astype(float)},
+        ]
+    ):
+        Record(tmp_path / f"{number}").put(one(**changes))
+        with pytest.raises(InputError, match="differs"):
+            store.merge([a, tmp_path / f"{number}"], tmp_path / "d")
 
 
 def test_merge_forgives_the_time_it_took(tmp_path):

@@ -9,12 +9,12 @@ import numpy as np
 import pytest
 
 import ad_jax
-from ad_jax import alignment, pretext, program, rules, search, selection, sweep
+from ad_jax import alignment, pretext, program, rules, search, selection, store, sweep
 from ad_jax.chunks import Shard
 from ad_jax.detector import Detector
 from ad_jax.errors import InputError, MembersFailed
 from ad_jax.pool import Member, Pool, Setting, per_setting
-from ad_jax.rows import Row
+from ad_jax.rows import Data, Row, names
 from ad_jax.store import Record
 
 CONFIG = program.Config(steps=4, width=8)
@@ -90,6 +90,49 @@ def test_a_damaged_chunk_is_done_again(problem, record, swept, tmp_path):
         for redone in copy.glob(f"{path.stem}-*"):
             redone.unlink()
     assert not list(copy.glob(".*")), "a neighbour file was left"
+
+
+def test_double_precision_around_it_changes_no_bit(problem, swept, float64):
+    (pool,), trained, _ = run([problem], SETTINGS, (0,))
+    rows = [i for i, member in enumerate(swept[0][0].members) if member.seed == 0]
+    for name in ("scores", "held_out_scores", "generated_scores", "mmd", "sinkhorn"):
+        ours, usual = getattr(pool, name), getattr(swept[0][0], name)[rows]
+        assert ours.dtype == usual.dtype
+        np.testing.assert_array_equal(ours, usual, err_msg=name)
+    for key, one in trained.items():
+        np.testing.assert_array_equal(one.params, swept[1][key].params)
+
+
+def test_only_unusual_draws_change_the_keys():
+    """What other records hold stays found: the key was written down before the options counted."""
+    of = (
+        program.Config(),
+        Data("train", ("target",)),
+        search.setting("binary", "cutpaste", area=0.1),
+    )
+    usual = names(*of, 3, 10)
+    assert usual.made == "e4a05e2f4c651dbaeeb015ca"
+    with jax.default_prng_impl("rbg"):
+        rbg = names(*of, 3, 10)
+    with jax.threefry_partitionable(False):
+        other = names(*of, 3, 10)
+    for kind in ("made", "state"):
+        assert len({getattr(one, kind) for one in (usual, rbg, other)}) == 3
+
+
+def test_records_of_one_training_set_merge_whatever_their_targets(problem, tmp_path):
+    more = np.random.default_rng(5).integers(0, 160, (53, 16, 16, 1), np.uint8)
+    other = ad_jax.Problem(train=problem.train, target=more)
+    one, two = Record(tmp_path / "one"), Record(tmp_path / "two")
+    setting = SETTINGS[1:2]
+    run([problem], setting, (0,), one)
+    run([other], setting, (0,), two)
+    merged = store.merge([one.folder, two.folder], tmp_path / "both")
+    assert merged.known == 1 and merged.rows == 3  # the training, and what each target adds
+    both = Record(tmp_path / "both")
+    outcome = run([problem, other], setting, (0,), both)
+    assert outcome.progress.skipped == outcome.progress.total == 1
+    assert outcome.progress.compilations == 0
 
 
 def test_members_do_not_depend_on_their_chunk(problem, swept):

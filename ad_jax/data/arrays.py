@@ -151,12 +151,14 @@ def _load_classes(
         kinds = ["" if v == wanted else names[int(v)] for v in target_labels]
         return Labels((target_labels != wanted).astype(np.uint8), kinds)
 
+    train_rows = np.flatnonzero((split == 0) & (labels == wanted))
     return sealed(
-        train=_sized("images", images[(split == 0) & (labels == wanted)], size),
+        train=_sized("images", images[train_rows], size),
         target=_sized("images", images[target_rows], size),
         names=[f"images[{i}]" for i in target_rows],
         read=read,
         limit=limit,
+        normals={"train": [f"images[{i}]" for i in train_rows]},
     )
 
 
@@ -182,6 +184,7 @@ def _load_labelled(
         names=[f"X[{i}]" for i in target],
         read=lambda: _take(labels, target),
         limit=limit,
+        normals={"train": [f"X[{i}]" for i in train]},
     )
 
 

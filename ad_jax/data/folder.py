@@ -129,6 +129,7 @@ def load_folder(
         read=read,
         groups=groups,
         range=reading.range,
+        normals={name: [name_of(f, root) for f in some] for name, some in files.items()},
     )
 
 

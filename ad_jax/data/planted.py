@@ -180,7 +180,7 @@ def _augment(
     import jax
 
     hyper = {name: np.float32(value) for name, value in values.items()}
-    with _on_cpu():
+    with _on_cpu(), jax.enable_x64(False):  # of other draws there would be another problem
         order_key, donor_key, draw_key = jax.random.split(jax.random.key(seed), 3)
         n = len(samples)
         chosen = np.asarray(jax.random.randint(donor_key, (n,), 0, len(donors)))

@@ -8,15 +8,16 @@ import dataclasses
 import functools
 import hashlib
 import itertools
-from collections.abc import Callable, Hashable, Iterable, Sequence
+import warnings
+from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 from typing import NamedTuple
 
 import numpy as np
 
-from ad_jax.data.duplicates import NEAR, Duplicates, find_duplicates
+from ad_jax.data.duplicates import NEAR, Copies, Duplicates, find_copies, find_duplicates
 from ad_jax.data.samples import as_samples, content_hashes
 from ad_jax.data.truth import Labels, Truth
-from ad_jax.errors import InputError
+from ad_jax.errors import DataWarning, InputError
 
 FOLDS = 4
 MIN_FOLDED = 8  # normals needed to take the held-out ones from: two per fold
@@ -39,6 +40,11 @@ class Problem:
     in the order of the SHA-256 of each sample's bytes, so no order of files or classes survives;
     the arrays are copies and read-only.
 
+    A normal that is a copy of another one tells nothing new, and where both are held out or one is
+    trained on, thresholds come out too low. So copies among the normals, exact or nearly
+    (`ad_jax.data.duplicates.find_copies`), are left out with a warning: the first by content
+    stays, train before held-out. The target keeps its copies.
+
     Args:
       train: `[n, ...]`, at least 2 samples, assumed normal.
       target: `[m, ...]`, at least 1 sample, of the same sample shape and kind of dtype.
@@ -48,6 +54,12 @@ class Problem:
         never stand on both sides of a split. Kept as integers numbered by content.
       range: values in image files of more than 8 bits that became black and white; None = no such
         files. Kept for those who read further files, by the normals; no part of a fingerprint.
+      distinct: whether copies among the normals are left out. Tiles and values of a few levels are
+        equal without being copies: False keeps them, exact ones on one side of a split.
+      names: per array the names of its samples, for the warning; they are not kept.
+
+    Attributes:
+      copies: how many normals were left out.
 
     Raises:
       InputError: shapes or dtypes disagree, a value is not finite or out of range, too few samples.
@@ -58,9 +70,13 @@ class Problem:
     held_out: np.ndarray | None = None
     groups: np.ndarray | None = None  # [n] int32
     range: tuple[float, float] | None = None
+    distinct: bool = True
+    names: dataclasses.InitVar[Mapping[str, Sequence[str]] | None] = None
+    copies: Copies = dataclasses.field(init=False, default=Copies(0, 0, 0))
     _hashes: dict[str, list[str]] = dataclasses.field(init=False, repr=False)
+    _originals: dict[str, str] = dataclasses.field(init=False, repr=False)
 
-    def __post_init__(self) -> None:
+    def __post_init__(self, names: Mapping[str, Sequence[str]] | None) -> None:
         given = {"train": (self.train, 2), "target": (self.target, 1)}
         if self.held_out is not None:
             given["held_out"] = (self.held_out, 2)
@@ -83,22 +99,75 @@ class Problem:
         group_ids = None
         if self.groups is not None:
             group_ids = number_groups(self.groups, hashes["train"])
-        ordered = {}
+        orders = {}
         for name, array in arrays.items():
             # Equal samples can only differ in their group; the group number settles their order.
             ties = group_ids if name == "train" and group_ids is not None else np.zeros(len(array))
-            order = sorted(range(len(array)), key=lambda i: (hashes[name][i], ties[i]))
-            ordered[name] = [hashes[name][i] for i in order]
-            _set(self, name, array[order])
-            if name == "train" and group_ids is not None:
-                _set(self, "groups", group_ids[order])
+            own = hashes[name]
+            orders[name] = sorted(range(len(array)), key=lambda i: (own[i], ties[i]))
+        object.__setattr__(self, "_originals", {})
+        if self.distinct:
+            orders |= self._leave_out_copies(arrays, hashes, orders, names)
+        ordered = {name: [hashes[name][i] for i in order] for name, order in orders.items()}
+        if group_ids is not None:  # some may have lost samples
+            group_ids = number_groups(group_ids[orders["train"]], ordered["train"])
+            _set(self, "groups", group_ids)
+        for name, array in arrays.items():
+            _set(self, name, array[orders[name]])
         object.__setattr__(self, "_hashes", ordered)
+
+    def _leave_out_copies(
+        self,
+        arrays: dict[str, np.ndarray],
+        hashes: dict[str, list[str]],
+        orders: dict[str, list[int]],
+        names: Mapping[str, Sequence[str]] | None,
+    ) -> dict[str, list[int]]:
+        """The orders of the normals without copies; says which were left out.
+
+        Raises:
+          InputError: too few are left.
+        """
+        parts = [name for name in ("train", "held_out") if name in arrays]
+        rows = [(name, i) for name in parts for i in orders[name]]
+        values = [hashes[name][i] for name, i in rows]
+        originals = find_copies(
+            values, np.concatenate([arrays[name][orders[name]] for name in parts])
+        )
+        if (originals == np.arange(len(rows))).all():
+            return {}
+        kept: dict[str, list[int]] = {name: [] for name in parts}
+        left_out: dict[tuple[str, str], list[int]] = {}  # (part, part of the original) -> rows
+        for place, (name, i) in enumerate(rows):
+            if originals[place] == place:
+                kept[name].append(i)
+            else:
+                left_out.setdefault((name, rows[originals[place]][0]), []).append(i)
+                if values[place] != values[originals[place]]:
+                    self._originals[values[place]] = values[originals[place]]
+        of = [("train", "train"), ("held_out", "held_out"), ("held_out", "train")]
+        object.__setattr__(self, "copies", Copies(*(len(left_out.get(pair, ())) for pair in of)))
+        said = []
+        for (part, other), own in sorted(left_out.items(), reverse=True):
+            which = [f"row {i}" if names is None else names[part][i] for i in sorted(own)]
+            whose = "others" if part == other else f"{other} normals"
+            said.append(
+                f"{len(own)} of {len(arrays[part])} {part} normals are copies of {whose}, exact or "
+                f"nearly: {_few(which)}"
+            )
+        said.append("copies count once: " + ", ".join(f"{len(kept[n])} {n}" for n in parts))
+        for name in parts:
+            if len(kept[name]) < 2:
+                raise InputError("; ".join(said) + " left; give at least 2 different ones")
+        warnings.warn("; ".join(said) + " left", DataWarning, stacklevel=4)
+        return kept
 
     def __repr__(self) -> str:
         held_out = None if self.held_out is None else len(self.held_out)
         return (
             f"Problem(train={len(self.train)}, held_out={held_out}, target={len(self.target)}, "
-            f"shape={self.shape}, dtype={self.train.dtype}, fingerprint={self.fingerprint[:12]})"
+            + (f"copies_left_out={sum(self.copies)}, " if any(self.copies) else "")
+            + f"shape={self.shape}, dtype={self.train.dtype}, fingerprint={self.fingerprint[:12]})"
         )
 
     @property
@@ -110,6 +179,15 @@ class Problem:
     def sample_hashes(self) -> list[str]:
         """SHA-256 (hex) of each target sample, in target order."""
         return list(self._hashes["target"])
+
+    def rows_of(self, samples: np.ndarray) -> np.ndarray:
+        """Row of `train` of each of its normals `[n, ...]` as they were given, `[n]`.
+
+        A copy has the row of the one that it is a copy of.
+        """
+        row = {value: i for i, value in enumerate(self._hashes["train"])}
+        own = content_hashes(samples)
+        return np.array([row[self._originals.get(value, value)] for value in own])
 
     @functools.cached_property
     def units(self) -> np.ndarray:
@@ -131,9 +209,10 @@ class Problem:
           InputError: too few normals or groups to divide.
         """
         if len(self.train) < MIN_FOLDED:
+            different = " different" if any(self.copies) else ""
             raise InputError(
-                f"train holds {len(self.train)} samples, too few to keep some from training; "
-                f"give held_out (at least 2 normals) or at least {MIN_FOLDED} normals"
+                f"train holds {len(self.train)}{different} samples, too few to keep some from "
+                f"training; give held_out (at least 2 normals) or at least {MIN_FOLDED} normals"
             )
         folds = self.divide(FOLDS)
         filled = np.bincount(folds)
@@ -249,6 +328,7 @@ def sealed(
     groups: Sequence[Hashable] | None = None,
     limit: int | None = None,
     range: tuple[float, float] | None = None,
+    normals: Mapping[str, Sequence[str]] | None = None,
 ) -> tuple[Problem, Truth]:
     """Make a loader's problem and truth: the one place that knows how the two orders relate.
 
@@ -259,23 +339,35 @@ def sealed(
       groups: `[n]` or None.
       limit: keep the first `limit` by content order of each array.
       range: of the problem.
+      normals: names of the samples of `train` and `held_out` as given, to name copies by; by
+        default `train[0]`, ….
     """
     target = as_samples("target", target)
     hashes = content_hashes(target)
     # The name settles the order of equal samples, which does not show in the problem.
     order = [i for _, _, i in sorted(zip(hashes, names, itertools.count()))][:limit]
+    named: dict[str, Sequence[str]] = {
+        name: [f"{name}[{i}]" for i, _ in enumerate(array)]
+        for name, array in (("train", train), ("held_out", held_out))
+        if array is not None
+    }
+    named |= normals or {}
     if limit is not None:
         rows = _first_by_content("train", train, limit)
         train = np.asarray(train)[rows]
+        named["train"] = [named["train"][i] for i in rows]
         groups = None if groups is None else [groups[i] for i in rows]
         if held_out is not None:
-            held_out = np.asarray(held_out)[_first_by_content("held_out", held_out, limit)]
+            rows = _first_by_content("held_out", held_out, limit)
+            held_out = np.asarray(held_out)[rows]
+            named["held_out"] = [named["held_out"][i] for i in rows]
     problem = Problem(
         train=train,
         target=target[order],
         held_out=held_out,
         groups=groups,  # type: ignore[arg-type]
         range=range,
+        names=named,
     )
     if held_out is None:
         problem.folds  # noqa: B018  (too few normals should fail here, not at the first training)
@@ -290,6 +382,10 @@ def sealed(
         )
 
     return problem, Truth([names[i] for i in order], read_in_order)
+
+
+def _few(names: Sequence[str]) -> str:
+    return ", ".join(names[:5]) + (f" and {len(names) - 5} more" if len(names) > 5 else "")
 
 
 def _set(problem: Problem, name: str, array: np.ndarray) -> None:

@@ -90,8 +90,8 @@ class Detector:
 
     Attributes:
       decision_scores_: `[n]` scores of the normals in the order given to `fit`, each by the seeds
-        that did not train on it where there are such; of a detector that was selected or loaded,
-        those of the N held-out normals.
+        that did not train on it where there are such; a copy has that of the one kept. Of a
+        detector that was selected or loaded, those of the N held-out normals.
       labels_: `[n]` of these 1 where the score is above the threshold, else 0.
       threshold_: the score above which a sample is flagged, at `alpha`.
       setting_: what was trained.
@@ -197,11 +197,12 @@ class Detector:
 
         Args:
           X: `[n, h, w, c]` or `[n, h, w]` normals, uint8 or float in [0, 1]; at least 8 of them,
-            or 2 with `held_out`. A few anomalies among them cost power, not false alarms.
+            or 2 with `held_out`. A few anomalies among them cost power, not false alarms. Copies,
+            exact or nearly, count once (`Problem`), with a warning.
           y: must be None: no label enters.
           target: `[m, h, w, c]` unlabelled samples that may hold anomalies.
-          held_out: `[k, h, w, c]` normals that are never trained on. Without them a fold of X is
-            held out by every seed, in turn.
+          held_out: `[k, h, w, c]` normals that are never trained on; those that are copies of X are
+            left out with a warning. Without them a fold of X is held out by every seed, in turn.
           groups: `[n]`, samples of one group are held out together (photographs of one object).
           roi: `[h, w]`, not zero where it counts (one fixed camera); needs `tile`. Pixels outside
             are black to the networks and 0 in heatmaps, and tiles without any inside are dropped.
@@ -260,7 +261,8 @@ class Detector:
             networks.state = networks.state._replace(localised=localised)
         self._take(networks)
         self.trust_ = trust
-        self.decision_scores_ = scores_of_normals(networks, self._by_fold, normals, samples)
+        scores = scores_of_normals(networks, self._by_fold, normals)
+        self.decision_scores_ = scores[problem.rows_of(samples)]
         self.anomaly_share_ = None if target is None else self.anomaly_share(target)
         return self
 

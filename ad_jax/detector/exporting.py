@@ -17,12 +17,14 @@ from ad_jax import ranks
 from ad_jax.data.samples import SLACK
 from ad_jax.detector.calibration import Calibration
 from ad_jax.detector.networks import Networks
+from ad_jax.numerics import in_float32
 from ad_jax.store import write_whole
 
 PLATFORMS = ("cpu", "cuda", "tpu")
 FORMAT = 1
 
 
+@in_float32
 def write(path: str | Path, networks: Networks, calibration: Calibration, alpha: float) -> None:
     """Writes a `.npz` that numpy and jax alone can use.
 

@@ -9,7 +9,6 @@ import numpy as np
 from ad_jax import pretext as pretexts
 from ad_jax import search
 from ad_jax.choice import Members
-from ad_jax.data.samples import content_hashes
 from ad_jax.detector.networks import Networks
 from ad_jax.detector.normals import Normals
 from ad_jax.detector.state import State, Tiling
@@ -80,9 +79,8 @@ def scores_of_normals(
     networks: Networks,
     by_fold: Mapping[int, np.ndarray],
     normals: Normals,
-    samples: np.ndarray,
 ) -> np.ndarray:
-    """Scores `[n]` of the normals given to a fit, in their order.
+    """Scores `[n]` of the normals of a fit, in the order of content.
 
     Those of the calibration where a normal was held out. Others (folds are cut to one size) are
     scored by the seeds of their fold, and where there are none by all, which trained on them.
@@ -98,7 +96,4 @@ def scores_of_normals(
         unseen = np.array(networks.state.folds)[:, None] == folds[left][None]  # [seeds, n]
         unseen[:, ~unseen.any(axis=0)] = True
         scores[left] = (surprise * unseen).sum(axis=0) / unseen.sum(axis=0)
-    place: dict[str, list[int]] = {}
-    for row, name in enumerate(content_hashes(normals.train)):
-        place.setdefault(name, []).append(row)
-    return scores[[place[name].pop() for name in content_hashes(samples)]]
+    return scores

@@ -19,6 +19,7 @@ from ad_jax.detector.networks import Networks, refuse_infinite
 from ad_jax.detector.normals import Normals
 from ad_jax.detector.state import Localised, State
 from ad_jax.errors import InputError
+from ad_jax.numerics import in_float32
 from ad_jax.program import Config, network
 from ad_jax.tiles import Plan
 
@@ -50,6 +51,7 @@ def _block(networks: Networks) -> int:
     return max(1, BLOCK // networks.tiles)
 
 
+@in_float32
 def fit_localised(networks: Networks, method: str, normals: Normals) -> Localised:
     """Fits every seed's localiser.
 
@@ -79,6 +81,7 @@ def fit_localised(networks: Networks, method: str, normals: Normals) -> Localise
 class Heatmaps:
     """Heatmaps by all seeds, in fixed memory beyond samples and heatmaps."""
 
+    @in_float32
     def __init__(self, networks: Networks, localised: Localised) -> None:
         self._networks = networks
         self._fitted = jax.device_put(localised.fitted)
@@ -92,6 +95,7 @@ class Heatmaps:
 
         self._look = jax.jit(every)
 
+    @in_float32
     def __call__(self, samples: Any) -> np.ndarray:
         """Heatmaps `[n, h, w]` in decades of samples `[n, h, w, c]`, the mean over seeds.
 
@@ -131,6 +135,7 @@ def check_normals(networks: Networks, normals: Normals) -> None:
         )
 
 
+@in_float32
 def alarm(state: State, share: float) -> float:
     """Decades that a share of new normal images reach anywhere, `localise.alarm` over all seeds.
 

@@ -14,6 +14,7 @@ from ad_jax import ranks, scores, tiles
 from ad_jax.data.samples import as_samples
 from ad_jax.detector.state import State
 from ad_jax.errors import InputError
+from ad_jax.numerics import in_float32
 from ad_jax.program import make_look, network
 
 BLOCKS = (1, 16, 256)  # samples (or tiles) a program run: the only batch sizes ever compiled
@@ -31,6 +32,7 @@ class Networks:
       look: `(arrays, samples [n, ...]) -> [seeds, n]`, pure.
     """
 
+    @in_float32
     def __init__(self, state: State) -> None:
         self.state = state
         self.pretext = pretexts.make(state.setting.pretext, state.setting.augmentation)
@@ -74,6 +76,7 @@ class Networks:
         """Tiles a sample; 1 where it is seen whole."""
         return 1 if self.plan is None else len(self.plan.corners)
 
+    @in_float32
     def raw(self, samples: Any) -> np.ndarray:
         """Every seed's own score `[seeds, n]` of samples `[n, h, w, c]`, `[n, h, w]` or `[n, d]`.
 
@@ -100,6 +103,7 @@ class Networks:
         for start, stop, size in blocks(len(samples), sizes):
             yield start, stop, padded(self._checked(samples[start:stop], start), size)
 
+    @in_float32
     def surprise(self, raw: np.ndarray) -> np.ndarray:
         """`ranks.surprise` `[seeds, n]` of scores among each seed's own held-out normals."""
         raw = np.asarray(raw, np.float32)

@@ -11,7 +11,7 @@ from typing import NamedTuple
 import numpy as np
 
 from ad_jax.data import Labels, Truth
-from ad_jax.errors import InputError
+from ad_jax.errors import DataWarning, InputError
 from ad_jax.store import tables
 
 SEPARATORS = ",;\t"
@@ -67,6 +67,7 @@ def labels_file(
             warnings.warn(
                 f"--labels {path}: the scores name no samples, so its names are not used and "
                 "labels are taken line by line",
+                DataWarning,
                 stacklevel=3,
             )
         if len(given.labels) != samples:

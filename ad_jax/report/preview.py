@@ -10,6 +10,7 @@ import numpy as np
 
 from ad_jax import augment as augmentations
 from ad_jax.data import Problem
+from ad_jax.numerics import in_float32
 from ad_jax.train import as_unit
 
 COLUMNS = ("low", "middle", "high")
@@ -17,6 +18,7 @@ SAMPLES = 3
 SHOWN = 96  # px a side on the sheet
 
 
+@in_float32
 def _made(
     name: str, problem: Problem, seed: int
 ) -> list[tuple[str, list[np.ndarray], list[np.ndarray]]]:

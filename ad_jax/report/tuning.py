@@ -11,6 +11,7 @@ import numpy as np
 
 from ad_jax import augment as augmentations
 from ad_jax.data import Problem
+from ad_jax.numerics import in_float32
 from ad_jax.report.preview import image_of
 from ad_jax.train import as_unit
 from ad_jax.tuning import Tuned
@@ -50,6 +51,7 @@ def moments(steps: int) -> np.ndarray:
     return np.unique(np.linspace(0, steps - 1, MOMENTS).astype(int))
 
 
+@in_float32
 def along(
     augmentation: str, hypers: Sequence[Mapping[str, float]], problem: Problem, draw: int
 ) -> list[np.ndarray]:

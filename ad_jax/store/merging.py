@@ -13,6 +13,11 @@ from ad_jax.store.files import decode
 from ad_jax.store.record import Record
 
 CHANCE_FIELDS = ("seconds",)  # differ between two trainings of one member, and mean nothing
+TRAINED = ("params", "stop", "state.")  # what training made, or a prefix of it: the same to the bit
+# Everything else is measured by a program that is compiled for the targets it looks at, held-out
+# normals and all: their number moves the rounding (2e-6 of a score, more of a quotient of two small
+# distances). Another measure, or one of other data, differs by far more.
+TOLERANCE = 1e-3  # of a field's largest value
 
 
 class Merged(NamedTuple):
@@ -35,7 +40,8 @@ def merge(sources: Sequence[Any], into: Any) -> Merged:
     """Copies all chunks of `sources` into the record `into`, which may hold some already.
 
     Everything is checked before anything is written. A row may stand in several of them if its
-    numbers are the same; the time it took is none of them.
+    numbers are the same: to the bit what training made, within `TOLERANCE` what was measured, of
+    which the first is kept. The time it took is none of them.
 
     Raises:
       InputError: an empty source, a source that is the destination, rows that contradict.
@@ -89,15 +95,21 @@ def _compare(key: str, first: Record, second: Record, same: set[tuple[Any, Any]]
     if one is None or other is None:
         return  # damaged, and named as such
     names = (set(one) | set(other)) - set(CHANCE_FIELDS)
-    if not all(n in one and n in other and _equal(one[n], other[n]) for n in names):
+    if not all(n in one and n in other and _agree(n, one[n], other[n]) for n in names):
         raise InputError(
             f"row {key} differs between {paths[0]} and {paths[1]}; merge without one of them"
         )
 
 
-def _equal(one: np.ndarray, other: np.ndarray) -> bool:
-    same = one.shape == other.shape and one.dtype == other.dtype
-    return same and one.tobytes() == other.tobytes()
+def _agree(name: str, one: np.ndarray, other: np.ndarray) -> bool:
+    if one.shape != other.shape or one.dtype != other.dtype:
+        return False
+    if one.tobytes() == other.tobytes():
+        return True
+    if name.startswith(TRAINED) or one.dtype.kind != "f":
+        return False
+    largest = float(np.max(np.abs(one), initial=0.0, where=np.isfinite(one)))
+    return np.allclose(one, other, rtol=0.0, atol=TOLERANCE * largest, equal_nan=True)
 
 
 def _copy_notes(record: Record, target: Record) -> None:

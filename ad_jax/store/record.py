@@ -21,6 +21,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from ad_jax.errors import DataWarning
 from ad_jax.store import places
 from ad_jax.store.files import (
     SUFFIX,
@@ -129,6 +130,7 @@ class Record:
             path = self.folder / name
             warnings.warn(
                 f"{path} is damaged ({what}); it is left alone and its rows are done again",
+                DataWarning,
                 stacklevel=2,
             )
 

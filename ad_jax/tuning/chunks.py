@@ -18,9 +18,9 @@ from ad_jax import program
 from ad_jax.data import Problem
 from ad_jax.data.samples import content_hashes
 from ad_jax.errors import InputError
-from ad_jax.numerics import every
+from ad_jax.numerics import every, in_float32
 from ad_jax.store import Record, digest
-from ad_jax.train import Keys, seed_keys
+from ad_jax.train import Keys, other_draws, seed_keys
 from ad_jax.tuning import loop
 from ad_jax.tuning.space import Space, constrain, shares
 
@@ -159,6 +159,7 @@ def join(space: Space, lines: Sequence[Line]) -> Trajectory:
     return Trajectory(names=space.names, steps=steps, **{f: padded(f) for f in Piece._fields})
 
 
+@in_float32
 def run_chunks(
     job: Job,
     memory_mb: float | None,
@@ -256,6 +257,7 @@ def _identity(job: Job) -> dict[str, Any]:
         "train": job.problem.train_fingerprint,
         "target": content_hashes(job.target),
         "seed": job.seed,
+        **other_draws(),
     }
 
 
@@ -272,6 +274,7 @@ def _seen(
     return seed_keys(config.root, seed), loop.Data(*map(jnp.asarray, samples))
 
 
+@in_float32
 def profile(
     problem: Problem,
     space: Space,

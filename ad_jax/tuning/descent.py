@@ -11,6 +11,7 @@ from ad_jax import augment, program
 from ad_jax.chunks import Shard
 from ad_jax.data import Problem
 from ad_jax.errors import InputError
+from ad_jax.numerics import in_float32
 from ad_jax.store import Record
 from ad_jax.tuning import loop, losses
 from ad_jax.tuning.chunks import Job, Step, Trajectory, join, run_chunks
@@ -116,6 +117,7 @@ def descend_some(
     return [_end(job.space, job.thetas[i], trajectory, j) for j, i in enumerate(mine)], left
 
 
+@in_float32
 def make_job(
     problem: Problem,
     space: Space,
@@ -185,6 +187,7 @@ def _late(trajectory: Trajectory, start: int) -> slice:
     return slice(steps - max(1, steps // LATE), steps)
 
 
+@in_float32
 def _end(space: Space, theta: np.ndarray, trajectory: Trajectory, start: int) -> Start:
     """Where a start ended that began at `theta`."""
     steps, late = int(trajectory.steps[start]), _late(trajectory, start)

@@ -29,9 +29,17 @@ def _bits(problem: Problem) -> tuple:
 
 def test_problem_holds_no_labels_names_or_paths(mvtec):
     problem, truth = load(mvtec, group=r"(\d)\.png")
-    fields = {f.name for f in dataclasses.fields(Problem)} - {"_hashes"}
-    assert fields == {"train", "target", "held_out", "groups", "range"}
-    kept = {"_hashes", "_duplicates", "units", "folds", "fingerprint", "train_fingerprint"}
+    fields = {f.name for f in dataclasses.fields(Problem)} - {"_hashes", "_originals"}
+    assert fields == {"train", "target", "held_out", "groups", "range", "distinct", "copies"}
+    kept = {
+        "_hashes",
+        "_originals",
+        "_duplicates",
+        "units",
+        "folds",
+        "fingerprint",
+        "train_fingerprint",
+    }
     assert set(vars(problem)) <= fields | kept
     assert problem.groups.dtype == np.int32
     text = repr(vars(problem))

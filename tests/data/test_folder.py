@@ -1,6 +1,7 @@
 """Folders: layouts, decoding, fitting, masks, and every way a folder can be wrong."""
 
 import os
+import re
 import shutil
 import warnings
 
@@ -325,6 +326,23 @@ def test_bad_images_are_named(mvtec):
     message = _fails(mvtec, "7 of 20", "and 2 more")
     with pytest.warns(UserWarning, match="7 of 20"):
         _fails(mvtec, "7 samples", "held_out", skip_bad=True)
+
+
+def test_copies_among_normals_are_named_by_file(mvtec, save, picture):
+    for i in range(4):
+        save(mvtec / "held_out" / f"{i}.png", picture(50 + i))
+    shutil.copy(mvtec / "train/good/003.png", mvtec / "held_out/seen.png")
+    shutil.copy(mvtec / "train/good/004.png", mvtec / "train/good/twice.png")
+    with pytest.warns(UserWarning) as caught:
+        problem, _ = load(mvtec, limit=20)
+    (said,) = (str(one.message) for one in caught)
+    assert (
+        "1 of 5 held_out normals are copies of train normals, exact or nearly: held_out/seen.png"
+        in said
+    )
+    assert re.search(r"nearly: train/good/(004|twice)\.png; 1 of 5", said)
+    assert said.endswith("copies count once: 10 train, 4 held_out left")
+    assert problem.copies == (1, 0, 1)
 
 
 def test_skip_bad(mvtec):

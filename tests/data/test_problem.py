@@ -1,13 +1,17 @@
 """Problem: checks, content order, folds, fingerprints, duplicates. Truth: the seal."""
 
+import io
 import pickle
 import subprocess
 import sys
+import tracemalloc
 from fractions import Fraction
 
 import numpy as np
 import pytest
+from PIL import Image
 
+from ad_jax.data.duplicates import find_copies
 from ad_jax.data.problem import FOLDS, Problem, sealed
 from ad_jax.data.samples import as_samples, content_hashes, mask_of, resize
 from ad_jax.data.truth import Labels, Truth, unlabelled
@@ -162,9 +166,10 @@ def test_group_names_and_order_leave_no_trace():
 def test_equal_samples_in_different_groups_keep_a_content_order():
     x, y, z = _images(3)
     train, groups = np.stack([x, x, y, z] * 3), list("abab" + "cdcd" + "efef")
-    a = Problem(train=train, target=_images(2, 1), groups=groups)
+    kept = {"target": _images(2, 1), "distinct": False}
+    a = Problem(train=train, groups=groups, **kept)
     order = np.random.default_rng(1).permutation(12)
-    b = Problem(train=train[order], target=_images(2, 1), groups=[groups[i] for i in order])
+    b = Problem(train=train[order], groups=[groups[i] for i in order], **kept)
     np.testing.assert_array_equal(a.groups, b.groups)
     assert a.fingerprint == b.fingerprint
 
@@ -215,7 +220,8 @@ def test_groups_stay_whole_and_balanced():
 
 def test_copies_of_a_sample_are_never_split():
     train = np.concatenate([_images(10), _images(10)[:5]])
-    problem = _problem(train=train)
+    problem = _problem(train=train, distinct=False)
+    assert len(problem.train) == 15
     for seed in range(FOLDS):
         split = problem.split(seed)
         assert not set(content_hashes(split.train)) & set(content_hashes(split.held_out))
@@ -227,7 +233,10 @@ def test_copies_of_a_sample_are_never_split():
         ({"train": _images(7)}, ["7 samples", "held_out", "8 normals"]),
         ({"groups": [0, 1, 2] * 4}, ["3 groups", "held_out"]),
         ({"groups": [0, 1, 2] + [3] * 9}, ["[9, 1, 1, 1]", "held_out"]),
-        ({"train": np.tile(_images(2), (6, 1, 1, 1))}, ["2 different samples", "held_out"]),
+        (
+            {"train": np.tile(_images(2), (6, 1, 1, 1)), "distinct": False},
+            ["2 different samples", "held_out"],
+        ),
     ],
 )
 def test_too_few_to_fold(changes, words):
@@ -237,6 +246,149 @@ def test_too_few_to_fold(changes, words):
         problem.split(0)
     for word in words:
         assert word in str(caught.value)
+
+
+def test_copies_among_few_normals_leave_too_few_to_fold():
+    with pytest.warns(UserWarning, match="10 of 12 train normals are copies"):
+        problem = _problem(train=np.tile(_images(2), (6, 1, 1, 1)))
+    with pytest.raises(InputError, match="2 different samples"):
+        problem.split(0)
+
+
+# Copies among the normals
+
+
+def test_copies_of_normals_count_once_and_are_said():
+    base = _problem(12)
+    with pytest.warns(UserWarning) as caught:
+        problem = _problem(train=np.repeat(_images(12), 4, axis=0))
+    (said,) = (str(one.message) for one in caught)
+    assert said.startswith("36 of 48 train normals are copies of others, exact or nearly: row ")
+    assert said.endswith(" and 31 more; copies count once: 12 train left")
+    assert problem.copies == (36, 0, 0) and "copies_left_out=36" in repr(problem)
+    assert problem.fingerprint == base.fingerprint  # the same trainings
+    np.testing.assert_array_equal(problem.folds, base.folds)
+    assert base.copies == (0, 0, 0) and "copies" not in repr(base)
+    rows = problem.rows_of(np.repeat(_images(12), 4, axis=0))
+    np.testing.assert_array_equal(problem.train[rows], np.repeat(_images(12), 4, axis=0))
+
+
+def test_copies_in_two_groups_stand_on_one_side():
+    train = np.concatenate([_images(12), _images(12)[:3]])
+    groups = [*range(12), 20, 20, 21]  # all of both groups are copies
+    with pytest.warns(UserWarning, match="3 of 15 train normals"):
+        problem = _problem(train=train, groups=groups)
+    assert sorted(problem.groups) == list(range(12))
+    assert len(set(content_hashes(problem.train))) == 12
+
+
+def test_copies_in_the_target_stay():
+    problem = _problem(target=np.tile(_images(2, 1), (3, 1, 1, 1)))
+    assert len(problem.target) == 6
+
+
+def test_rows_have_exact_copies_only():
+    rows = np.random.default_rng(0).random((10, 3))
+    with pytest.warns(UserWarning, match="2 of 22 train normals"):
+        problem = Problem(train=np.concatenate([rows, rows[:2], rows + 1e-6]), target=rows)
+    assert len(problem.train) == 20
+
+
+def test_held_out_copies_of_train_are_left_out_by_name():
+    held_out = np.concatenate([_images(4, 9), _images(12)[5:8], _images(4, 9)[:1]])
+    with pytest.warns(UserWarning) as caught:
+        problem = _problem(12, held_out=held_out)
+    (said,) = (str(one.message) for one in caught)
+    assert (
+        "3 of 8 held_out normals are copies of train normals, exact or nearly: row 4, row 5" in said
+    )
+    assert "1 of 8 held_out normals are copies of others, exact or nearly: row" in said
+    assert said.endswith("copies count once: 12 train, 4 held_out left")
+    assert problem.copies == (0, 1, 3)
+    assert problem.fingerprint == _problem(12, held_out=_images(4, 9)).fingerprint
+
+
+def test_held_out_normals_that_are_all_trained_on_are_refused():
+    with pytest.raises(InputError, match="12 of 12 held_out normals are copies of train normals"):
+        _problem(12, held_out=_images(12))
+
+
+def _saved_as_jpeg(image: np.ndarray, quality: int) -> np.ndarray:
+    file = io.BytesIO()
+    Image.fromarray(image[:, :, 0]).save(file, "jpeg", quality=quality)
+    return np.asarray(Image.open(file))[..., None]
+
+
+def _parts(n: int, seed: int = 0) -> np.ndarray:
+    """Photographs `[n, 48, 48, 1]` of like parts: one strong shape, and a little of their own."""
+    own = np.random.default_rng(seed).normal(size=(n, 12, 12)).repeat(4, 1).repeat(4, 2)
+    ring = 60 * np.sin(np.hypot(*np.mgrid[-24:24, -24:24]) / 4)
+    return np.clip(120 + ring + 4 * own, 0, 255).astype(np.uint8)[..., None]
+
+
+def test_frames_that_were_saved_again_are_copies():
+    images = _parts(16)
+    again = np.stack([_saved_as_jpeg(x, 90) for x in images[:10]])
+    assert (again != images[:10]).any((1, 2, 3)).all()
+    with pytest.warns(UserWarning, match="10 of 26 train normals"):
+        problem = Problem(train=np.concatenate([images, again]), target=images[:1])
+    assert problem.copies == (10, 0, 0)
+    rows = problem.rows_of(np.concatenate([images, again]))
+    np.testing.assert_array_equal(rows[:10], rows[16:])
+    assert len(set(rows[:16])) == 16
+    with pytest.warns(UserWarning, match="10 of 10 held_out normals|10 of 14 held_out normals"):
+        held_out = np.concatenate([again, _parts(4, 1)])
+        assert len(Problem(train=images, held_out=held_out, target=images[:1]).held_out) == 4
+
+
+def test_like_parts_and_featureless_ones_are_no_copies():
+    rng = np.random.default_rng(0)
+    alike = np.clip(_parts(1) + rng.integers(0, 2, (60, 48, 48, 1)), 0, 255).astype(np.uint8)
+    plain = rng.integers(99, 102, (60, 48, 48, 1)).astype(np.uint8)
+    shades = np.full((30, 48, 48, 1), 100, np.uint8)  # of one step each, and nothing beside
+    shades += np.arange(30, dtype=np.uint8)[:, None, None, None]
+    for images in (alike, plain, shades):
+        small = images.astype(float).reshape(len(images), 16, 3, 16, 3).mean((2, 4)) / 255
+        near = np.abs(small[:, None] - small).mean((2, 3)) <= 1 / 255
+        assert near.sum() > len(images)  # by their mean difference alone they would be
+        assert Problem(train=images, target=images[:1]).copies == (0, 0, 0)
+
+
+def test_copies_agree_with_a_slow_twin_and_follow_no_chain():
+    rng = np.random.default_rng(0)
+    images = _parts(40).astype(np.float32) / 255
+    steps = [images[:12] + np.float32(k * 0.6 / 255) for k in (1, 2, 3)]  # each near the next alone
+    images = np.clip(np.concatenate([images, *steps]), 0, 1)[rng.permutation(76)]
+    small = images.reshape(len(images), -1)
+    # 48 -> 32 px by area: of every 3 pixels the outer two and halves of the middle one
+    thirds = np.array([[2, 1, 0], [0, 1, 2]]) / 3
+    weights = np.kron(np.eye(16), thirds)
+    small = (weights @ images[..., 0].astype(float) @ weights.T).reshape(len(images), -1)
+    level = small - small.mean(1, keepdims=True)
+    apart = np.sqrt(((level - level.mean(0)) ** 2).sum(1))
+    kept: list[int] = []
+    expected = []
+    for i, one in enumerate(small):
+        originals = [
+            j
+            for j in kept
+            if np.abs(one - small[j]).mean() <= 1 / 255
+            and np.sqrt(((level[i] - level[j]) ** 2).sum()) < 0.25 * min(apart[i], apart[j])
+        ]
+        expected.append(originals[0] if originals else i)
+        kept += [] if originals else [i]
+    found = find_copies(content_hashes(images), images)
+    np.testing.assert_array_equal(found, expected)
+    assert 12 < len(kept) - 28 < 48  # some of a chain are copies, and not all of one
+
+
+def test_copies_are_sought_in_bounded_memory():
+    images = np.random.default_rng(0).integers(0, 256, (4000, 8, 8, 1), np.uint8)
+    tracemalloc.start()
+    find_copies(content_hashes(images), images)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 4000**2  # all pairs at once would be four bytes each
 
 
 # Duplicates
