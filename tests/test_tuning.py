@@ -14,11 +14,11 @@ from ad_jax.chunks import Shard
 from ad_jax.data import Problem
 from ad_jax.errors import InputError
 from ad_jax.program import Config
-from ad_jax.store import Record
+from ad_jax.store import Record, digest
 from ad_jax.train import seed_keys
 from ad_jax.tuning import chunks, estimators, loop, losses
 from ad_jax.tuning import space as spaces
-from ad_jax.tuning.descent import default_of
+from ad_jax.tuning.descent import default_of, make_job
 
 SHAPE = (16, 16, 1)
 
@@ -284,6 +284,18 @@ def test_starts_are_shared_by_workers_and_stop_by_themselves(
     for one, other in zip(alone.descent.trajectory[1:], gathered.descent.trajectory[1:]):
         np.testing.assert_array_equal(one, other)
     assert gathered.setting == alone.setting and gathered.descent.starts == alone.descent.starts
+
+
+def test_another_order_of_what_is_tuned_on_is_the_same_job(problem):
+    samples = holes(3, 8)
+    space, plan = tuning.make_space("cutdiff", SHAPE), small()
+    jobs = [
+        make_job(problem, space, 2, plan, 0, Config(width=8), tune_on)
+        for tune_on in (samples, samples[::-1], problem.target, None)
+    ]
+    for one, other in (jobs[:2], jobs[2:]):
+        np.testing.assert_array_equal(one.target, other.target)
+        assert digest(chunks._identity(one)) == digest(chunks._identity(other))
 
 
 def test_tuning_never_sees_more_than_normals_and_the_unlabelled_set(problem):

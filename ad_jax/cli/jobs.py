@@ -58,6 +58,14 @@ def job_of(arguments: argparse.Namespace, text: str) -> Job:
     return Job(problem, truth, source, options, text, tiling, cuts)
 
 
+def other_target(job: Job, text: str | None) -> tuple[np.ndarray | None, list[tuple[str, str]]]:
+    """The target of another source as a job's networks see it, and what loading it has opened."""
+    if not text:
+        return None, []
+    problem, truth, *_ = load(text)
+    return job.seen(problem.target), truth.log
+
+
 def tiling_of(arguments: argparse.Namespace, shape: tuple[int, ...], fit: str) -> Any:
     """How images of a shape are cut into tiles, None without `--tile`."""
     from ad_jax.data.stream import stream

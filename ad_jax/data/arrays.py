@@ -110,6 +110,7 @@ def _load_parts(
         names=[f"target[{i}]" for i in keep],
         read=read_kept,
         limit=limit,
+        kind=kind,
     )
 
 
@@ -157,6 +158,7 @@ def _load_classes(
         names=[f"images[{i}]" for i in target_rows],
         read=read,
         limit=limit,
+        kind=kind,
     )
 
 
@@ -182,6 +184,7 @@ def _load_labelled(
         names=[f"X[{i}]" for i in target],
         read=lambda: _take(labels, target),
         limit=limit,
+        kind=kind,
     )
 
 

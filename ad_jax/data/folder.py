@@ -117,6 +117,7 @@ def load_folder(
         read=read,
         groups=groups,
         limit=limit,
+        kind=kind,
     )
 
 

@@ -244,6 +244,7 @@ def sealed(
     held_out: np.ndarray | None = None,
     groups: Sequence[Hashable] | None = None,
     limit: int | None = None,
+    kind: str | int | None = None,
 ) -> tuple[Problem, Truth]:
     """Make a loader's problem and truth: the one place that knows how the two orders relate.
 
@@ -253,13 +254,15 @@ def sealed(
       read: returns the `Labels` of the target as given; not called here.
       groups: `[n]` or None.
       limit: keep the first `limit` by content order of each array.
+      kind: the kind of anomalies that the loader chose the target by, if it did; it had to read
+        labels for that, and the truth's log says so.
     """
     target = as_samples("target", target)
     hashes = content_hashes(target)
     # The name settles the order of equal samples, which does not show in the problem.
     order = sorted(range(len(target)), key=lambda i: (hashes[i], names[i]))[:limit]
     if limit is not None:
-        rows = _first_by_content("train", train, limit)
+        rows = _first_by_content("train", train, limit, groups)
         train = np.asarray(train)[rows]
         groups = None if groups is None else [groups[i] for i in rows]
         if held_out is not None:
@@ -282,7 +285,10 @@ def sealed(
             masks=None if masks is None else lambda row: masks(order[row]),
         )
 
-    return problem, Truth([names[i] for i in order], read_in_order)
+    truth = Truth([names[i] for i in order], read_in_order)
+    if kind is not None:
+        truth.note(f"kind={kind}: the target holds no anomalies but these")
+    return problem, truth
 
 
 def _set(problem: Problem, name: str, array: np.ndarray) -> None:
@@ -317,9 +323,13 @@ def number_groups(groups: Iterable[Hashable], hashes: list[str]) -> np.ndarray:
     return np.array([number[label] for label in labels], np.int32)
 
 
-def _first_by_content(name: str, array: np.ndarray, limit: int) -> list[int]:
+def _first_by_content(
+    name: str, array: np.ndarray, limit: int, groups: Sequence[Hashable] | None = None
+) -> list[int]:
     hashes = content_hashes(as_samples(name, array))
-    return sorted(range(len(hashes)), key=hashes.__getitem__)[:limit]
+    # Of equal samples in several groups the group's number says which stay, as in a problem.
+    ties = [0] * len(hashes) if groups is None else number_groups(groups, hashes).tolist()
+    return sorted(range(len(hashes)), key=lambda i: (hashes[i], ties[i]))[:limit]
 
 
 def _digest(*parts: list[str]) -> str:
