@@ -175,10 +175,12 @@ def test_limit_cuts_equal_samples_of_two_groups_alike_in_any_order():
     train = train[np.argsort(content_hashes(train), kind="stable")]
     train = np.concatenate([train[:9], train[8:]])  # rows 8 and 9 are equal, one is cut
     groups = list("abcdeeee") + ["e", "f"] + list("ff")
-    arrays = {"target": _images(3, 1), "names": list("xyz"), "read": _labels, "limit": 9}
+    parts = {"target": _images(3, 1), "held_out": _images(2, 2)}
+    about = {"names": list("xyz"), "read": _labels, "limit": 9}
     found = []
     for order in (np.arange(12), np.arange(12)[::-1]):
-        problem, _ = sealed(train=train[order], groups=[groups[i] for i in order], **arrays)
+        one = {"train": train[order], "groups": [groups[i] for i in order]}
+        problem, _ = sealed(**one, **parts, **about)
         found.append((problem.fingerprint, problem.groups.tolist()))
     assert found[0] == found[1]
 
