@@ -20,7 +20,11 @@ from ad_jax.errors import InputError
 from ad_jax.numerics import HIGHEST, normalise, rowwise, safe_sqrt, squared_distances
 
 CAP = 0.5
-TOGETHER = 1e-6  # halved distance below which float32 does not tell two sets of unit vectors apart
+# Halved distance below which float32 does not tell two sets of unit vectors apart: rounding moves
+# each by about 2^-24 = 6e-8, so that at this limit a distance is known to 6 %. Distances are taken
+# around a centre (`mean_distances`); between unit vectors as they are, |x|^2 + |y|^2 - 2 xy would
+# cancel to sqrt(2^-22) / 2 = 2.4e-4.
+TOGETHER = 1e-6
 # form -> (factor on separability's numerator against the halved distance, capped?). The full mean
 # distance of the paper's formulas cancels in the discordance and halves the separability.
 FORMS = {"code": (1.0, True), "uncapped": (1.0, False), "formula": (0.5, True)}
@@ -61,6 +65,9 @@ def mean_distances(
 
     `weights [m]` of the rows of `y`, 1 on average; equal by default.
     """
+    # Distances of small numbers: float32 cancels less. They do not depend on the centre.
+    centre = jax.lax.stop_gradient(y.mean(0))
+    x, y = x - centre, y - centre
 
     def block(rows: jax.Array) -> tuple[jax.Array, jax.Array]:
         square = squared_distances(rows, y) / 4.0

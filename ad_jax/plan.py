@@ -279,11 +279,21 @@ def status(folder: Path) -> Status:
     )
 
 
+def _is_work(line: Mapping[str, Any]) -> bool:
+    """Whether a worker wrote it of members that it finished: anyone may write into a log."""
+    try:
+        datetime.fromisoformat(line["time"])
+        known = all(isinstance(key, str) for key in [line["worker"], *line["keys"]])
+        return known and line["members"] > 0 and line["seconds"] >= 0
+    except (KeyError, TypeError, ValueError):
+        return False
+
+
 def _speed(record: Record, keys: set[str]) -> tuple[int, float | None]:
     """Workers at it, and members a second."""
     lines: dict[str, list[dict[str, Any]]] = {}
     for line in record.logs():
-        if line.get("members") and not keys.isdisjoint(line.get("keys", ())):
+        if _is_work(line) and not keys.isdisjoint(line["keys"]):
             recent = lines.setdefault(line["worker"], [])
             recent.append(line)
             del recent[:-RECENT]

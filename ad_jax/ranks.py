@@ -39,7 +39,9 @@ def average_ranks(x: Array) -> jax.Array:
 
 def spearman(x: Array, y: Array) -> jax.Array:
     """Rank correlation of `x [n]` and `y [n]`; NaN if either is constant."""
-    return jnp.corrcoef(average_ranks(x), average_ranks(y))[0, 1]
+    x, y = (ranks - ranks.mean() for ranks in map(average_ranks, (x, y)))
+    # Sums and no product of matrices (`jnp.corrcoef`), which loses digits on accelerators.
+    return jnp.clip((x * y).sum() / jnp.sqrt((x * x).sum() * (y * y).sum()), -1.0, 1.0)
 
 
 def p_values(held_out: Array, scores: Array) -> jax.Array:

@@ -96,10 +96,12 @@ def write(
     config: Config,
     seeds: Sequence[int],
     command: str = "",
+    label_access: Sequence[tuple[str, str]] = (),
 ) -> None:
     """Writes the folder; `manifest.json` last, so that a folder with one is complete.
 
-    `command` is the command line that made it, if one did.
+    `command` is the command line that made it, if one did; `label_access` the openings of labels
+    so far, such as those by the option `kind=` of a source.
     """
     import jax
 
@@ -155,7 +157,7 @@ def write(
         "device": f"{jax.default_backend()} x {jax.local_device_count()}",
         "written": datetime.now(UTC).isoformat(timespec="seconds"),
         "cost": {**selection.progress._asdict(), "peak_memory_mb": peak_memory_mb()},
-        "label_access": [],
+        "label_access": list(map(list, label_access)),
     }
     write_whole(folder / MANIFEST, json.dumps(manifest, indent=1).encode())
 
@@ -302,6 +304,9 @@ def reload(manifest: Mapping[str, Any]) -> tuple[Problem, Truth]:
             f"{manifest['fingerprint'][:12]}, now {problem.fingerprint[:12]}); "
             "rerun `ad-jax select` or give --labels FILE"
         )
+    # The option `kind=` reads labels at every loading; that is one opening of the run's labels.
+    logged = {reason for _, reason in manifest["label_access"]}
+    truth.log[:] = [opening for opening in truth.log if opening[1] not in logged]
     return problem, truth
 
 

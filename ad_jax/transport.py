@@ -7,10 +7,12 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 
-from ad_jax.numerics import safe_sqrt, squared_distances
+from ad_jax.numerics import HIGHEST, safe_sqrt, squared_distances
 
 EPSILON = 0.0025  # entropic regularisation: blur 0.05, squared (arXiv 2404.02865)
-ROUNDS = 30  # Sinkhorn rounds, epsilon falling from the largest cost
+ROUNDS = 100  # between two sets, epsilon falling from the largest cost
+OWN_ROUNDS = 30  # of a set against itself
+RELAXATION = 1.8  # of the rounds after that fall; rounds converge below 2
 SAMPLED = 256  # rows of each set that a pool's Sinkhorn divergence is measured on, at most
 
 
@@ -83,16 +85,45 @@ def mean_distance(
     mass_target = shares(len(target), target_weights)
     total = jnp.float32(0.0)
     for one, mass in ((train, None), (augmented, weights)):
-        centre = shares(len(one), mass) @ one
+        centre = jnp.matmul(shares(len(one), mass), one, precision=HIGHEST)
         total = total + (mass_target * safe_sqrt(((target - centre) ** 2).sum(-1))).sum()
     return total / 2.0
 
 
 def _potential(
-    cost: jax.Array, other: jax.Array, log_mass: jax.Array, epsilon: jax.Array
+    cost: jax.Array, other: jax.Array, log_mass: jax.Array, epsilon: float | jax.Array
 ) -> jax.Array:
     """Soft minimum over columns of `cost [n, m] - other [m]` with masses `exp(log_mass)`."""
     return -epsilon * jax.nn.logsumexp(log_mass + (other - cost) / epsilon, axis=1)
+
+
+def _log(mass: jax.Array) -> jax.Array:
+    return jnp.log(jnp.maximum(jax.lax.stop_gradient(mass), 1e-30))
+
+
+def _falling(cost: jax.Array, epsilon: float, passed: jax.Array) -> jax.Array:
+    """Epsilon after a share of the rounds: it falls from the largest cost over half of them."""
+    start = jnp.maximum(cost.max(), epsilon)
+    return start * (epsilon / start) ** jnp.minimum(1.0, 2.0 * passed)
+
+
+def _dual(
+    x: jax.Array,
+    y: jax.Array,
+    mass_x: jax.Array,
+    mass_y: jax.Array,
+    potential: jax.Array,
+    epsilon: float,
+) -> jax.Array:
+    """The dual's value at a `potential [m]` of `y`, that of `x` the best one beside it.
+
+    Never above the maximum over potentials, and below it by the square of the potential's error.
+    The potential is held fixed, as at the maximum it may be (the envelope theorem), so that the
+    gradient costs one round whatever their number; it errs by the potential's error itself.
+    """
+    potential = jax.lax.stop_gradient(potential)
+    best = _potential(squared_distances(x, y) / 2.0, potential, _log(mass_y), epsilon)
+    return (mass_x * best).sum() + (mass_y * potential).sum()
 
 
 def entropic_cost(
@@ -100,32 +131,36 @@ def entropic_cost(
 ) -> jax.Array:
     """Entropic optimal transport between `x [n, d]` and `y [m, d]`, cost `|x - y|^2 / 2`.
 
-    Sinkhorn in the log domain, epsilon falling geometrically to its value. The gradient is that of
-    the last round with the potentials before it held fixed (the envelope theorem), so it costs one
-    round whatever their number.
+    Sinkhorn in the log domain, epsilon falling geometrically to its value, then over-relaxed
+    (Thibault et al., Algorithms 14, 2021). It stops after `ROUNDS`, below the limit and within 1 %
+    of it for sets like those of a training; `_dual` says what value and gradient are.
     """
-    still_x, still_y = jax.lax.stop_gradient((x, y))
-    fixed = squared_distances(still_x, still_y) / 2.0
-    held_x, held_y = (
-        jnp.log(jnp.maximum(jax.lax.stop_gradient(mass), 1e-30)) for mass in (mass_x, mass_y)
-    )
-    start = jnp.maximum(fixed.max(), epsilon)
+    cost = squared_distances(*jax.lax.stop_gradient((x, y))) / 2.0
+    log_x, log_y = _log(mass_x), _log(mass_y)
 
     def body(i: jax.Array, carried: tuple[jax.Array, jax.Array]) -> tuple[jax.Array, jax.Array]:
         f, g = carried
-        # half of the rounds fall, the rest settle
-        fall = jnp.minimum(1.0, i / (ROUNDS // 2))
-        now = start * (epsilon / start) ** fall
-        f_next = _potential(fixed, g, held_y, now)
-        g_next = _potential(fixed.T, f, held_x, now)
-        return (f + f_next) / 2.0, (g + g_next) / 2.0
+        now = _falling(cost, epsilon, i / ROUNDS)
+        step = jnp.where(i > ROUNDS // 2, RELAXATION, 1.0)
+        f = f + step * (_potential(cost, g, log_y, now) - f)
+        return f, g + step * (_potential(cost.T, f, log_x, now) - g)
 
-    f, g = jax.lax.fori_loop(0, ROUNDS, body, (jnp.zeros(len(x)), jnp.zeros(len(y))))
-    f, g = jax.lax.stop_gradient((f, g))
-    # Each side's potential moves with its own points; together they are the whole gradient.
-    last_f = _potential(squared_distances(x, still_y) / 2.0, g, held_y, jnp.float32(epsilon))
-    last_g = _potential(squared_distances(y, still_x) / 2.0, f, held_x, jnp.float32(epsilon))
-    return (mass_x * last_f).sum() + (mass_y * last_g).sum()
+    start = jnp.zeros(len(x)), jnp.zeros(len(y))
+    f, _ = jax.lax.fori_loop(0, ROUNDS, body, start)
+    return _dual(x, y, mass_x, mass_y, _potential(cost.T, f, log_x, epsilon), epsilon)
+
+
+def _own_cost(x: jax.Array, mass: jax.Array, epsilon: float) -> jax.Array:
+    """`entropic_cost` of `x [n, d]` to itself: one potential, which settles in a few rounds."""
+    cost = squared_distances(*jax.lax.stop_gradient((x, x))) / 2.0
+    log_mass = _log(mass)
+
+    def body(i: jax.Array, f: jax.Array) -> jax.Array:
+        now = _falling(cost, epsilon, i / OWN_ROUNDS)
+        return (f + _potential(cost, f, log_mass, now)) / 2.0
+
+    potential = jax.lax.fori_loop(0, OWN_ROUNDS, body, jnp.zeros(len(x)))
+    return _dual(x, x, mass, mass, potential, epsilon)
 
 
 def sinkhorn_divergence(
@@ -141,8 +176,7 @@ def sinkhorn_divergence(
     """
     mass_x, mass_y = shares(len(x), mass_x), shares(len(y), mass_y)
     across = entropic_cost(x, y, mass_x, mass_y, epsilon)
-    own_x = entropic_cost(x, x, mass_x, mass_x, epsilon)
-    own_y = entropic_cost(y, y, mass_y, mass_y, epsilon)
+    own_x, own_y = _own_cost(x, mass_x, epsilon), _own_cost(y, mass_y, epsilon)
     return across - own_x / 2.0 - own_y / 2.0
 
 

@@ -138,8 +138,8 @@ def null(pool: Pool, seed: int = 0, permutations: int = PERMUTATIONS) -> float:
     upper end, where a few anomalies stand; plain ranks, as in AUROC, hardly see them. Samples
     change sides at random, the same way for every member of a seed. Seeds share the target and are
     not independent: twice the mean of their p-values is valid whatever their dependence (Vovk and
-    Wang, Biometrika 2020). Held-out normals that differ from the target's for another reason
-    (another day, another camera) make it small, too.
+    Wang, Biometrika 2020); a single one is valid as it is. Held-out normals that differ from the
+    target's for another reason (another day, another camera) make it small, too.
     """
     generator = np.random.default_rng(seed)
     target, held_out = pool.own_scores()
@@ -165,7 +165,9 @@ def null(pool: Pool, seed: int = 0, permutations: int = PERMUTATIONS) -> float:
             sides[i + 1, generator.permutation(count + rest)[:count]] = 1.0
         highest = (sides @ weighed.T).max(1)
         values.append(float((highest >= highest[0] - 1e-9).mean()))
-    return min(1.0, 2.0 * float(np.mean(values))) if values else 1.0
+    if not values:
+        return 1.0
+    return min(1.0, (2.0 if len(values) > 1 else 1.0) * float(np.mean(values)))
 
 
 def _margin(pool: Pool, per_member: np.ndarray, losses: dict[str, float], pick: Setting) -> float:

@@ -328,6 +328,38 @@ def test_a_dead_network_is_not_aligned(form, seed):
     np.testing.assert_allclose(alignment.separability(part), 0.0, atol=0.02)
 
 
+def near(apart, count, seed, width=96, moved=0.0):
+    """Unit vectors around one point, `apart` from it, half as far again along one axis."""
+    point = np.random.default_rng(0).normal(size=width)
+    generator = np.random.default_rng(seed)
+    away = generator.normal(size=(count, width)) / np.sqrt(width)
+    away[:, 0] += moved
+    return (point + apart * np.linalg.norm(point) * away).astype(np.float32)
+
+
+@pytest.mark.parametrize("apart", [1.2e-6, 1e-5, 1e-4, 1e-3, 1e-1])
+def test_near_sets_are_told_apart_down_to_the_limit(apart):
+    """DSV and std against float64. At `TOGETHER` rounding of unit vectors is 6 % of a distance."""
+    train, augmented = near(apart, 60, 1), near(apart, 60, 2, moved=2.0)
+    target = np.concatenate([near(apart, 40, 3), near(apart, 20, 4, moved=2.0)])
+    part = compiled_parts(train, augmented, target)
+    assert part.between > alignment.TOGETHER
+    expected = twin_dsv(train, augmented, target, "uncapped", 0.5)
+    got = compiled(train, augmented, target, "uncapped", 0.5)
+    np.testing.assert_allclose(got, expected, rtol=0.06)
+    pooled = np.concatenate([matrix(unit(z), unit(target)).ravel() for z in (train, augmented)]) / 2
+    np.testing.assert_allclose(alignment.std(part), -pooled.std(), rtol=0.06)
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_sets_one_unit_in_the_last_place_apart_are_together(seed):
+    train = np.random.default_rng(seed).normal(size=(1, 96)).astype(np.float32).repeat(20, 0)
+    augmented = np.nextafter(train, np.float32(np.inf))
+    part = compiled_parts(train, augmented, np.concatenate([train, augmented]))
+    assert part.between < alignment.TOGETHER
+    assert alignment.discordance(part) == 1.0 and alignment.separability(part) == 0.0
+
+
 # ---- mistakes ----
 
 

@@ -107,6 +107,19 @@ def test_audit_reads_labels_and_says_so(run, capsys):
     assert "labels opened" in capsys.readouterr().out
 
 
+def test_a_target_chosen_by_kind_is_in_the_log_of_the_run_from_the_start(run, source, tmp_path):
+    def openings():
+        return [reason for _, reason in json.loads(path.read_text())["label_access"]]
+
+    path = tmp_path / "manifest.json"
+    kept = ["--record", str(run / "record")]  # the trainings are there
+    chosen = f"{source},size=16,kind=scratch"
+    assert cli.main(["select", chosen, "--out", str(tmp_path), *kept, *SMALL]) == 0
+    assert [reason.partition(":")[0] for reason in openings()] == ["kind=scratch"]
+    assert cli.main(["audit", str(tmp_path)]) == 0  # loads the source again
+    assert [reason.partition(":")[0] for reason in openings()] == ["kind=scratch", "audit"]
+
+
 def test_labels_from_a_file_give_the_same(run, source, tmp_path, capsys):
     with open(run / "samples.csv", newline="") as file:
         names = [row["name"] for row in csv.DictReader(file)]

@@ -1,5 +1,6 @@
 """The record: what is written reads back, damage is found and named, workers and buckets share."""
 
+import hashlib
 import json
 import multiprocessing
 import os
@@ -7,11 +8,12 @@ import resource
 import subprocess
 import sys
 import time
+import warnings
 
 import numpy as np
 import pytest
 
-from ad_jax import store
+from ad_jax import plan, store
 from ad_jax.errors import InputError
 from ad_jax.store import Record, digest, files, places
 
@@ -87,6 +89,114 @@ def test_every_damaged_byte_is_found(tmp_path):
         path.write_bytes(content[:length])
         with pytest.warns(UserWarning, match=path.name):
             assert not Record(tmp_path).has(digest(1))
+
+
+def forged(told, tensors, header=None):
+    """A file of any head and tensors, with the checksum that belongs to it."""
+    told = {"checksum": files._BLANK, **told} if isinstance(told, dict) else told
+    header = header or {**tensors, "__metadata__": {"ad_jax": json.dumps(told)}}
+    head = header if isinstance(header, bytes) else json.dumps(header).encode()
+    content = len(head).to_bytes(8, "little") + head + np.arange(8.0).tobytes()
+    checksum = hashlib.sha256(content).hexdigest().encode()
+    return content.replace(files._BLANK.encode(), checksum, 1)
+
+
+FINE = {"format": 1, "tables": [["k"]], "about": {}}
+TENSOR = {"dtype": "F64", "shape": [1, 8], "data_offsets": [0, 64]}
+HOSTILE = {
+    "nested head": forged(None, {}, b"[" * 200_000),
+    "nested notes": forged(None, {"0.x": TENSOR}, {"__metadata__": {"ad_jax": "[" * 200_000}}),
+    "head no object": forged(None, {}, b"[1, 2]"),
+    "tables a number": forged({**FINE, "tables": 5}, {"0.x": TENSOR}),
+    "tables of numbers": forged({**FINE, "tables": [5]}, {"0.x": TENSOR}),
+    "a table a text": forged({**FINE, "tables": ["k"]}, {"0.x": TENSOR}),
+    "keys no texts": forged({**FINE, "tables": [[["k"]]]}, {"0.x": TENSOR}),
+    "table out of range": forged(FINE, {"7.x": TENSOR}),
+    "table from the end": forged(FINE, {"-1.x": TENSOR}),
+    "table no number": forged(FINE, {"x": TENSOR}),
+    "more rows than keys": forged(FINE, {"0.x": {**TENSOR, "shape": [8, 1]}}),
+    "no rows": forged(FINE, {"0.x": {**TENSOR, "shape": []}}),
+    "shape a text": forged(FINE, {"0.x": {**TENSOR, "shape": "18"}}),
+    "unknown dtype": forged(FINE, {"0.x": {**TENSOR, "dtype": "Q9"}}),
+    "offsets beyond": forged(FINE, {"0.x": {**TENSOR, "data_offsets": [32, 64]}}),
+    "offset no number": forged(FINE, {"0.x": {**TENSOR, "data_offsets": [0, "64"]}}),
+    "tensor no object": forged(FINE, {"0.x": 3}),
+    "notes a list": forged({**FINE, "about": []}, {"0.x": TENSOR}),
+    "format a text": forged({**FINE, "format": "1"}, {"0.x": TENSOR}),
+    "checksum a number": forged({**FINE, "checksum": 5}, {"0.x": TENSOR}),
+    "checksum empty": forged({**FINE, "checksum": ""}, {"0.x": TENSOR}),
+    "checksum a surrogate": forged({**FINE, "checksum": "\ud800" * 64}, {"0.x": TENSOR}),
+}
+
+
+def used(folder):
+    """All that reads a record's files, on a record with one good row."""
+    record = Record(folder)
+    for key in list(record.keys()):
+        record.get(key)
+    list(record.chunks()), list(record.logs())
+    store.merge([folder], folder.parent / f"{folder.name} merged")
+    return record
+
+
+@pytest.mark.parametrize("name", HOSTILE)
+def test_a_hostile_file_is_named_and_set_aside(tmp_path, name):
+    folder = tmp_path / "record"
+    Record(folder).put(rows([1]))
+    (folder / "hostile.safetensors").write_bytes(HOSTILE[name])
+    with pytest.warns(UserWarning, match="hostile.safetensors is damaged"):
+        record = used(folder)
+    assert list(record.damaged) == ["hostile.safetensors"]
+    assert list(record.keys()) == [digest(1)] and record.get(digest(1)) is not None
+
+
+def test_a_forged_file_that_is_well_formed_is_read(tmp_path):
+    """So what the hostile ones fail by is what is said of them."""
+    (tmp_path / "forged.safetensors").write_bytes(forged(FINE, {"0.x": TENSOR}))
+    np.testing.assert_array_equal(Record(tmp_path).get("k")["x"], np.arange(8.0))
+
+
+def test_heads_of_random_json_are_read_or_set_aside(tmp_path):
+    generator = np.random.default_rng(0)
+    scalars = [None, True, 0, 1, -1, 2**70, 1e308, "", "0.x", "k", "F64", "\ud800", [], {}]
+
+    def value(depth):
+        kind = generator.integers(0, 4 if depth else 2)
+        if kind < 2:
+            return scalars[generator.integers(len(scalars))]
+        some = [value(depth - 1) for _ in range(generator.integers(0, 3))]
+        return some if kind == 2 else {f"{i}.x": one for i, one in enumerate(some)}
+
+    folder = tmp_path / "record"
+    Record(folder).put(rows([1]))
+    for i in range(150):
+        told, tensors = dict(FINE), {"0.x": dict(TENSOR)}
+        place = [told, tensors, tensors["0.x"]][generator.integers(3)]
+        place[list(place)[generator.integers(len(place))]] = value(2)
+        told["format"] = 1 if told["format"] == 2**70 else told["format"]  # newer: refused
+        (folder / f"{i}.safetensors").write_bytes(forged(told, tensors))
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        record = used(folder)
+    assert record.get(digest(1)) is not None and len(record.damaged) > 75
+
+
+def test_logs_of_anything_are_passed_over(tmp_path):
+    """Lines that no worker wrote neither stop a status nor count in it."""
+    record = Record(tmp_path)
+    record.log({"members": 2, "seconds": 4.0, "keys": ["k"]})
+    odd = [
+        b"[" * 100_000,
+        b"5",
+        b"null",
+        b"\xff\xfe",
+        b'{"members": "2", "keys": 5}',
+        b'{"keys": []}',
+    ]
+    odd += [b'{"members": 1, "seconds": 1, "keys": [[]], "worker": "w", "time": "now"}']
+    (tmp_path / "logs" / "odd.jsonl").write_bytes(b"\n".join(odd))
+    workers, speed = plan._speed(Record(tmp_path), {"k"})
+    assert workers == 1 and speed == 0.5
 
 
 def test_damaged_rows_are_done_again_beside_the_file(tmp_path):

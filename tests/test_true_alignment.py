@@ -35,6 +35,14 @@ def test_closed_forms(anomaly, discordance, separability):
     np.testing.assert_allclose(seen, (share * (1 - share)) ** 0.5 * separability, atol=1e-6)
 
 
+def test_sets_together_have_no_alignment():
+    """Rounding alone lies between them: NaN, as where nothing does."""
+    train = np.random.default_rng(0).normal(size=(1, 96)).astype(np.float32).repeat(20, 0)
+    augmented = np.nextafter(train, np.float32(np.inf))
+    part = alignment.parts(*map(jnp.asarray, (train, augmented, train[:4])))
+    assert np.isnan(true_alignment(part, LABELS)).all()
+
+
 def test_what_cannot_be_is_refused():
     with pytest.raises(InputError, match="no anomaly"):
         true_alignment(parts_of(AXES[1]), np.zeros(4))

@@ -81,7 +81,14 @@ def test_the_null_equals_a_slow_twin():
     drawn = [
         highest(generator.permutation(COUNT + REST)[:COUNT]) >= seen - 1e-12 for _ in range(49)
     ]
-    assert null(pool, 5, 49) == pytest.approx(min(1.0, 2.0 * (1 + sum(drawn)) / 50))
+    assert null(pool, 5, 49) == pytest.approx((1 + sum(drawn)) / 50)
+
+
+def test_the_null_of_one_seed_is_exact_and_of_several_holds():
+    """A permutation p-value is uniform on (1 … m) / m, so that half of them are at most 1/2."""
+    one = [null(made([0.0] * 3, seed=s, seeds=1), seed=s, permutations=49) for s in range(80)]
+    spread = np.sqrt(0.25 / len(one))
+    assert abs(np.mean(np.array(one) <= 0.5) - 0.5) < 3.0 * spread
 
 
 def test_the_null_sees_a_few_anomalies():

@@ -7,6 +7,7 @@ import numpy as np
 import optax
 import pytest
 from scipy.optimize import linear_sum_assignment
+from scipy.special import logsumexp
 
 from ad_jax import augment, transport, tuning
 from ad_jax.backbone import encoder
@@ -14,11 +15,11 @@ from ad_jax.chunks import Shard
 from ad_jax.data import Problem
 from ad_jax.errors import InputError
 from ad_jax.program import Config
-from ad_jax.store import Record
+from ad_jax.store import Record, digest
 from ad_jax.train import seed_keys
 from ad_jax.tuning import chunks, estimators, loop, losses
 from ad_jax.tuning import space as spaces
-from ad_jax.tuning.descent import default_of
+from ad_jax.tuning.descent import default_of, make_job
 
 SHAPE = (16, 16, 1)
 
@@ -286,6 +287,18 @@ def test_starts_are_shared_by_workers_and_stop_by_themselves(
     assert gathered.setting == alone.setting and gathered.descent.starts == alone.descent.starts
 
 
+def test_another_order_of_what_is_tuned_on_is_the_same_job(problem):
+    samples = holes(3, 8)
+    space, plan = tuning.make_space("cutdiff", SHAPE), small()
+    jobs = [
+        make_job(problem, space, 2, plan, 0, Config(width=8), tune_on)
+        for tune_on in (samples, samples[::-1], problem.target, None)
+    ]
+    for one, other in (jobs[:2], jobs[2:]):
+        np.testing.assert_array_equal(one.target, other.target)
+        assert digest(chunks._identity(one)) == digest(chunks._identity(other))
+
+
 def test_tuning_never_sees_more_than_normals_and_the_unlabelled_set(problem):
     """Tuned on another set, the trajectory does not depend on the target."""
     plan = small(outer_steps=3, horizon=2)
@@ -510,6 +523,54 @@ def test_sinkhorn_equals_a_slow_twin():
     expected = epsilon * ((p * np.log(u)).sum() + (q * np.log(v)).sum())
     arrays = [jnp.array(a, jnp.float32) for a in (x, y, p, q)]
     np.testing.assert_allclose(transport.entropic_cost(*arrays, epsilon), expected, rtol=2e-3)
+
+
+def clouds(seed, sizes, width, apart):
+    """Two sets as training makes them: half of one and a third of the other moved `apart`."""
+    generator = np.random.default_rng(seed)
+    x, y = (generator.normal(size=(n, width)) * np.exp(-np.arange(width) / 6) for n in sizes)
+    x[::2, 0] += apart
+    y[::3, 0] += apart
+    return [np.asarray(z) for z in transport.normalise_together([x, y])]
+
+
+def divergence_in_the_limit(x, y):
+    """Twin: alternating rounds in float64 until they no longer move."""
+
+    def cost(x, y):
+        costs = ((x[:, None] - y[None]) ** 2).sum(-1) / 2
+        f, g = np.zeros(len(x)), np.zeros(len(y))
+        start = max(costs.max(), transport.EPSILON)
+        for i in range(6000):
+            epsilon = start * (transport.EPSILON / start) ** min(1.0, i / 200)
+            before = g
+            f = -epsilon * logsumexp((g - costs) / epsilon, axis=1, b=1 / len(y))
+            g = -epsilon * logsumexp((f[:, None] - costs) / epsilon, axis=0, b=1 / len(x))
+            if i > 200 and np.abs(g - before).max() < 1e-7:
+                break
+        return f.mean() + g.mean()
+
+    return cost(x, y) - cost(x, x) / 2 - cost(y, y) / 2
+
+
+CLOUDS = [(1, (24, 16), 2, 0.5), (2, (32, 24), 4, 1.0), (3, (24, 30), 6, 6.0), (4, (20, 20), 32, 0)]
+
+
+@pytest.mark.parametrize("case", CLOUDS)
+def test_sinkhorn_is_within_one_percent_of_its_limit(case):
+    x, y = clouds(*case)
+    found = float(jax.jit(transport.sinkhorn_divergence)(x, y))
+    np.testing.assert_allclose(found, divergence_in_the_limit(x, y), rtol=0.01)
+
+
+@pytest.mark.parametrize("case", CLOUDS[:2])
+def test_the_gradient_of_sinkhorn_is_that_of_the_computed_loss(case):
+    """To 3 %: differences of the loss, potentials and all, where what is augmented moves on."""
+    with jax.enable_x64(True):
+        x, y = map(jnp.asarray, clouds(*case))
+        value = jax.jit(lambda move: transport.sinkhorn_divergence(x.at[::2, 0].add(move), y))
+        slope = (value(1e-5) - value(-1e-5)) / 2e-5
+        np.testing.assert_allclose(jax.grad(value)(0.0), slope, rtol=0.03)
 
 
 def test_the_gradient_of_sinkhorn_moves_sets_together():

@@ -304,7 +304,11 @@ TRANSLATE = Augmentation(
     translate,
     {
         "shift": Range(0.25, 0.0, 0.5, "linear", _SHARE, True, "centre of the shift's range"),
-        "width": _WIDTH._replace(high=0.25, unit=_SHARE),
+        # A lone shift blurs by its fraction of a px: over one px the loss ripples. Half a px to
+        # either side takes the ripple out of the mean, and out of its gradient.
+        "width": _WIDTH._replace(
+            high=0.25, unit=_SHARE, about="half width of the range; half a px or more to tune"
+        ),
     },
     "geometric",
     "shift",

@@ -39,21 +39,6 @@ class Job(NamedTuple):
 
         return samples if self.cuts is None else tiles.pieces(self.cuts.plan, samples)
 
-    def target_of(self, text: str) -> np.ndarray:
-        """The target of another source, as what the job's networks see.
-
-        Raises:
-          InputError: its image files were read by another range.
-        """
-        other, *_ = load(text)
-        ours, theirs = self.problem.range, other.range
-        if ours and theirs and ours != theirs:
-            raise InputError(
-                f"{text} is read as range={theirs[0]:g}-{theirs[1]:g} and {self.text} as "
-                f"range={ours[0]:g}-{ours[1]:g}; give both the same range="
-            )
-        return self.seen(other.target)
-
     def chosen(self, selection: Any) -> Any:
         """A selection on the task, as one on the problem."""
         from ad_jax.selection import of_images
@@ -71,6 +56,24 @@ def job_of(arguments: argparse.Namespace, text: str) -> Job:
     tiling = tiling_of(arguments, problem.shape, str(options.get("fit", "stretch")))
     cuts = None if tiling is None else tiles.tiled(problem, tiling.plan(problem.shape))
     return Job(problem, truth, source, options, text, tiling, cuts)
+
+
+def other_target(job: Job, text: str | None) -> tuple[np.ndarray | None, list[tuple[str, str]]]:
+    """The target of another source as a job's networks see it, and what loading it has opened.
+
+    Raises:
+      InputError: its image files were read by another range.
+    """
+    if not text:
+        return None, []
+    problem, truth, *_ = load(text)
+    ours, theirs = job.problem.range, problem.range
+    if ours and theirs and ours != theirs:
+        raise InputError(
+            f"{text} is read as range={theirs[0]:g}-{theirs[1]:g} and {job.text} as "
+            f"range={ours[0]:g}-{ours[1]:g}; give both the same range="
+        )
+    return job.seen(problem.target), truth.log
 
 
 def tiling_of(arguments: argparse.Namespace, shape: tuple[int, ...], fit: str) -> Any:

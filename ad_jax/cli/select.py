@@ -24,7 +24,7 @@ from ad_jax.cli.common import (
     say_shard,
     training,
 )
-from ad_jax.cli.jobs import Job, add_tiles, job_of
+from ad_jax.cli.jobs import Job, add_tiles, job_of, other_target
 from ad_jax.errors import InputError, MembersFailed
 
 WIDE = "wide"  # stands for the families of `search.WIDE`
@@ -122,7 +122,7 @@ def select(arguments: argparse.Namespace) -> None:
         return
     if arguments.second and len(groups) > 1:
         raise InputError(f"--second with {len(groups)} training sets; select them one by one")
-    second = jobs[0].target_of(arguments.second) if arguments.second else None
+    second, read_for_second = other_target(jobs[0], arguments.second)
     parts = [
         plan.Part(
             {job.text: job.task for job in group},
@@ -180,6 +180,7 @@ def select(arguments: argparse.Namespace) -> None:
                 *(folder, chosen, job.problem, job.truth.names),
                 *(job.source, job.options, config, seeds),
                 command=arguments.line,
+                label_access=[*job.truth.log, *read_for_second],
             )
             loss = chosen.losses[chosen.rule][chosen.pick.key]
             rows.append([text, chosen.pick.label, loss, chosen.trust.verdict])

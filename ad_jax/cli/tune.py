@@ -24,7 +24,7 @@ from ad_jax.cli.common import (
     say_shard,
     training,
 )
-from ad_jax.cli.jobs import add_tiles, job_of
+from ad_jax.cli.jobs import add_tiles, job_of, other_target
 from ad_jax.errors import InputError
 
 
@@ -106,7 +106,7 @@ def tune(arguments: argparse.Namespace) -> None:
         }
         print(json.dumps(cost) if arguments.json else cost)
         return
-    tune_on = job.target_of(arguments.tune_on) if arguments.tune_on else None
+    tune_on, read_for_tuning = other_target(job, arguments.tune_on)
 
     def live(step: Any) -> None:
         moved = "; ".join(
@@ -134,8 +134,8 @@ def tune(arguments: argparse.Namespace) -> None:
     report_tuning.picture(outcome, job.task).save(out / "tuning.png")
     chosen = job.chosen(outcome.selection)
     localise(chosen.detector, job.problem, arguments.localiser)
-    about = (job.truth.names, job.source, job.options)
-    run.write(out, chosen, job.problem, *about, config, seeds, arguments.line)
+    about = (job.truth.names, job.source, job.options, config, seeds, arguments.line)
+    run.write(out, chosen, job.problem, *about, [*job.truth.log, *read_for_tuning])
     for reason in outcome.reasons:
         say(f"  {reason}")
     if arguments.json:

@@ -98,7 +98,8 @@ def load(source: str | os.PathLike[str], **options: object) -> tuple[Problem, Tr
       size: side of the images in px.
       limit: the first so many samples, by content, of train, held-out and target.
       normal: the normal class, by number or name.
-      kind: only the anomalies of this kind in the target, beside all its normals; for studies.
+      kind: only the anomalies of this kind in the target, beside all its normals; for studies: it
+        reads labels, and the truth's log says so.
       group: regular expression; its match in the file name says which normals belong together.
       fit: `stretch` (default), `crop` or `pad` pictures to a square.
       colour: `auto` (default: grey if all images are), `grey` or `rgb`.
@@ -118,7 +119,7 @@ def load(source: str | os.PathLike[str], **options: object) -> tuple[Problem, Tr
       **options: of the source; values may be given as text, as on a command line.
 
     Returns:
-      `(problem, truth)`; the truth's labels are not read before it is opened.
+      `(problem, truth)`; the truth's labels are not read before it is opened, but by `kind`.
 
     Raises:
       InputError: unknown source or option, or data that cannot be used.

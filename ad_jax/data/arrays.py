@@ -110,6 +110,7 @@ def _load_parts(
         names=[f"target[{i}]" for i in keep],
         read=read_kept,
         limit=limit,
+        kind=kind,
     )
 
 
@@ -159,6 +160,7 @@ def _load_classes(
         read=read,
         limit=limit,
         normals={"train": [f"images[{i}]" for i in train_rows]},
+        kind=kind,
     )
 
 
@@ -185,6 +187,7 @@ def _load_labelled(
         read=lambda: _take(labels, target),
         limit=limit,
         normals={"train": [f"X[{i}]" for i in train]},
+        kind=kind,
     )
 
 

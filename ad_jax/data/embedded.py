@@ -134,6 +134,7 @@ def load_digits(
         names=[f"digit-{row:04d}" for row in target],
         read=read,
         limit=limit,
+        kind=kind,
     )
 
 

@@ -16,7 +16,7 @@ from ad_jax.data import pictures
 from ad_jax.data.layout import Passed, layout_of, name_of, of_kind
 from ad_jax.data.masks import label_reader
 from ad_jax.data.pictures import MAX_PIXELS, Picture, Reading, Values, in_colour
-from ad_jax.data.problem import Problem, sealed
+from ad_jax.data.problem import Problem, number_groups, sealed
 from ad_jax.data.samples import content_hashes
 from ad_jax.data.scale import Tally, ends_of, reading_of
 from ad_jax.data.truth import Truth, unlabelled
@@ -98,7 +98,10 @@ def load_folder(
                 f"{root} has {len(some)} {name} image(s) to use; give at least {least}"
             )
     if limit is not None:
-        files = {n: _first(some, seen, colour, limit) for n, some in files.items()}
+        files = {
+            name: _first(some, seen, colour, limit, group if name == "train" else None)
+            for name, some in files.items()
+        }
     used = {f: seen[f] for some in files.values() for f in some}
     _say_sizes(root, used, reading)
     groups = None
@@ -130,6 +133,7 @@ def load_folder(
         groups=groups,
         range=reading.range,
         normals={name: [name_of(f, root) for f in some] for name, some in files.items()},
+        kind=kind,
     )
 
 
@@ -168,15 +172,25 @@ def _read_all(
 
 
 def _first(
-    files: list[pathlib.Path], seen: dict[pathlib.Path, Picture], colour: str, limit: int
+    files: list[pathlib.Path],
+    seen: dict[pathlib.Path, Picture],
+    colour: str,
+    limit: int,
+    group: str | None,
 ) -> list[pathlib.Path]:
-    """The first files by content; with `colour=auto` no other file has a say in what that is."""
+    """The first files by content; with `colour=auto` no other file has a say in what that is.
+
+    Of equal files in several groups the group's number says which stay, as in a problem.
+    """
     kept = [seen[f].pixels for f in files]
     if colour != "auto":
         kept = [in_colour(pixels, colour == "grey") for pixels in kept]
     hashes = [content_hashes(pixels[None])[0] for pixels in kept]
-    order = sorted(zip(hashes, files, strict=True))[:limit]
-    return sorted(file for _, file in order)
+    ties = [0] * len(files)
+    if group is not None:
+        ties = number_groups(_groups(files, group), hashes).tolist()
+    order = sorted(zip(hashes, ties, files, strict=True))[:limit]
+    return sorted(file for *_, file in order)
 
 
 def _say_sizes(root: pathlib.Path, used: dict[pathlib.Path, Picture], reading: Reading) -> None:

@@ -329,6 +329,7 @@ def sealed(
     limit: int | None = None,
     range: tuple[float, float] | None = None,
     normals: Mapping[str, Sequence[str]] | None = None,
+    kind: str | int | None = None,
 ) -> tuple[Problem, Truth]:
     """Make a loader's problem and truth: the one place that knows how the two orders relate.
 
@@ -341,6 +342,8 @@ def sealed(
       range: of the problem.
       normals: names of the samples of `train` and `held_out` as given, to name copies by; by
         default `train[0]`, ….
+      kind: the kind of anomalies that the loader chose the target by, if it did; it had to read
+        labels for that, and the truth's log says so.
     """
     target = as_samples("target", target)
     hashes = content_hashes(target)
@@ -353,7 +356,7 @@ def sealed(
     }
     named |= normals or {}
     if limit is not None:
-        rows = _first_by_content("train", train, limit)
+        rows = _first_by_content("train", train, limit, groups)
         train = np.asarray(train)[rows]
         named["train"] = [named["train"][i] for i in rows]
         groups = None if groups is None else [groups[i] for i in rows]
@@ -381,7 +384,10 @@ def sealed(
             masks=None if masks is None else lambda row: masks(order[row]),
         )
 
-    return problem, Truth([names[i] for i in order], read_in_order)
+    truth = Truth([names[i] for i in order], read_in_order)
+    if kind is not None:
+        truth.note(f"kind={kind}: the target holds no anomalies but these")
+    return problem, truth
 
 
 def _few(names: Sequence[str]) -> str:
@@ -420,9 +426,13 @@ def number_groups(groups: Iterable[Hashable], hashes: list[str]) -> np.ndarray:
     return np.array([number[label] for label in labels], np.int32)
 
 
-def _first_by_content(name: str, array: np.ndarray, limit: int) -> list[int]:
+def _first_by_content(
+    name: str, array: np.ndarray, limit: int, groups: Sequence[Hashable] | None = None
+) -> list[int]:
     hashes = content_hashes(as_samples(name, array))
-    return sorted(range(len(hashes)), key=hashes.__getitem__)[:limit]
+    # Of equal samples in several groups the group's number says which stay, as in a problem.
+    ties = [0] * len(hashes) if groups is None else number_groups(groups, hashes).tolist()
+    return sorted(range(len(hashes)), key=lambda i: (hashes[i], ties[i]))[:limit]
 
 
 def _digest(*parts: list[str]) -> str:

@@ -50,9 +50,13 @@ class Truth:
             raise InputError(f"truth opened with reason {reason!r}; say in words what for")
         if self._labels is None:
             self._labels = self._checked(self._read())
+        self.note(reason)
+        return self._labels
+
+    def note(self, reason: str) -> None:
+        """Log that labels were read outside the seal, by a loader whose option asks for it."""
         now = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
         self.log.append((now, reason.strip()))
-        return self._labels
 
     def _checked(self, labels: Labels) -> Labels:
         anomalous = np.asarray(labels.anomalous)

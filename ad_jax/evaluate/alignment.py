@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from ad_jax.alignment import Parts
+from ad_jax.alignment import TOGETHER, Parts
 from ad_jax.errors import InputError
 
 
@@ -30,8 +30,8 @@ def true_alignment(parts: Parts, anomalous: np.ndarray) -> TrueAlignment:
     directions to the augmented samples.
 
     Args:
-      parts: of the target, `[n]` or `[members, n]`; NaN comes out where nothing lies between the
-        training and the augmented set.
+      parts: of the target, `[n]` or `[members, n]`; NaN comes out where training and augmented
+        set are `TOGETHER`.
       anomalous: `[n]` labels of the target, 0 or 1.
 
     Raises:
@@ -45,5 +45,5 @@ def true_alignment(parts: Parts, anomalous: np.ndarray) -> TrueAlignment:
         for part in (parts.to_train, parts.to_augmented, parts.projection)
     )
     between = np.asarray(parts.between)  # distances in parts are halved
-    between = np.where(between > 0, between, np.nan)
+    between = np.where(between > TOGETHER, between, np.nan)
     return TrueAlignment((to_train + to_augmented) / between - 1.0, projection / (2.0 * between))

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 import struct
 from collections.abc import Mapping
 from typing import Any, BinaryIO, NamedTuple
@@ -16,11 +17,13 @@ import numpy as np
 
 from ad_jax.errors import InputError
 
-RESULT_VERSION = 6  # bumped by hand when the same settings would give other numbers
+RESULT_VERSION = 7  # bumped by hand when the same settings would give other numbers
 FORMAT = 1  # of the file; bumped when older readers could not read it
 SUFFIX = ".safetensors"
 _BLANK = 64 * "?"  # stands where the checksum will
 _LONGEST_HEADER = 100_000_000
+# What reading JSON or tensors of any other content raises.
+_ODD = (ValueError, KeyError, TypeError, AttributeError, IndexError, OverflowError, RecursionError)
 
 Fields = Mapping[str, np.ndarray]
 
@@ -91,17 +94,41 @@ def read_head(handle: BinaryIO, name: object) -> Head:
         header = json.loads(handle.read(length))
         told = json.loads(header.pop("__metadata__")["ad_jax"])
         form = told["format"]
-        if form > FORMAT:
+        if isinstance(form, int) and form > FORMAT:
             raise InputError(
                 f"{name} was written by a newer ad_jax (format {form}, this one reads {FORMAT}); "
                 "upgrade, or choose another --record"
             )
         end = max((tensor["data_offsets"][1] for tensor in header.values()), default=0)
-        return Head(told["tables"], told["about"], told["checksum"], 8 + length + end)
-    except InputError:
+        head = Head(told["tables"], told["about"], told["checksum"], 8 + length + end)
+        _refuse_what_was_never_written(form, head, header)
+        return head
+    except (InputError, Damaged):
         raise
-    except (ValueError, KeyError, TypeError, AttributeError, IndexError) as error:
-        raise Damaged(f"head: {error!r}") from None
+    except _ODD as error:
+        raise Damaged(f"head: {repr(error)[:200]}") from None
+
+
+def _refuse_what_was_never_written(form: object, head: Head, header: Mapping[str, Any]) -> None:
+    """A head of other types, or tensors that no table has a row for: nobody need trust a file."""
+    wrong = None
+    if not isinstance(form, int) or not isinstance(head.about, dict):
+        wrong = "notes of another form"
+    elif not isinstance(head.checksum, str) or not re.fullmatch("[0-9a-f]{64}", head.checksum):
+        wrong = "no checksum"
+    elif not isinstance(head.tables, list) or not all(map(_is_names, head.tables)):
+        wrong = "tables that are no lists of keys"
+    else:
+        rows = {str(number): len(keys) for number, keys in enumerate(head.tables)}
+        labels = [(label.partition(".")[0], tensor["shape"]) for label, tensor in header.items()]
+        if not all(number in rows and shape[0] == rows[number] for number, shape in labels):
+            wrong = "tensors beside the tables"
+    if wrong:
+        raise Damaged(f"head: {wrong}")
+
+
+def _is_names(value: object) -> bool:
+    return isinstance(value, list) and all(isinstance(name, str) for name in value)
 
 
 def check(content: bytes, head: Head) -> None:
@@ -116,13 +143,21 @@ def check(content: bytes, head: Head) -> None:
 
 
 def decode(content: bytes, head: Head) -> dict[str, dict[str, np.ndarray]]:
-    """Rows by key, after `check`."""
+    """Rows by key, after `check`.
+
+    Raises:
+      Damaged: the content is not what was written.
+    """
+    from safetensors import SafetensorError
     from safetensors.numpy import load
 
     check(content, head)
     rows: dict[str, dict[str, np.ndarray]] = {key: {} for keys in head.tables for key in keys}
-    for label, array in load(content).items():
-        table, _, name = label.partition(".")
-        for key, value in zip(head.tables[int(table)], array, strict=True):
-            rows[key][name] = value
+    try:
+        for label, array in load(content).items():
+            table, _, name = label.partition(".")
+            for key, value in zip(head.tables[int(table)], array, strict=True):
+                rows[key][name] = value
+    except (SafetensorError, *_ODD) as error:
+        raise Damaged(f"tensors: {repr(error)[:200]}") from None
     return rows

@@ -9,7 +9,6 @@ import numpy as np
 
 from ad_jax.errors import InputError
 from ad_jax.store import places
-from ad_jax.store.files import decode
 from ad_jax.store.record import Record
 
 CHANCE_FIELDS = ("seconds",)  # differ between two trainings of one member, and mean nothing
@@ -72,8 +71,7 @@ def merge(sources: Sequence[Any], into: Any) -> Merged:
                 # without waiting for the disk: the sources still stand
                 target.put_whole(name, chunk.head, chunk.content, durable=False)
             else:
-                found = decode(chunk.content, chunk.head)
-                target.put({key: found[key] for key in new}, durable=False)
+                target.put({key: chunk.rows[key] for key in new}, durable=False)
             chunks, rows = chunks + 1, rows + len(new)
         _copy_notes(record, target)
     return Merged(chunks, rows, known, sum(len(record.damaged) for record in records))

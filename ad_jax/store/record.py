@@ -28,7 +28,6 @@ from ad_jax.store.files import (
     Damaged,
     Fields,
     Head,
-    check,
     decode,
     digest,
     encode,
@@ -42,11 +41,12 @@ LIBRARIES = ("ad_jax", "jax", "jaxlib", "numpy")
 
 
 class Chunk(NamedTuple):
-    """One file: `content` has passed its checksum."""
+    """One file: `content` has passed its checksum, `rows` by key have been read from it."""
 
     path: Any
     head: Head
     content: bytes
+    rows: dict[str, dict[str, np.ndarray]]
 
     @property
     def keys(self) -> list[str]:
@@ -155,7 +155,7 @@ class Record:
         """The file that holds a row."""
         return self.folder / self._place[key]
 
-    def read(self, path: Any) -> tuple[Head, bytes]:
+    def read(self, path: Any) -> Chunk:
         """A whole file, after its checksum.
 
         Raises:
@@ -163,8 +163,7 @@ class Record:
         """
         content = path.read_bytes()
         head = read_head(io.BytesIO(content), path)
-        check(content, head)
-        return head, content
+        return Chunk(path, head, content, decode(content, head))
 
     def get(self, key: str) -> dict[str, np.ndarray] | None:
         """One row; None if it is not there or does not read."""
@@ -172,8 +171,7 @@ class Record:
             name = self._place[key]
             if name not in self._open:
                 try:
-                    head, content = self.read(self.folder / name)
-                    self._open[name] = decode(content, head)
+                    self._open[name] = self.read(self.folder / name).rows
                 except (Damaged, FileNotFoundError) as error:
                     self._name_damage(name, str(error))
                     self._drop(name)
@@ -190,12 +188,12 @@ class Record:
             if name in self.damaged:
                 continue
             try:
-                head, content = self.read(self.folder / name)
+                chunk = self.read(self.folder / name)
             except (Damaged, FileNotFoundError) as error:
                 self._name_damage(name, str(error))
                 self._drop(name)
                 continue
-            yield Chunk(self.folder / name, head, content)
+            yield chunk
 
     # ---- writing ----
 
@@ -249,11 +247,13 @@ class Record:
     def logs(self) -> Iterator[dict[str, Any]]:
         """Lines of all workers, worker by worker; what a kill tore is left out."""
         for name in places.names(self.folder / "logs", ".jsonl"):
-            for text in (self.folder / "logs" / name).read_text().splitlines():
+            for text in (self.folder / "logs" / name).read_bytes().splitlines():
                 try:
-                    yield json.loads(text)
-                except ValueError:
+                    line = json.loads(text)
+                except (ValueError, RecursionError):
                     continue
+                if isinstance(line, dict):
+                    yield line
 
     def fail(self, key: str, about: Mapping[str, Any]) -> None:
         """Keeps what a member raised, as `failed/<key>.json`."""

@@ -10,6 +10,7 @@ import numpy as np
 from ad_jax import augment, program
 from ad_jax.chunks import Shard
 from ad_jax.data import Problem
+from ad_jax.data.samples import in_content_order
 from ad_jax.errors import InputError
 from ad_jax.numerics import in_float32
 from ad_jax.store import Record
@@ -137,7 +138,7 @@ def make_job(
         thetas[0] = unconstrain(space, own)
     else:
         thetas = np.stack([unconstrain(space, one) for one in starts])
-    target = problem.target if tune_on is None else np.asarray(tune_on)
+    target = problem.target if tune_on is None else in_content_order("tune_on", tune_on)
     if target.shape[1:] != problem.shape or target.dtype != problem.target.dtype:
         raise InputError(
             f"tune_on holds {target.dtype} samples of shape {target.shape[1:]}, the problem's are "

@@ -166,6 +166,30 @@ def test_shifts_are_drawn_apart_along_the_axes(key):
     assert np.abs(np.corrcoef(shift.T)[0, 1]) < 0.12
 
 
+@pytest.mark.parametrize("pixels", [4.0, 4.25, 5.0])
+def test_the_mean_gradient_of_translate_is_its_trend_from_half_a_pixel_on(pixels):
+    """Differences over ±10 %; a single shift is off by half of it and more, in either direction.
+
+    Bilinear interpolation blurs noise by the fraction of a px that it moves by: the distance to
+    the unmoved picture ripples from px to px, with a kink at every whole one.
+    """
+    side = 16
+    ramp = np.add.outer(np.arange(side), np.arange(side))[..., None] / (2 * side)
+    sample = jnp.float32(ramp + image((side, side, 8)) / 2)  # eight pictures
+    inside = (np.arange(24) + 0.5) / 12 - 1.0  # a fine grid instead of chance
+    draws = jnp.float32(np.stack(np.meshgrid(inside, inside), -1).reshape(-1, 2))
+
+    def distance(shift, width):
+        moved = jax.vmap(lambda u: get("translate").apply(sample, shift + width * u, sample)[0])
+        return ((moved(draws) - sample) ** 2).mean()
+
+    value, slope = jax.jit(distance), jax.jit(jax.grad(distance))
+    shift, half = pixels / side, 0.5 / side
+    trend = (value(1.1 * shift, half) - value(0.9 * shift, half)) / (0.2 * shift)
+    np.testing.assert_allclose(slope(shift, half), trend, rtol=0.1)
+    assert abs(slope(shift, 0.0) / trend - 1.0) > 0.5
+
+
 def test_affine_draws_within_its_ranges(key):
     to = draws("affine", key, 500, {"angle": 30.0, "shear": 20.0, "scale": 2.0, "shift": 0.3})
     for values, most in (

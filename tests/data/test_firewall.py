@@ -186,3 +186,29 @@ def test_loaders_read_labels_late(mvtec, tmp_path, monkeypatch):
     assert sorted(keys) == ["target", "train"]
     truth.open("test")
     assert "labels" in keys
+
+
+def test_choosing_the_target_by_kind_is_logged_as_an_opening(mvtec, tmp_path):
+    rng = np.random.default_rng(0)
+    images = rng.integers(0, 256, (60, 5, 5, 1), dtype=np.uint8)
+    labels = np.arange(60) % 3
+    layouts = {
+        "labelled": {"X": images, "y": labels},
+        "classes": {"images": images, "labels": labels, "split": np.repeat([0, 1], (40, 20))},
+        "parts": {"train": images[:40], "target": images[40:], "labels": labels[40:]},
+    }
+    for name, arrays in layouts.items():
+        np.savez(tmp_path / f"{name}.npz", **arrays)
+    sources = {
+        "digits": ({}, "8"),
+        mvtec: ({}, "crack"),
+        tmp_path / "labelled.npz": ({}, "2"),
+        tmp_path / "classes.npz": ({"normal": 0}, "2"),
+        tmp_path / "parts.npz": ({}, "2"),
+    }
+    for source, (options, kind) in sources.items():
+        assert load(source, **options)[1].log == []
+        _, truth = load(source, **options, kind=kind)
+        ((time, reason),) = truth.log
+        assert f"kind={kind}" in reason and time.endswith("+00:00")
+        assert [entry[1] for entry in (truth.open("test") and truth.log)] == [reason, "test"]

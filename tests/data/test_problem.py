@@ -174,6 +174,22 @@ def test_equal_samples_in_different_groups_keep_a_content_order():
     assert a.fingerprint == b.fingerprint
 
 
+def test_limit_cuts_equal_samples_of_two_groups_alike_in_any_order():
+    """The copy that stays is its group's by content, not the one that came first."""
+    train = _images(11)
+    train = train[np.argsort(content_hashes(train), kind="stable")]
+    train = np.concatenate([train[:9], train[8:]])  # rows 8 and 9 are equal, one is cut
+    groups = list("abcdeeee") + ["e", "f"] + list("ff")
+    parts = {"target": _images(3, 1), "held_out": _images(2, 2)}
+    about = {"names": list("xyz"), "read": _labels, "limit": 9}
+    found = []
+    for order in (np.arange(12), np.arange(12)[::-1]):
+        one = {"train": train[order], "groups": [groups[i] for i in order]}
+        problem, _ = sealed(**one, **parts, **about)
+        found.append((problem.fingerprint, problem.groups.tolist()))
+    assert found[0] == found[1]
+
+
 def test_problem_pickles_and_prints_no_arrays():
     problem = _problem()
     again = pickle.loads(pickle.dumps(problem))
