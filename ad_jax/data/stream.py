@@ -6,7 +6,6 @@ Pictures are loaded by the code that loads a folder for training (`ad_jax.data.f
 from __future__ import annotations
 
 import concurrent.futures
-import itertools
 import os
 import pathlib
 import re
@@ -56,7 +55,7 @@ def _in_order(path: pathlib.Path) -> tuple[Any, str]:
 
 
 def stream(
-    sources: Iterable[str], shape: tuple[int, ...], fit: str = "stretch", size: int = BATCH
+    sources: Iterable[str | None], shape: tuple[int, ...], fit: str = "stretch", size: int = BATCH
 ) -> Iterator[Batch]:
     """Samples of `shape` from folders (any layout), image files and `.npz` files, in their order.
 
@@ -64,7 +63,8 @@ def stream(
     `ad_jax.load(…, size=)` does; labels in it stay unread.
 
     Args:
-      sources: paths; they are taken one at a time, so the list may be endless.
+      sources: paths; they are taken one at a time, so the list may be endless. None among them
+        ends a batch early: no other path has come yet.
       shape: `(h, w, c)` or `(d,)` of a sample.
       fit: how a picture becomes square.
       size: samples a batch.
@@ -75,34 +75,54 @@ def stream(
     if fit not in FITS:
         raise InputError(f"fit={fit!r} is unknown; known: {', '.join(FITS)}")
     with concurrent.futures.ThreadPoolExecutor(min(16, os.cpu_count() or 1)) as threads:
-        for is_npz, some in itertools.groupby(_files(sources), lambda f: f.suffix == ".npz"):
-            if is_npz:
-                for path in some:
-                    yield from _of_npz(path, shape, size)
+        for files in _batches(_files(sources), size):
+            if _is_npz(files[0]) and os.path.lexists(files[0]):
+                yield from _of_npz(files[0], shape, size)
                 continue
-            _check_pictures(shape)
-            while files := list(itertools.islice(some, size)):
-                found = list(
-                    threads.map(lambda f: _fitted_picture(f, shape[0], fit, shape[2] == 1), files)
-                )
-                good = [i for i, one in enumerate(found) if isinstance(one, np.ndarray)]
-                bad = [
-                    (_shown(f), one)
-                    for f, one in zip(files, found, strict=True)
-                    if isinstance(one, str)
-                ]
-                kept = [np.asarray(found[i]) for i in good]
-                samples = np.stack(kept) if kept else np.zeros((0, *shape), np.uint8)
-                yield Batch([_shown(files[i]) for i in good], samples, bad)
+            if not _is_npz(files[0]):
+                _check_pictures(shape)
+            found = list(
+                threads.map(lambda f: _fitted_picture(f, shape[0], fit, shape[2] == 1), files)
+            )
+            good = [i for i, one in enumerate(found) if isinstance(one, np.ndarray)]
+            bad = [
+                (_shown(f), one)
+                for f, one in zip(files, found, strict=True)
+                if isinstance(one, str)
+            ]
+            kept = [np.asarray(found[i]) for i in good]
+            samples = np.stack(kept) if kept else np.zeros((0, *shape), np.uint8)
+            yield Batch([_shown(files[i]) for i in good], samples, bad)
 
 
-def _files(sources: Iterable[str]) -> Iterator[pathlib.Path]:
+def _files(sources: Iterable[str | None]) -> Iterator[pathlib.Path | None]:
     for text in sources:
-        path = pathlib.Path(text).expanduser()
-        if path.is_dir():
+        path = None if text is None else pathlib.Path(os.path.expanduser(text))
+        if path is not None and os.path.isdir(path):  # false of any name, however long
             yield from images_below(path, _in_order)
         else:
             yield path
+
+
+def _is_npz(path: pathlib.Path) -> bool:
+    return path.suffix == ".npz"
+
+
+def _batches(files: Iterable[pathlib.Path | None], size: int) -> Iterator[list[pathlib.Path]]:
+    """Up to `size` pictures, or one `.npz`."""
+    some: list[pathlib.Path] = []
+    for path in files:
+        if some and (path is None or _is_npz(path)):
+            yield some
+            some = []
+        if path is None:
+            continue
+        some.append(path)
+        if _is_npz(path) or len(some) == size:
+            yield some
+            some = []
+    if some:
+        yield some
 
 
 def _shown(path: pathlib.Path) -> str:
