@@ -12,6 +12,7 @@ from ad_jax.chunks import Shard
 from ad_jax.data import Problem
 from ad_jax.errors import InputError
 from ad_jax.numerics import in_float32
+from ad_jax.parameters import numbered
 from ad_jax.pool import Pool, Setting
 from ad_jax.program import Config, Trained
 from ad_jax.search import SEARCHES, grid, train_all
@@ -109,6 +110,20 @@ def _members(pool: Pool, setting: Setting, trained: dict[tuple[str, int], Traine
     )
 
 
+def check_problems(problems: Sequence[Problem]) -> None:
+    """Refuses what is no problem: arrays, or the pair that `load` returns.
+
+    Raises:
+      InputError: says how a problem is made.
+    """
+    for one in problems:
+        if not isinstance(one, Problem):
+            raise InputError(
+                f"a {type(one).__name__} is no problem; give Problem(train=…, target=…), or the "
+                "first of the two that load(…) returns"
+            )
+
+
 def check(rule: str, seeds: Sequence[int], search: str) -> None:
     """Refuses a rule or a search that is unknown or cannot be, before anything is written."""
     if rules.get(rule).needs == "seeds" and len(seeds) < 2:
@@ -166,6 +181,8 @@ def choose(
     second: np.ndarray | None = None,
 ) -> list[Choice]:
     """One choice per problem, from the same trainings; arguments as in `selection.select_all`."""
+    check_problems(problems)
+    seeds, config = numbered(seeds), config.checked()
     check(rule, seeds, search)
     if settings is None:
         settings = grid(problems[0].shape)
@@ -193,12 +210,13 @@ def train_one(
     Raises:
       InputError: a setting that cannot run, or fewer than half of its seeds learned anything.
     """
+    setting = setting.checked()
     sweep = Sweep([problem], [setting], seeds, config, record, report)
     (pool,), trained, _ = sweep.finish(train_all(sweep))
     members = _members(pool, setting, trained)
-    if 2 * len(members.seeds) < len(seeds):
+    if 2 * len(members.seeds) < len(sweep.seeds):
         raise InputError(
-            f"{setting.label} learned nothing with {len(seeds) - len(members.seeds)} of "
-            f"{len(seeds)} seeds; train longer (steps={config.steps}) or give more normals"
+            f"{setting.label} learned nothing with {len(sweep.seeds) - len(members.seeds)} of "
+            f"{len(sweep.seeds)} seeds; train longer (steps={config.steps}) or give more normals"
         )
     return members

@@ -9,6 +9,7 @@ from collections.abc import Callable
 from typing import Any
 
 import jax
+import jax.extend.backend
 import numpy as np
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
@@ -17,6 +18,36 @@ from ad_jax.program import CHUNK
 
 WAIT = 60.0  # seconds for the coordinator, unless told otherwise
 AXIS = "members"
+
+
+def check_backend() -> None:
+    """Starts JAX's devices; before the first use of any.
+
+    Raises:
+      InputError: there are none of the kind that `JAX_PLATFORMS` asks for; names those there are.
+    """
+    try:
+        jax.local_devices()
+    except Exception as error:  # noqa: BLE001  (JAX raises whatever the kind of device raises)
+        asked = jax.config.jax_platforms  # type: ignore[attr-defined]
+        if not asked:
+            raise
+        said = f" ({' '.join(str(error).split())})" if str(error) else ""
+        raise InputError(
+            f"JAX_PLATFORMS={asked}: no such device starts here{said}; take "
+            f"JAX_PLATFORMS={' or '.join(_platforms())}, or leave it out"
+        ) from None
+
+
+def _platforms() -> list[str]:
+    """Kinds of devices that start on this machine; whoever asks next starts them anew."""
+    asked = jax.config.jax_platforms  # type: ignore[attr-defined]
+    jax.config.update("jax_platforms", None)
+    try:
+        return sorted(jax.extend.backend.backends())
+    finally:
+        jax.config.update("jax_platforms", asked)
+        jax.extend.backend.clear_backends()
 
 
 def peak_memory_mb() -> int:

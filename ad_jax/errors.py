@@ -25,6 +25,17 @@ class MembersFailed(RuntimeError):
     """
 
 
+def of_machine(error: BaseException) -> bool:
+    """Whether an error is the machine's (permission, disk, memory), whatever a file holds.
+
+    A file that is not there, or no file, is not: that is a name's fault.
+    """
+    if isinstance(error, MemoryError):
+        return True
+    names = (FileNotFoundError, NotADirectoryError, IsADirectoryError)
+    return isinstance(error, OSError) and error.errno is not None and not isinstance(error, names)
+
+
 def in_one_line(main: Callable[[], None]) -> None:
     """Runs a script's main; wrong use ends in the error's one line and status 1."""
     try:

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from ad_jax.errors import DataWarning, InputError
+from ad_jax.errors import DataWarning, InputError, of_machine
 from ad_jax.store import tables
 
 LEAST_MEMBERS, LEAST_SAMPLES = 2, 3  # fewer leave nothing to choose, or nothing to rank
@@ -220,6 +220,8 @@ def _read(path: Path) -> dict[str, Any]:
     except InputError:
         raise
     except Exception as error:  # whatever a damaged file raises, the fix is the same
+        if of_machine(error):
+            raise
         raise InputError(f"{path} does not read ({error}); write it again") from None
 
 

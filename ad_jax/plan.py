@@ -19,7 +19,8 @@ from ad_jax import ranks, search
 from ad_jax.choice import judge
 from ad_jax.chunks import Shard
 from ad_jax.data import Problem
-from ad_jax.errors import InputError
+from ad_jax.errors import InputError, of_machine
+from ad_jax.json_text import json_text
 from ad_jax.pool import Pool, Setting
 from ad_jax.program import Config
 from ad_jax.rows import Data, Ledger, alignment_of, names
@@ -123,7 +124,7 @@ def write(
         "total": total,
         "members": members,
     }
-    write_whole(folder / PLAN, json.dumps(plan).encode())
+    write_whole(folder / PLAN, json_text(plan).encode())
 
 
 def _read(folder: Path) -> dict[str, Any] | None:
@@ -131,9 +132,11 @@ def _read(folder: Path) -> dict[str, Any] | None:
     if not path.exists():
         return None
     try:
-        plan = json.loads(path.read_text())
+        plan = json.loads(path.read_text("utf-8"))
         form = plan["format"]
     except (OSError, ValueError, KeyError, TypeError) as error:
+        if of_machine(error):
+            raise
         raise InputError(f"{path} does not read ({error}); remove it and select again") from None
     if form > FORMAT:
         raise InputError(
@@ -157,7 +160,7 @@ def _refuse_changes(folder: Path, problems: Mapping[str, str], config: Config) -
                 f"{folder} was begun on other data of {text} (fingerprint {before[text][:12]}, now "
                 f"{problems[text][:12]}); choose another --out"
             )
-    if shared and plan["config"] != json.loads(json.dumps(config._asdict())):
+    if shared and plan["config"] != json.loads(json_text(config._asdict())):
         raise InputError(
             f"{folder} was begun with {plan['config']}, now {config._asdict()}; "
             "choose another --out"

@@ -15,6 +15,7 @@ from ad_jax.alignment import Parts
 from ad_jax.augment import CATALOGUE
 from ad_jax.errors import InputError
 from ad_jax.foreign import Named
+from ad_jax.parameters import real, word
 
 HEADS = ("density", "neighbour", "kernel_density", "head")
 
@@ -35,6 +36,20 @@ class Setting(NamedTuple):
     learning_rate: float = 5e-4
     weight_decay: float = 1e-3
     jitter: float = 0.1
+
+    def checked(self) -> Setting:
+        """The same as plain numbers and text.
+
+        Raises:
+          InputError: what is no number or name.
+        """
+        names = ("learning_rate", "weight_decay", "jitter")
+        return Setting(
+            word("pretext", self.pretext),
+            word("augmentation", self.augmentation),
+            {word("hyper", name): real(name, value) for name, value in self.hyper.items()},
+            *(real(name, getattr(self, name)) for name in names),
+        )
 
     @property
     def family(self) -> str:

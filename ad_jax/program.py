@@ -22,6 +22,7 @@ from ad_jax.augment import Pseudo
 from ad_jax.backbone import BACKBONES, Backbone
 from ad_jax.errors import InputError
 from ad_jax.numerics import every, rowwise
+from ad_jax.parameters import ROOT_MOST, whole, word
 from ad_jax.pretext import Pretext, augment_all
 from ad_jax.train import Hyper, Keys, State, as_unit, make_train
 
@@ -43,6 +44,19 @@ class Config(NamedTuple):
     width: int = 24
     backbone: str = "encoder"
     root: int = 0
+
+    def checked(self) -> Config:
+        """The same as plain numbers and text.
+
+        Raises:
+          InputError: what is no number or name, a negative one, a root beyond 32 bits.
+        """
+        return Config(
+            whole("steps", self.steps, 0),
+            whole("width", self.width, 1),
+            word("backbone", self.backbone),
+            whole("root", self.root, 0, ROOT_MOST),
+        )
 
 
 class Measured(NamedTuple):

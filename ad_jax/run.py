@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import math
+import os
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from importlib.metadata import version
@@ -16,10 +17,11 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from ad_jax.data import Problem, Truth, load
+from ad_jax.data import Problem, Truth, load, paths_of
 from ad_jax.detector import Loading
 from ad_jax.devices import peak_memory_mb
-from ad_jax.errors import InputError
+from ad_jax.errors import InputError, of_machine
+from ad_jax.json_text import json_text
 from ad_jax.pool import Member, Pool, Setting, describe
 from ad_jax.program import Config
 from ad_jax.selection import Selection
@@ -79,7 +81,7 @@ def refuse_changes(folder: Path, problem: Problem, config: Config) -> None:
             f"{folder} holds a run on other data (fingerprint {manifest['fingerprint'][:12]}, now "
             f"{problem.fingerprint[:12]}); choose another --out"
         )
-    if manifest["config"] != json.loads(json.dumps(config._asdict())):
+    if manifest["config"] != json.loads(json_text(config._asdict())):
         raise InputError(
             f"{folder} holds a run of {manifest['config']}, now {config._asdict()}; "
             "choose another --out"
@@ -127,19 +129,11 @@ def write(
         "rule": selection.rule,
         "setting": selection.pick._asdict(),
         "members": pool.rows(selection.pick),
-        "losses": {
-            rule: {k: _finite(v) for k, v in by_key.items()}
-            for rule, by_key in selection.losses.items()
-        },
-        "trust": {
-            name: _finite(value) if isinstance(value, float) else value
-            for name, value in selection.trust._asdict().items()
-        },
-        "signatures": [
-            {**one._asdict(), "value": _finite(one.value)} for one in selection.signatures
-        ],
+        "losses": selection.losses,
+        "trust": selection.trust._asdict(),
+        "signatures": [one._asdict() for one in selection.signatures],
     }
-    write_whole(folder / "pick.json", json.dumps(pick, indent=1).encode())
+    write_whole(folder / "pick.json", json_text(pick, indent=1).encode())
     selection.detector.loading = Loading(str(options.get("fit", "stretch")), problem.range)
     selection.detector.save(folder / "detector")
     duplicates = problem.duplicates()
@@ -147,6 +141,7 @@ def write(
         "command": command,
         "versions": {name: version(name) for name in LIBRARIES},
         "source": source,
+        "paths": paths_of(source, options),
         "options": options,
         "config": config._asdict(),
         "seeds": list(seeds),
@@ -159,7 +154,7 @@ def write(
         "cost": {**selection.progress._asdict(), "peak_memory_mb": peak_memory_mb()},
         "label_access": list(map(list, label_access)),
     }
-    write_whole(folder / MANIFEST, json.dumps(manifest, indent=1).encode())
+    write_whole(folder / MANIFEST, json_text(manifest, indent=1).encode())
 
 
 def write_tuning(folder: Path, tuned: Tuned) -> None:
@@ -171,13 +166,7 @@ def write_tuning(folder: Path, tuned: Tuned) -> None:
         "weights": descent.space.weighted,
         "fixed": descent.space.fixed,
         "plan": descent.plan._asdict(),
-        "starts": [
-            {
-                **start._asdict(),
-                **{k: _finite(getattr(start, k)) for k in ("loss", "error", "gain")},
-            }
-            for start in descent.starts
-        ],
+        "starts": [start._asdict() for start in descent.starts],
         "best": descent.best,
         "picked": tuned.picked,
         "hyper": tuned.hyper,
@@ -192,7 +181,7 @@ def write_tuning(folder: Path, tuned: Tuned) -> None:
         numbers = (*path.values[i, j], path.loss[i, j], path.gate[i, j], path.gradient[i, j])
         rows.append([i, j, *(f"{float(x):.6g}" for x in numbers), int(path.alive[i, j])])
     write_whole(folder / TRAJECTORY, tables.written(header, rows).encode())
-    write_whole(folder / TUNED, json.dumps(about, indent=1).encode())
+    write_whole(folder / TUNED, json_text(about, indent=1).encode())
 
 
 class Traced(NamedTuple):
@@ -236,13 +225,11 @@ def read_tuning(folder: Path) -> Traced | None:
         values = np.stack([by_name[name] for name in names], axis=-1)
         loss, alive = by_name["loss"] + by_name["gate"], by_name["alive"] > 0
     except (OSError, ValueError, KeyError, TypeError, IndexError) as error:
+        if of_machine(error):
+            raise
         message = f"{folder / TRAJECTORY} is damaged ({error}); rerun `ad-jax tune`"
         raise InputError(message) from None
     return Traced(about, names, values, loss, alive, steps)
-
-
-def _finite(value: float) -> float | None:
-    return value if math.isfinite(value) else None
 
 
 def _members(selection: Selection) -> str:
@@ -265,8 +252,10 @@ def _members(selection: Selection) -> str:
 
 def _json(path: Path) -> dict[str, Any]:
     try:
-        return json.loads(path.read_text())
+        return json.loads(path.read_text("utf-8"))
     except (OSError, ValueError) as error:
+        if of_machine(error):
+            raise
         raise InputError(f"{path} does not read ({error}); rerun `ad-jax select`") from None
 
 
@@ -297,7 +286,8 @@ def reload(manifest: Mapping[str, Any]) -> tuple[Problem, Truth]:
     Raises:
       InputError: the source has changed since.
     """
-    problem, truth = load(manifest["source"], **manifest["options"])
+    named = {"source": manifest["source"], **manifest["options"]}
+    problem, truth = _loaded(named, manifest.get("paths", {}), manifest["fingerprint"])
     if problem.fingerprint != manifest["fingerprint"]:
         raise InputError(
             f"{manifest['source']} has changed since the run (fingerprint "
@@ -308,6 +298,26 @@ def reload(manifest: Mapping[str, Any]) -> tuple[Problem, Truth]:
     logged = {reason for _, reason in manifest["label_access"]}
     truth.log[:] = [opening for opening in truth.log if opening[1] not in logged]
     return problem, truth
+
+
+def _loaded(
+    named: Mapping[str, Any], paths: Mapping[str, str], fingerprint: str
+) -> tuple[Problem, Truth]:
+    """What the names mean here or, where that is nothing or other data, at their absolute paths."""
+    absolute = {**named, **paths}
+    try:
+        problem, truth = load(**named)
+        if problem.fingerprint == fingerprint or absolute == named:
+            return problem, truth
+    except InputError:
+        if absolute == named or not all(map(os.path.exists, paths.values())):
+            raise
+        return load(**absolute)
+    try:
+        other = load(**absolute)
+    except InputError:
+        return problem, truth
+    return other if other[0].fingerprint == fingerprint else (problem, truth)
 
 
 def read(folder: Path) -> Run:
@@ -353,6 +363,8 @@ def read(folder: Path) -> Run:
     except InputError:
         raise
     except Exception as error:  # whatever a damaged file raises, the fix is the same
+        if of_machine(error):
+            raise
         raise InputError(f"{folder} is damaged ({error}); rerun `ad-jax select`") from None
 
 
@@ -389,4 +401,4 @@ def log_label_access(
 ) -> None:
     """Adds openings of the truth to the run's manifest."""
     manifest = {**manifest, "label_access": [*manifest["label_access"], *map(list, log)]}
-    write_whole(folder / MANIFEST, json.dumps(manifest, indent=1).encode())
+    write_whole(folder / MANIFEST, json_text(manifest, indent=1).encode())

@@ -14,6 +14,7 @@ import numpy as np
 from ad_jax import augment as augmentations
 from ad_jax import rules
 from ad_jax.errors import InputError
+from ad_jax.parameters import real, word
 from ad_jax.pool import Pool, Setting
 from ad_jax.pretext import PRETEXTS
 from ad_jax.rows import Row
@@ -49,12 +50,15 @@ def setting(pretext: str, augmentation: str, **hyper: Any) -> Setting:
       **hyper: hyperparameters of the augmentation, or learning_rate, weight_decay, jitter. Where
         the augmentation has a hyperparameter of that name too, it is the augmentation's.
     """
+    pretext, augmentation = word("pretext", pretext), word("augmentation", augmentation)
     space = augmentations.get(augmentation).space
     training = {
-        k: float(hyper.pop(k)) for k in tuple(hyper) if k in Setting._fields and k not in space
+        k: float(real(k, hyper.pop(k)))
+        for k in tuple(hyper)
+        if k in Setting._fields and k not in space
     }
     defaults = augmentations.get(augmentation).defaults()
-    given = {k: float(v) for k, v in hyper.items()}
+    given = {k: float(real(k, v)) for k, v in hyper.items()}
     return Setting(pretext, augmentation, {**defaults, **given}, **training)
 
 
@@ -76,6 +80,26 @@ def _split(families: Sequence[str]) -> list[tuple[str, str]]:
     return out
 
 
+def _fitting(families: Sequence[str], shape: tuple[int, ...]) -> list[tuple[str, str]]:
+    """Pretext and augmentation of the families that samples of a shape can have.
+
+    Raises:
+      InputError: none; says what the first lacks, and which augmentations do with these samples.
+    """
+    split = _split(families)
+    out = [one for one in split if not augmentations.get(one[1]).lacks(shape)]
+    if split and not out:
+        fit = [
+            n for n, e in augmentations.CATALOGUE.items() if n != "identity" and not e.lacks(shape)
+        ]
+        raise InputError(
+            f"no settings for samples of shape {shape}: {families[0]} needs "
+            f"{augmentations.get(split[0][1]).lacks(shape)}; augmentations that take these: "
+            f"{', '.join(fit) or 'none'}"
+        )
+    return out
+
+
 def grid(
     shape: tuple[int, ...],
     areas: Sequence[float] = AREAS,
@@ -85,13 +109,14 @@ def grid(
     """Every family at its strengths: patch areas as given, so many values of any other strength.
 
     Areas under 2 px a side at this size are left out, and so are families that samples of this
-    shape cannot have (turns of images that are not square).
+    shape cannot have (turns of images that are not square, patches of rows).
+
+    Raises:
+      InputError: an unknown name, an area out of range, or no family that fits the shape.
     """
     out = []
-    for pretext, augmentation in _split(families):
+    for pretext, augmentation in _fitting(families, shape):
         entry = augmentations.get(augmentation)
-        if entry.lacks(shape):
-            continue
         if entry.strength == "area":
             for area in areas:
                 one = setting(pretext, augmentation, area=area)
@@ -113,7 +138,7 @@ def draw(
     A family without hyperparameters comes once.
     """
     generator = np.random.default_rng(seed)
-    known = [f for f in _split(families) if not augmentations.get(f[1]).lacks(shape)]
+    known = _fitting(families, shape)
     out: dict[str, Setting] = {}
     for i in range(100 * count):  # more rounds than settings: repeated ones are dropped
         if len(out) == count:

@@ -42,6 +42,7 @@ def select_all(
     second: np.ndarray | None = None,
 ) -> list[Selection]:
     """`select` for several problems that share their normals, and so their trainings."""
+    config = config.checked()
     choices = choose(problems, settings, seeds, rule, config, record, report, search, second)
     return [
         Selection(

@@ -30,9 +30,10 @@ from ad_jax.chunks import (
 )
 from ad_jax.controls import control_members
 from ad_jax.data import Problem
-from ad_jax.devices import capacity, spread
-from ad_jax.errors import InputError, MembersFailed
+from ad_jax.devices import capacity, check_backend, spread
+from ad_jax.errors import MembersFailed
 from ad_jax.numerics import in_float32
+from ad_jax.parameters import numbered
 from ad_jax.pool import HEADS, Member, Pool, Setting
 from ad_jax.program import Config, Trained, make_program
 from ad_jax.program import Member as Program
@@ -78,16 +79,6 @@ def status_of(loss: float, chance: float, discrimination: float, finite: bool) -
     return "untrained" if at_chance else "ok"
 
 
-def check_seeds(seeds: Sequence[int]) -> None:
-    """Refuses an empty list.
-
-    Raises:
-      InputError: no seeds.
-    """
-    if not seeds:
-        raise InputError("no seeds; give at least one")
-
-
 class Outcome(NamedTuple):
     """What a sweep leaves.
 
@@ -125,10 +116,12 @@ class Sweep:
         record: Record | None = None,
         report: Callable[[Progress], None] | None = None,
     ) -> None:
-        check_seeds(seeds)
+        check_backend()
+        seeds, config = numbered(seeds), config.checked()
+        settings = [setting.checked() for setting in settings]
         self.shape = problems[0].shape
         check_settings(settings, self.shape, config)
-        self.problems, self.settings, self.seeds = problems, list(settings), list(seeds)
+        self.problems, self.settings, self.seeds = problems, settings, list(seeds)
         self.config, self.record, self.report = config, record, report
         self.joined = union(problems)
         train, held_out, self._fold_of = stacked_folds(problems[0], seeds)

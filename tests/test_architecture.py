@@ -10,6 +10,8 @@ import pytest
 PACKAGE = Path(__file__).parent.parent / "ad_jax"
 ORDER = [  # a room may import rooms above it only
     "errors",
+    "parameters",
+    "json_text",
     "numerics",
     "augment",
     "data",

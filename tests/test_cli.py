@@ -1,6 +1,7 @@
 """The command from end to end: files, audit, firewall, resume, and every kind of bad input."""
 
 import csv
+import io
 import json
 import os
 import shutil
@@ -258,6 +259,9 @@ BAD = {
     "no bucket": (["select", "digits", "--record", "ftp://a/b"], "gs://"),
     "no run": (["audit", "nowhere"], "nowhere"),
     "no config": (["select", "--config", "nowhere.py"], "nowhere.py"),
+    "a seed beyond 32 bits": (["select", "digits", "--seed", "4294967296"], "seed=4294967296"),
+    "a negative seed": (["tune", "digits", "--seed", "-1"], "seed=-1"),
+    "a seed of a sheet beyond 32 bits": (["preview", "digits", "--seed", "4294967296"], "--seed"),
 }
 
 
@@ -298,10 +302,160 @@ def test_tune_writes_a_run_that_audit_reads(source, tmp_path, capsys, relaxed):
     assert audit["pick"]["setting"].startswith("binary/cutdiff")
 
 
-def test_unknown_config_field(tmp_path, capsys):
-    path = config_file(tmp_path, "return ConfigDict({'stepps': 3})")
-    assert cli.main(["select", "--config", path]) == 2
-    assert "stepps" in capsys.readouterr().err
+CONFIGS = {
+    "return ConfigDict({'stepps': 3})": "stepps",
+    "return [1]": "returns a list",
+    "return None": "returns a NoneType",
+    "raise KeyError('nothing here')": "raises KeyError: 'nothing here'",
+    "import no_such_module": "raises ModuleNotFoundError",
+    "return": "returns a NoneType",
+    "return {'steps': 'many'}": "steps='many'",
+    "return {'steps': True}": "steps=True",
+    "return {'sources': 'digits'}": "sources='digits'",
+    "return {'areas': ['wide']}": "areas='wide'",
+    "return {'root': 2**32}": "seed=4294967296",
+    "return {'backbone': 3}": "backbone=3",
+    "return (": "raises SyntaxError",
+}
+
+
+@pytest.mark.parametrize("body", CONFIGS)
+def test_a_config_that_cannot_be_used_is_one_line(body, tmp_path, capsys):
+    assert cli.main(["select", "--config", config_file(tmp_path, body)]) == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert CONFIGS[body] in line
+
+
+def test_a_config_that_is_no_config_is_one_line(tmp_path, capsys):
+    for name, text, word in (
+        ("config.txt", "steps: 3", "no Python file"),
+        ("config.yaml", "", "no Python file"),
+        ("empty.py", "", "no function get_config"),
+        ("constant.py", "get_config = 3", "no function get_config"),
+    ):
+        (tmp_path / name).write_text(text)
+        assert cli.main(["select", "--config", str(tmp_path / name)]) == 2
+        (line,) = capsys.readouterr().err.splitlines()
+        assert word in line and name in line
+
+
+def refused(word):
+    raise AssertionError(f"{word} is no JSON")
+
+
+def strict(text):
+    """What a parser makes of it that knows no NaN."""
+    return json.loads(text, parse_constant=refused)
+
+
+def test_every_json_is_read_by_strict_parsers(run, source, tmp_path, capsys, relaxed):
+    again = ["select", f"{source},size=16", "--out", str(run), *SMALL]
+    for command in (
+        [*again, "--json"],  # all of it from the record: nothing ran, so nothing is left to say of
+        [*again, "--dry-run", "--json"],
+        ["audit", str(run), "--splits", "2", "--json"],
+        ["status", str(run), "--json"],
+        ["info", str(run), "--json"],
+        ["preview", f"{source},size=16", "--out", str(tmp_path), "--json"],
+        ["merge", str(run), "--into", str(tmp_path / "joined"), "--json"],
+    ):
+        assert cli.main(command) == 0, command
+        assert strict(capsys.readouterr().out)
+    assert cli.main(["score", str(run), str(source / "test"), "--alpha", ".5", "--json"]) == 0
+    assert all(map(strict, capsys.readouterr().out.splitlines()))
+    assert cli.main(["report", str(run), "--format", "json", "--out", str(tmp_path)]) == 0
+    files = [tmp_path / "report.json", *run.rglob("*.json"), *run.rglob("*.jsonl")]
+    assert {"manifest.json", "pick.json", "plan.json", "detector.json"} <= {p.name for p in files}
+    for path in files:
+        for text in (
+            path.read_text().splitlines() if path.suffix == ".jsonl" else [path.read_text()]
+        ):
+            assert strict(text)
+    assert json.loads((run / "manifest.json").read_text())["cost"]["left"] is None
+
+
+def test_select_says_which_false_positive_rates_are_attainable(run, source, capsys, relaxed):
+    again = ["select", f"{source},size=16", "--out", str(run), *SMALL, "--json"]
+    assert cli.main(again) == 0
+    told = capsys.readouterr()
+    (result,) = json.loads(told.out)
+    assert result["smallest_alpha"] == 0.2  # four of 16 normals are held out by one seed
+    (line,) = [line for line in told.err.splitlines() if "attainable" in line]
+    assert "with 4 held-out normals" in line and "from 0.2 on" in line and "needs 19" in line
+    for alpha, status in (("0.2", 0), ("0.19", 2)):
+        assert cli.main(["score", str(run), str(source / "test"), "--alpha", alpha]) == status
+
+
+def test_audit_finds_its_source_from_another_folder(source, tmp_path, capsys, relaxed, monkeypatch):
+    shutil.copytree(source, tmp_path / "here" / "parts")
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    monkeypatch.chdir(tmp_path / "here")
+    assert cli.main(["select", "parts,size=16", "--out", str(tmp_path / "run"), *SMALL]) == 0
+    manifest = json.loads((tmp_path / "run" / "manifest.json").read_text())
+    assert manifest["source"] == "parts"
+    audits = []
+    for place in ("here", "elsewhere", "other data of that name"):
+        monkeypatch.chdir(tmp_path / "here" if place == "here" else elsewhere)
+        if place.startswith("other"):
+            images(elsewhere / "parts" / "train" / "good", 16, 7)
+            images(elsewhere / "parts" / "test" / "good", 6, 8)
+        capsys.readouterr()
+        assert cli.main(["audit", str(tmp_path / "run"), "--splits", "2", "--json"]) == 0
+        (one,) = json.loads(capsys.readouterr().out)["tasks"].values()
+        audits.append({k: v for k, v in one.items() if k != "log"})
+    assert audits[0] == audits[1] == audits[2]
+    shutil.rmtree(tmp_path / "here")
+    assert cli.main(["audit", str(tmp_path / "run")]) == 2
+    assert "has changed since the run" in capsys.readouterr().err
+
+
+def test_files_that_may_not_be_read_are_not_called_damaged(run, monkeypatch, capsys):
+    for name in ("manifest.json", "scores.npz", "plan.json"):
+
+        def denied(path, *arguments, real=io.open, name=name, **options):
+            if str(path).endswith(name):
+                raise PermissionError(13, "Permission denied", str(path))
+            return real(path, *arguments, **options)
+
+        with monkeypatch.context() as patch:
+            patch.setattr(io, "open", denied)  # what pathlib opens by
+            patch.setattr("builtins.open", denied)
+            command = "status" if name == "plan.json" else "audit"
+            assert cli.main([command, str(run)]) == 1
+        error = capsys.readouterr().err
+        assert f"{run / name}: Permission denied" in error and "rerun" not in error
+
+
+@pytest.fixture
+def rows(tmp_path):
+    path, generator = tmp_path / "rows.npz", np.random.default_rng(0)
+    np.savez(path, train=generator.uniform(size=(40, 6)), target=generator.uniform(size=(20, 6)))
+    return str(path)
+
+
+@pytest.mark.parametrize(
+    ("command", "word"),
+    [
+        (["select", "ROWS", "--backbone", "mlp"], "binary/quarter_turns needs images"),
+        (["select", "ROWS", "--backbone", "mlp", "--random", "3"], "gaussian_noise"),
+        (["select", "ROWS", "--backbone", "mlp", "--families", "wide", "--dry-run"], ""),
+        (["tune", "ROWS", "--backbone", "mlp"], "cutdiff needs images"),
+        (["preview", "ROWS"], "a preview shows images"),
+    ],
+)
+def test_rows_are_taken_by_families_that_fit_and_refused_in_one_line(
+    rows, command, word, tmp_path, capsys
+):
+    arguments = [rows if one == "ROWS" else one for one in command]
+    status = cli.main([*arguments, "--out", str(tmp_path / "out")])
+    told = capsys.readouterr()
+    assert status == (2 if word else 0) and not (tmp_path / "out").exists()
+    if word:
+        (line,) = told.err.splitlines()
+        assert word in line
+    else:
+        assert told.out.startswith("24 members")  # noise, brightness: four strengths, three seeds
 
 
 def test_bad_images_are_named(source, tmp_path, capsys):

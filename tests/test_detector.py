@@ -306,6 +306,28 @@ def test_damage_anywhere_is_refused(saved, tmp_path, data):
         Detector.load(folder)
 
 
+def test_what_is_wrong_with_the_machine_is_no_damage(saved, monkeypatch):
+    def raising(error):
+        def raises(*arguments):
+            raise error
+
+        return raises
+
+    for place, error in (
+        ("pathlib.Path.read_bytes", PermissionError(13, "Permission denied")),
+        ("pathlib.Path.read_bytes", OSError(5, "Input/output error")),
+        ("safetensors.numpy.load", MemoryError()),
+    ):
+        with monkeypatch.context() as patch:
+            patch.setattr(place, raising(error))
+            with pytest.raises(type(error)) as raised:
+                Detector.load(saved)
+            assert raised.value is error
+    with jax.numpy_dtype_promotion("strict"), pytest.raises(ValueError, match="promotion") as told:
+        Detector.load(saved)
+    assert not isinstance(told.value, InputError)
+
+
 def test_every_bit_of_the_description_counts(saved, tmp_path):
     folder = tmp_path / "copy"
     shutil.copytree(saved, folder)

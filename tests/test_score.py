@@ -161,6 +161,56 @@ def test_paths_on_stdin(folder, pictures, capsys, monkeypatch):
     assert "nowhere.png: no such file" in told.err
 
 
+def test_names_that_no_file_can_have_stop_no_other(folder, pictures, capsys, monkeypatch):
+    odd = ["y" * 300 + ".png", "~no_such_user/x.png", "no\0thing.png", "nowhere.npz"]
+    lines = "\n".join([*odd, str(pictures / "part1.png")])
+    monkeypatch.setattr("sys.stdin", io.StringIO(lines))
+    assert cli.main(["score", str(folder), "-"]) == 1
+    told = capsys.readouterr()
+    assert [row.split(",")[0] for row in told.out.splitlines()[1:]] == [str(pictures / "part1.png")]
+    assert [line.rpartition(": ")[2] for line in told.err.splitlines()[:-1]] == 4 * ["no such file"]
+
+
+def test_a_pause_of_the_writer_ends_a_batch(pictures):
+    files = [str(pictures / f"part{i}.png") for i in (1, 2, 9)]
+    sources = [files[0], None, None, files[1], files[2], files[0], None]
+    sizes = [len(batch.names) for batch in stream(sources, (16, 16, 1), size=2)]
+    assert sizes == [1, 2, 1]
+
+
+def test_overlays_of_long_names_are_shortened_and_told_apart(tmp_path, capsys):
+    place = tmp_path / "pictures"
+    place.mkdir()
+    names = ["ü" * 120 + ending for ending in ("a.png", "b.png")]  # 245 bytes
+    for name in names:
+        Image.fromarray(images(1)[0, ..., 0]).save(place / name)
+    make().set_params(alpha=0.1).fit_localiser(images(40), "texture").save(tmp_path / "detector")
+    maps = tmp_path / "maps"
+    arguments = ["score", str(tmp_path / "detector"), str(place), "--heatmaps", str(maps)]
+    assert cli.main(arguments) == 0
+    written = sorted(path.name for path in maps.iterdir())
+    assert written == sorted([f"{name}.png" for name in names] + ["scale.png"])
+    longest = ["ü" * 125 + ending for ending in ("a.png", "b.png")]  # 255 bytes, before the second
+    for name, new in zip(names, longest, strict=True):
+        (place / name).rename(place / new)
+    assert cli.main(arguments) == 0
+    more = {path.name for path in maps.iterdir()} - set(written)
+    assert len(more) == 2 and all(len(name.encode()) <= 255 for name in more)
+    assert all(name.startswith("ü" * 100) and name.endswith(".png") for name in more)
+
+
+def test_an_overlay_that_cannot_be_named_stops_no_other(folder, pictures, tmp_path, capsys):
+    make().set_params(alpha=0.1).fit_localiser(images(40), "texture").save(tmp_path / "detector")
+    maps = tmp_path / "maps"
+    (maps / "part2.png.png").mkdir(parents=True)  # a folder stands where the overlay would
+    arguments = ["score", str(tmp_path / "detector"), str(pictures), "--heatmaps", str(maps)]
+    assert cli.main(arguments) == 1
+    told = capsys.readouterr()
+    assert len(told.out.splitlines()) == 9 and "1 not readable" in told.err
+    assert "part2.png: its overlay" in told.err
+    assert len([path for path in maps.rglob("*.png") if path.is_file()]) == 8
+
+
 def test_arrays_of_a_npz(folder, tmp_path, capsys):
     path, rows = tmp_path / "a.npz", images(5, (32, 32, 1))
     np.savez(path, X=rows, y=np.array(["labels", "are", "not", "read", {}], object))

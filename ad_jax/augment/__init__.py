@@ -43,6 +43,7 @@ IDENTITY = Augmentation(
     "elementwise",
     None,
     "changes nothing: the control",
+    rows=True,
 )
 
 CATALOGUE: dict[str, Augmentation] = {

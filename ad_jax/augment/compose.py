@@ -33,6 +33,10 @@ def _needs(parts: Mapping[str, Augmentation]) -> tuple[str, ...]:
     return tuple(sorted({need for part in parts.values() for need in part.needs}))
 
 
+def _rows(parts: Mapping[str, Augmentation]) -> bool:
+    return all(part.rows for part in parts.values())
+
+
 def chain(group: str, source: str, **parts: Augmentation) -> Augmentation:
     """Applies the parts in their order; the mask says where any of them changed something."""
 
@@ -52,7 +56,16 @@ def chain(group: str, source: str, **parts: Augmentation) -> Augmentation:
             mask = jnp.maximum(mask, changed)
         return sample, mask
 
-    return Augmentation(draw, apply, _space(parts), group, None, source, needs=_needs(parts))
+    return Augmentation(
+        draw,
+        apply,
+        _space(parts),
+        group,
+        None,
+        source,
+        needs=_needs(parts),
+        rows=_rows(parts),
+    )
 
 
 def _choice(
@@ -87,6 +100,7 @@ def _choice(
         None,
         source,
         needs=_needs(parts),
+        rows=_rows(parts),
         parts=tuple(parts),
         kind=lambda arguments: arguments[0],
     )

@@ -76,6 +76,7 @@ class Augmentation(NamedTuple):
       views: `(sample) -> [classes, h, w, c]` for families of finitely many transformations (the
         first is the identity): what the pretext `prediction` predicts. None for the others.
       needs: what a sample must be for the operation to change it: "square", "colour".
+      rows: whether it takes rows `[d]` in [0, 1], too: it treats every value by itself.
       parts: names of the kinds of pseudo-anomalies that it makes, if several: what the pretext
         `kinds` tells apart.
       kind: `(arguments) -> index into parts`; None for a single kind.
@@ -90,6 +91,7 @@ class Augmentation(NamedTuple):
     source: str
     views: Callable[[jax.Array], jax.Array] | None = None
     needs: tuple[str, ...] = ()
+    rows: bool = False
     parts: tuple[str, ...] = ()
     kind: Callable[[Any], jax.Array] | None = None
     smallest: Callable[[tuple[int, ...]], float] | None = None
@@ -140,6 +142,8 @@ class Augmentation(NamedTuple):
 
     def lacks(self, shape: tuple[int, ...]) -> str:
         """What samples of `shape` lack for this operation, "" if nothing."""
+        if len(shape) != 3 and not self.rows:
+            return "images [h, w, c]"
         if "square" in self.needs and shape[0] != shape[1]:
             return "square images"
         if "colour" in self.needs and shape[-1] != 3:

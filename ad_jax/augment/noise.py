@@ -174,6 +174,7 @@ GAUSSIAN_NOISE = Augmentation(
     "elementwise",
     "std",
     "noise, arXiv 2208.07734",
+    rows=True,
 )
 BLUR = Augmentation(
     _draw_sigma,

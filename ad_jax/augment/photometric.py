@@ -169,7 +169,8 @@ _SHIFT = Range(0.2, 0.0, 0.5, "linear", "turns", True, "largest shift of the hue
 _JITTER = "colour jitter, arXiv 2002.05709; 0.8, 0.8, 0.8, 0.2 in arXiv 2208.07734"
 
 BRIGHTNESS = Augmentation(
-    _draw_factor, brightness, {"spread": _SPREAD}, "colour", "spread", f"part of {_JITTER}"
+    *(_draw_factor, brightness, {"spread": _SPREAD}, "colour", "spread", f"part of {_JITTER}"),
+    rows=True,
 )
 CONTRAST = Augmentation(
     _draw_factor, contrast, {"spread": _SPREAD}, "colour", "spread", f"part of {_JITTER}"
@@ -193,6 +194,7 @@ GAMMA = Augmentation(
     "colour",
     "factor",
     "power law, as scikit-image's `adjust_gamma`; its range is ours",
+    rows=True,
 )
 COLOUR_JITTER = Augmentation(
     _draw_jitter,
@@ -224,4 +226,5 @@ INVERT = Augmentation(
     None,
     "arXiv 2208.07734",
     views=lambda sample: jnp.stack([sample, 1.0 - sample]),
+    rows=True,
 )

@@ -1,28 +1,35 @@
-"""The `ad-jax` command, a file per command. Results on stdout, progress on stderr.
+"""The `ad-jax` command. Results on stdout, progress on stderr, both in UTF-8.
 
 Exit status: 0 ok, 1 failed (a disk, an image that does not read, members that raised: the rest is
-kept and the same command goes on), 2 wrong use (one line says what and how to mend it).
+kept and the same command goes on), 2 wrong use (one line says what and how to mend it), 130
+interrupted (Ctrl-C), 141 the reader of the output is gone (`| head`).
 """
 
 from __future__ import annotations
 
 import argparse
+import os
 import shlex
 import sys
 import warnings
 from collections.abc import Sequence
 from typing import Any
 
-from ad_jax import store
-from ad_jax.cli import audit, detector, preview, record, report, rules, select, tune
-from ad_jax.cli.common import say
+from ad_jax.cli.streams import end_on_interrupt, flush, say, speak_utf8
 from ad_jax.errors import DataWarning, InputError, MembersFailed
 
-COMMANDS = (select, tune, preview, audit, report, rules, detector, record)
+INTERRUPTED, UNREAD = 130, 141  # what shells show for programs that SIGINT and SIGPIPE ended
+_INTERRUPTED = "ad-jax: interrupted; what is finished is kept, and the same command goes on"
+_SWITCHES = (  # of JAX, under which it stops where it would go on
+    *("JAX_DEBUG_", "JAX_DISABLE_JIT", "JAX_CHECK_", "JAX_ENABLE_CHECKS", "JAX_NUMPY_"),
+    *("JAX_TRANSFER_GUARD", "JAX_DEFAULT_MATMUL_PRECISION"),
+)
 
 
 def parser() -> argparse.ArgumentParser:
     """The command line."""
+    from ad_jax.cli import audit, detector, preview, record, report, rules, select, tune
+
     top = argparse.ArgumentParser(
         prog="ad-jax", description="Choose an augmentation for anomaly detection without labels."
     )
@@ -34,13 +41,36 @@ def parser() -> argparse.ArgumentParser:
         command.add_argument("--json", action="store_true", help="machine-readable result")
         return command
 
-    for command in COMMANDS:
+    for command in (select, tune, preview, audit, report, rules, detector, record):
         command.add(adder)
     return top
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Runs a command line; the exit status."""
+    """Runs a command line; the exit status.
+
+    Without `argv` it is the program itself, which an interrupt ends on the spot.
+    """
+    try:
+        if argv is None:
+            end_on_interrupt(_INTERRUPTED, INTERRUPTED)
+        speak_utf8()
+        try:
+            return _run(argv)
+        finally:
+            flush()
+    except KeyboardInterrupt:
+        say(_INTERRUPTED)
+        return INTERRUPTED
+    except BrokenPipeError:
+        if argv is None:  # the interpreter's shutdown would try to write once more
+            os._exit(UNREAD)
+        return UNREAD
+
+
+def _run(argv: Sequence[str] | None) -> int:
+    from ad_jax import store  # here: an interrupt of the import is one line, too
+
     arguments = parser().parse_args(argv)
     arguments.line = shlex.join(["ad-jax", *(sys.argv[1:] if argv is None else argv)])
     try:
@@ -55,6 +85,29 @@ def main(argv: Sequence[str] | None = None) -> int:
     except MembersFailed as error:
         say(f"ad-jax: {error}")
         return 1
+    except BrokenPipeError:
+        raise
     except OSError as error:
         say(f"ad-jax: {error.filename or ''}: {error.strerror or error}")
         return 1
+    except Exception as error:
+        reason = _environment(error)
+        if not reason:
+            raise
+        say(f"ad-jax: {reason}")
+        return 1
+
+
+def _environment(error: Exception) -> str:
+    """What of the environment, not of this library, explains an error; "" if nothing does."""
+    switches = [f"{k}={v}" for k, v in os.environ.items() if k.startswith(_SWITCHES)]
+    if switches:
+        said = f"{type(error).__name__}: {' '.join(str(error).split())}"
+        return f"JAX stopped under {' '.join(switches)} ({said}); unset it to go on"
+    from ad_jax.devices import check_backend
+
+    try:
+        check_backend()
+    except InputError as told:
+        return str(told)
+    return ""

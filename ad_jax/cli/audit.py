@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import argparse
-import json
 import re
 from dataclasses import asdict
 from pathlib import Path
 
 from ad_jax.cli.common import Adder, labels_of
 from ad_jax.errors import InputError
+from ad_jax.json_text import json_text
+from ad_jax.parameters import ROOT_MOST, whole
 
 
 def add(adder: Adder) -> None:
@@ -31,6 +32,7 @@ def audit(arguments: argparse.Namespace) -> None:
     folders = run.below(arguments.run)
     if arguments.picture and len(folders) > 1:
         raise InputError(f"--picture {arguments.picture} is one file for {len(folders)} runs")
+    whole("--seed", arguments.seed, 0, ROOT_MOST)
     if arguments.splits < 1:
         raise InputError(f"--splits {arguments.splits} is too small; take 200")
     audits, trainings = {}, {}
@@ -66,7 +68,7 @@ def audit(arguments: argparse.Namespace) -> None:
     }
     if arguments.json:
         tasks = {t: asdict(a) for t, a in audits.items()}
-        print(json.dumps({"tasks": tasks, "summary": both, "snooping": snooped}))
+        print(json_text({"tasks": tasks, "summary": both, "snooping": snooped}))
     else:
         for name, one_summary in both.items():
             print(text.of_summary(name, one_summary))

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import argparse
 import importlib.util
-import json
-import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
 from ad_jax.errors import InputError
+from ad_jax.json_text import json_text
+from ad_jax.parameters import ROOT_MOST, real, whole, word
 
 LEAST = (("steps", 1), ("seeds", 1), ("width", 8), ("random", 1), ("strengths", 1))
 
@@ -34,10 +34,6 @@ FIELDS: dict[
 }
 
 
-def say(text: str) -> None:
-    print(text, file=sys.stderr, flush=True)
-
-
 def _read_config(argument: str | None) -> dict[str, Any]:
     """Fields of `FILE` or `FILE:argument`: a Python file with `get_config(argument)`."""
     if argument is None:
@@ -46,10 +42,24 @@ def _read_config(argument: str | None) -> dict[str, Any]:
     if not Path(path).is_file():
         raise InputError(f"--config {path!r} is no file; see experiments/configs")
     spec = importlib.util.spec_from_file_location("ad_jax_config", path)
-    assert spec is not None and spec.loader is not None
+    if spec is None or spec.loader is None:
+        raise InputError(f"--config {path!r} is no Python file; see experiments/configs")
     module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    config = module.get_config(word).to_dict()
+    try:
+        spec.loader.exec_module(module)
+        made = getattr(module, "get_config", None)
+        config = made(word) if callable(made) else None
+    except Exception as error:  # noqa: BLE001  (the file's own code may raise anything)
+        said = " ".join(str(error).split())
+        raise InputError(f"--config {path} raises {type(error).__name__}: {said}") from None
+    if not callable(made):
+        raise InputError(f"--config {path} has no function get_config(argument)")
+    config = getattr(config, "to_dict", lambda: config)()
+    if not isinstance(config, dict):
+        raise InputError(
+            f"--config {path}: get_config returns a {type(config).__name__}; let it return a "
+            "ConfigDict or a dict"
+        )
     unknown = sorted(set(config) - set(FIELDS))
     if unknown:
         raise InputError(f"{path}: unknown field {unknown[0]!r}; known: {', '.join(FIELDS)}")
@@ -63,10 +73,22 @@ def choices_of(arguments: argparse.Namespace) -> dict[str, Any]:
         if getattr(arguments, name, None) is not None:
             config[name] = getattr(arguments, name)
     if getattr(arguments, "source", None):
-        config["sources"] = arguments.source
+        given = arguments.source
+        config["sources"] = [given] if isinstance(given, str) else given
     for name, least in LEAST:
-        if config[name] is not None and config[name] < least:
-            raise InputError(f"{name}={config[name]} is too small; take at least {least}")
+        if config[name] is not None:
+            config[name] = whole(name, config[name])
+            if config[name] < least:
+                raise InputError(f"{name}={config[name]} is too small; take at least {least}")
+    config["root"] = whole("seed", config["root"], 0, ROOT_MOST)
+    for name in ("backbone", "search", "rule"):
+        config[name] = config[name] and word(name, config[name])
+    for name, check in (("sources", word), ("families", word), ("areas", real)):
+        if isinstance(config[name], str) or not isinstance(config[name], Iterable | None):
+            raise InputError(
+                f"{name}={config[name]!r} is no list; give one like [{config[name]!r}]"
+            )
+        config[name] = config[name] and [check(name, one) for one in config[name]]
     if config["width"] % 8:
         raise InputError(f"width={config['width']} is no multiple of 8; take 24 or 32")
     return config
@@ -126,7 +148,7 @@ def say_shard(shard: Any, left: int, what: str, arguments: argparse.Namespace) -
     """The end of a shard's work: there is no pick yet."""
     text = f"{shard.number}/{shard.workers}"
     if arguments.json:
-        print(json.dumps({"shard": text, "left": left}))
+        print(json_text({"shard": text, "left": left}))
         return
     print(f"shard {text} is done; {left} {what} are left for other shards")
     print(f"when all are done: the same `ad-jax {arguments.command}` without --shard picks")

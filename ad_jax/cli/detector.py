@@ -6,6 +6,7 @@ import argparse
 import contextlib
 import json
 import math
+import os
 import sys
 import tempfile
 from collections import Counter
@@ -15,10 +16,13 @@ from typing import IO, Any, NamedTuple
 
 import numpy as np
 
-from ad_jax.cli.common import Adder, say
+from ad_jax.cli.common import Adder
+from ad_jax.cli.streams import arriving_lines, say
 from ad_jax.data.pictures import MAX_PIXELS
 from ad_jax.errors import InputError
+from ad_jax.json_text import json_text
 from ad_jax.store import tables
+from ad_jax.store.places import unfinished
 
 LEVELS = (0.001, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2)  # that `info` tells about
 COLUMNS = ("path", "score", "p_value", "flag")
@@ -62,7 +66,7 @@ def add(adder: Adder) -> None:
 
 def folder_of(text: str) -> Path:
     """The folder of a detector: as given, or `detector/` of a run."""
-    folder = Path(text).expanduser()
+    folder = Path(os.path.expanduser(text))
     for place in (folder, folder / "detector"):
         if (place / "detector.json").is_file():
             return place
@@ -71,13 +75,14 @@ def folder_of(text: str) -> Path:
     )
 
 
-def _sources(texts: Iterable[str]) -> Iterator[str]:
+def _sources(texts: Iterable[str]) -> Iterator[str | None]:
+    """Paths, as `stream` takes them."""
     for text in texts:
         if text == "-":
-            for line in sys.stdin:
-                if line.strip():
-                    yield line.rstrip("\r\n")
-        elif not Path(text).expanduser().exists():
+            for line in arriving_lines():
+                if line is None or line.strip():
+                    yield line and line.rstrip("\r\n")
+        elif not os.path.exists(os.path.expanduser(text)):
             raise InputError(f"{text} does not exist; give a folder, an image, a .npz, or -")
         else:
             yield text
@@ -93,9 +98,10 @@ def _opened(out: str | None) -> Iterator[IO[str]]:
     path = Path(out)
     path.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.NamedTemporaryFile(
-        "w", dir=path.parent, prefix=f".{path.name}.", delete=False, encoding="utf-8", newline=""
+        "w", dir=path.parent, prefix=".", delete=False, encoding="utf-8", newline=""
     ) as file:
         beside = Path(file.name)
+        unfinished.add(beside)
         try:
             yield file
             file.close()
@@ -103,6 +109,7 @@ def _opened(out: str | None) -> Iterator[IO[str]]:
             beside.replace(path)
         finally:
             beside.unlink(missing_ok=True)
+            unfinished.discard(beside)
 
 
 class Row(NamedTuple):
@@ -161,7 +168,7 @@ def _fit_of(detector: Any, folder: Path) -> str:
     if detector.loading:
         return detector.loading.fit
     try:
-        options = json.loads((folder.parent / "manifest.json").read_text())["options"]
+        options = json.loads((folder.parent / "manifest.json").read_text("utf-8"))["options"]
         return str(options.get("fit", "stretch"))
     except (OSError, ValueError, LookupError, AttributeError):
         say("  the detector does not say how pictures were fitted; stretch is assumed (--fit)")
@@ -219,7 +226,8 @@ def score(arguments: argparse.Namespace) -> int:
                 maps = _seen(detector.heatmaps, own.names, own.samples, detector.shape)
                 unusable += maps.bad
                 for name, sample, heatmap in zip(*maps[:3], strict=True):
-                    overlays.write(name, sample, heatmap)
+                    reason = overlays.write(name, sample, heatmap)
+                    unusable += [(name, reason)] if reason else []
             for name, reason in unusable:
                 say(f"ad-jax: {name}: {reason}")
             bad += len(unusable)
@@ -228,7 +236,8 @@ def score(arguments: argparse.Namespace) -> int:
                 if share is None:
                     write(row, row.p <= cut)
                 else:
-                    waiting.write(json.dumps(row) + "\n")
+                    waiting.write(json_text(row) + "\n")
+            out.flush()  # whoever reads along sees every batch
         if not counts and not bad:
             raise InputError(f"{', '.join(arguments.source)}: no images there; nothing to score")
         if share is not None and counts:
@@ -261,7 +270,7 @@ def _writer(out: IO[str], as_json: bool) -> Callable[[Row, bool], None]:
 
         def write(row: Row, flag: bool) -> None:
             values = (row.path, row.score, row.p, int(flag))
-            out.write(json.dumps(dict(zip(COLUMNS, values, strict=True))) + "\n")
+            out.write(json_text(dict(zip(COLUMNS, values, strict=True))) + "\n")
 
         return write
     table = tables.writer(out, "\n")
@@ -272,13 +281,13 @@ def _writer(out: IO[str], as_json: bool) -> Callable[[Row, bool], None]:
 def export(arguments: argparse.Namespace) -> None:
     from ad_jax.detector import Detector
 
-    path = Path(arguments.file).expanduser()
+    path = Path(os.path.expanduser(arguments.file))
     if path.suffix.lower() != ".npz":
         raise InputError(f"{arguments.file} does not end in .npz, which numpy reads it by")
     Detector.load(folder_of(arguments.detector)).export(path)
     size = path.stat().st_size
     if arguments.json:
-        print(json.dumps({"file": str(path), "bytes": size}))
+        print(json_text({"file": str(path), "bytes": size}))
     else:
         print(f"written to {path}, {size / 1e6:.1f} MB; README says how to use it")
 
@@ -325,7 +334,7 @@ def info(arguments: argparse.Namespace) -> None:
         "bytes": {p.name: p.stat().st_size for p in sorted(folder.iterdir()) if p.is_file()},
     }
     if arguments.json:
-        print(json.dumps(about))
+        print(json_text(about))
         return
     for name, value in about.items():
         if name == "thresholds":

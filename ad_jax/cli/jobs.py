@@ -49,9 +49,11 @@ class Job(NamedTuple):
 
 
 def job_of(arguments: argparse.Namespace, text: str) -> Job:
-    """Loads a source."""
+    """Loads a source; before that, whether there is a device to train on."""
     from ad_jax import tiles
+    from ad_jax.devices import check_backend
 
+    check_backend()
     problem, truth, source, options = load(text, arguments.skip_bad)
     tiling = tiling_of(arguments, problem.shape, str(options.get("fit", "stretch")))
     cuts = None if tiling is None else tiles.tiled(problem, tiling.plan(problem.shape))

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import argparse
-import json
 from pathlib import Path
 
 from ad_jax.cli.common import (
     Adder,
     load,
 )
+from ad_jax.json_text import json_text
+from ad_jax.parameters import ROOT_MOST, whole
 
 
 def add(adder: Adder) -> None:
@@ -24,8 +25,10 @@ def preview(arguments: argparse.Namespace) -> None:
     from ad_jax.report.preview import sheet
 
     problem, *_ = load(arguments.source)
+    seed = whole("--seed", arguments.seed or 0, 0, ROOT_MOST)
+    page = sheet(problem, seed)
     folder = Path(arguments.out)
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / "preview.png"
-    sheet(problem, arguments.seed or 0).save(path)
-    print(json.dumps({"preview": str(path)}) if arguments.json else path)
+    page.save(path)
+    print(json_text({"preview": str(path)}) if arguments.json else path)

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import argparse
-import json
 from pathlib import Path
 
 from ad_jax import store
 from ad_jax.cli.common import (
     Adder,
 )
+from ad_jax.json_text import json_text
 
 
 def add(adder: Adder) -> None:
@@ -27,7 +27,7 @@ def status(arguments: argparse.Namespace) -> None:
 
     told = plan.status(Path(arguments.run))
     if arguments.json:
-        print(json.dumps(told._asdict()))
+        print(json_text(told._asdict()))
         return
     print(
         f"{told.done} of {told.total} members done, {told.failed} failed, {told.left} left"
@@ -55,7 +55,7 @@ def _record_of(text: str) -> str:
 def merge(arguments: argparse.Namespace) -> None:
     done = store.merge([_record_of(text) for text in arguments.run], arguments.into)
     if arguments.json:
-        print(json.dumps(done._asdict()))
+        print(json_text(done._asdict()))
         return
     print(
         f"{done.chunks} chunks with {done.rows} rows copied to {arguments.into}, {done.known} rows "

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import json
 import shlex
 from collections.abc import Sequence
 from datetime import UTC, datetime
@@ -11,8 +10,11 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from ad_jax.cli.common import Adder, labels_of, say
+from ad_jax.cli.common import Adder, labels_of
+from ad_jax.cli.streams import say
 from ad_jax.errors import InputError
+from ad_jax.json_text import json_text
+from ad_jax.parameters import ROOT_MOST, whole
 
 
 def add(adder: Adder) -> None:
@@ -45,6 +47,7 @@ def _checked(arguments: argparse.Namespace) -> list[Path]:
         raise InputError(f"no format {arguments.format!r}; known: {', '.join(FORMATS)}")
     if arguments.labels and not arguments.audit:
         raise InputError("--labels needs --audit: without it labels stay closed")
+    whole("--seed", arguments.seed, 0, ROOT_MOST)
     if arguments.splits < 1:
         raise InputError(f"--splits {arguments.splits} is too small; take 200")
     return run.below(arguments.run)
@@ -177,4 +180,4 @@ def report(arguments: argparse.Namespace) -> None:
         "audited": arguments.audit,
         "bytes": len(content),
     }
-    print(json.dumps(told) if arguments.json else path)
+    print(json_text(told) if arguments.json else path)

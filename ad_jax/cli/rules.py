@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import argparse
-import json
 from pathlib import Path
 
 from ad_jax.cli.common import Adder
+from ad_jax.json_text import json_text
 
 
 def add(adder: Adder) -> None:
@@ -44,7 +44,7 @@ def rules(arguments: argparse.Namespace) -> None:
         if audited:
             known = {k: v for k, v in audited.spearman.items() if v == v}  # NaN is no JSON
             told["audit"] = audited._replace(spearman=known)._asdict()
-        print(json.dumps(told))
+        print(json_text(told))
         return
     print(", ".join(f"{count} {name.replace('_', '-')}" for name, count in about.items()) + "\n")
     print(report.table(found, auroc))

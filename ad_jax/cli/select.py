@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import argparse
-import json
+import math
 import re
 from pathlib import Path
 from typing import Any
@@ -20,12 +20,13 @@ from ad_jax.cli.common import (
     names,
     numbers,
     record,
-    say,
     say_shard,
     training,
 )
 from ad_jax.cli.jobs import Job, add_tiles, job_of, other_target
+from ad_jax.cli.streams import say
 from ad_jax.errors import InputError, MembersFailed
+from ad_jax.json_text import json_text
 
 WIDE = "wide"  # stands for the families of `search.WIDE`
 
@@ -70,6 +71,19 @@ def slug(source: str) -> str:
     return re.sub(r"[^A-Za-z0-9=.]+", "-", last).strip("-.")
 
 
+def _attainable(detector: Any) -> str:
+    """Which false-positive rates `score` can be asked for."""
+    known, alpha = detector.calibration_, detector.alpha
+    count, least = len(known.scores), math.ceil(1e4 * known.smallest()) / 1e4
+    said = f"with {count} held-out normals, false-positive rates from {least:g} on are attainable"
+    if count >= known.needed(alpha):
+        return said
+    return (
+        f"{said}; {alpha:g}, which `ad-jax score` takes unless told otherwise, needs "
+        f"{known.needed(alpha)}: give more normals, or --alpha"
+    )
+
+
 def select(arguments: argparse.Namespace) -> None:
     from ad_jax import choice, chunks, estimate, plan, rules, run, selection
     from ad_jax.report.table import render
@@ -111,7 +125,7 @@ def select(arguments: argparse.Namespace) -> None:
         ]
         total = estimate.total(costs)
         if arguments.json:
-            print(json.dumps(total._asdict()))
+            print(json_text(total._asdict()))
         else:
             print(
                 f"{total.members} members, {total.member_steps} member-steps, about "
@@ -189,11 +203,13 @@ def select(arguments: argparse.Namespace) -> None:
                     "source": text,
                     "folder": str(folder),
                     "rule": chosen.rule,
+                    "smallest_alpha": chosen.detector.calibration_.smallest(),
                     "pick": chosen.pick._asdict(),
                     "trust": chosen.trust._asdict(),
                     "signatures": [one._asdict() for one in chosen.signatures],
                 }
             )
+            say(f"  {text}: {_attainable(chosen.detector)}")
             say(f"  {text}: trust in {chosen.pick.label} is {chosen.trust.verdict}")
             for reason in chosen.trust.reasons:
                 say(f"    {reason}")
@@ -205,7 +221,7 @@ def select(arguments: argparse.Namespace) -> None:
     if shard:
         say_shard(shard, left, "members", arguments)
     elif arguments.json:
-        print(json.dumps(results))
+        print(json_text(results))
     else:
         print(render(["source", "pick", rule, "trust"], rows))
         print(f"\nwritten to {out}; with labels: ad-jax audit {out}")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import json
 from pathlib import Path
 from typing import Any
 
@@ -20,12 +19,13 @@ from ad_jax.cli.common import (
     number,
     pairs,
     record,
-    say,
     say_shard,
     training,
 )
 from ad_jax.cli.jobs import add_tiles, job_of, other_target
+from ad_jax.cli.streams import say
 from ad_jax.errors import InputError
+from ad_jax.json_text import json_text
 
 
 def add(adder: Adder) -> None:
@@ -104,7 +104,7 @@ def tune(arguments: argparse.Namespace) -> None:
             "final_trainings": (1 + count) * len(seeds),
             "final_steps": (1 + count) * len(seeds) * config.steps,
         }
-        print(json.dumps(cost) if arguments.json else cost)
+        print(json_text(cost) if arguments.json else cost)
         return
     tune_on, read_for_tuning = other_target(job, arguments.tune_on)
 
@@ -148,7 +148,7 @@ def tune(arguments: argparse.Namespace) -> None:
             "status": best.status,
             "reasons": outcome.reasons,
         }
-        print(json.dumps(result))
+        print(json_text(result))
     else:
         print(render(*report_tuning.table(outcome)))
         print(f"\nwritten to {out} (see tuning.png); with labels: ad-jax audit {out}")

@@ -3,7 +3,7 @@
 import os
 import pathlib
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Any, NamedTuple
 
@@ -17,7 +17,17 @@ from ad_jax.data.tfds import load_tfds
 from ad_jax.data.truth import Labels, Truth
 from ad_jax.errors import InputError
 
-__all__ = ["SOURCES", "Duplicates", "Labels", "Problem", "Split", "Truth", "load", "parse"]
+__all__ = [
+    "SOURCES",
+    "Duplicates",
+    "Labels",
+    "Problem",
+    "Split",
+    "Truth",
+    "load",
+    "parse",
+    "paths_of",
+]
 
 ROOT_VARIABLE = "AD_JAX_DATA"  # relative paths not found here are looked up below its folder
 
@@ -166,6 +176,24 @@ def parse(text: str) -> tuple[str, dict[str, object]]:
     return ",".join(pieces[:n_source]), options
 
 
+def paths_of(source: str, options: Mapping[str, object]) -> dict[str, str]:
+    """Absolute paths of those of a source and its options that name a file or folder."""
+    named = {"source": source, **options}
+    out = {}
+    for name in ("source", "base", "data_dir"):
+        text = named.get(name)
+        if not text or str(text) in SOURCES:
+            continue
+        path = (
+            _existing(str(text))
+            if name != "data_dir"
+            else pathlib.Path(os.path.expanduser(str(text)))
+        )
+        if path is not None:
+            out[name] = os.path.abspath(path)
+    return out
+
+
 def _find(text: str) -> tuple[Source, tuple[str | pathlib.Path, ...]]:
     """The kind of source that a text names, and what its loader takes first."""
     if text in SOURCES and not SOURCES[text].takes:
@@ -196,7 +224,7 @@ def _existing(text: str) -> pathlib.Path | None:
     """The path that a text names here or below the data folder, if there is one."""
     if not text:
         return None
-    path = pathlib.Path(text).expanduser()
+    path = pathlib.Path(os.path.expanduser(text))
     root = os.environ.get(ROOT_VARIABLE)
     places = [path] if path.is_absolute() or not root else [path, pathlib.Path(root, path)]
     for place in places:

@@ -12,7 +12,7 @@ import numpy as np
 from ad_jax.data.problem import Problem, sealed
 from ad_jax.data.samples import as_samples, content_hashes, resize
 from ad_jax.data.truth import Labels, Truth, unlabelled
-from ad_jax.errors import InputError
+from ad_jax.errors import InputError, of_machine
 
 LAYOUTS = (
     "X, y (0 = normal); images, labels, split (0 = train, 1 = test); "
@@ -219,6 +219,8 @@ def _readable(path: pathlib.Path, key: str | None = None) -> Iterator[None]:
     except KeyError:
         raise InputError(f"{path} no longer holds {key}; give the file as it was") from None
     except (OSError, EOFError, AttributeError, TypeError, zipfile.BadZipFile, zlib.error) as error:
+        if of_machine(error):
+            raise
         text = " ".join(str(error).split())
         raise InputError(f"{what} cannot be read ({text}); save it with numpy.savez") from None
     except ValueError as error:

@@ -1,6 +1,7 @@
 """Arrays of samples: the form they are kept in, their hashes, their size in pixels."""
 
 import hashlib
+from collections.abc import Iterator, Mapping
 
 import numpy as np
 
@@ -12,10 +13,18 @@ SLACK = 1e-5  # rounding of a resize: images may leave [0, 1] by so much
 def as_samples(name: str, array: object) -> np.ndarray:
     """Check one array of samples and bring it to a kept form.
 
+    Raises:
+      InputError: no array, or one of other shapes, dtypes or values.
+
     Returns:
       `[n, h, w, c]` uint8 or float32 in [0, 1], or `[n, d]` float32; negative zeros made positive,
       for equal samples to have equal bytes.
     """
+    if array is None or isinstance(array, (Mapping, Iterator, set, frozenset, str, bytes)):
+        raise InputError(
+            f"{name} is a {type(array).__name__}; give an array of samples, images [n, h, w, c] or "
+            "rows [n, d]"
+        )
     try:
         samples = np.asarray(array)
     except ValueError:

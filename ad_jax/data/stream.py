@@ -5,7 +5,6 @@ Pictures are loaded by the code that loads a folder for training (`ad_jax.data.p
 
 from __future__ import annotations
 
-import itertools
 import os
 import pathlib
 import re
@@ -59,7 +58,7 @@ def _in_order(path: pathlib.Path) -> tuple[Any, str]:
 
 
 def stream(
-    sources: Iterable[str],
+    sources: Iterable[str | None],
     shape: tuple[int, ...],
     fit: str = "stretch",
     size: int = BATCH,
@@ -76,7 +75,8 @@ def stream(
     says what was passed over or clipped, and which pictures have another depth than the normals.
 
     Args:
-      sources: paths; they are taken one at a time, so the list may be endless.
+      sources: paths; they are taken one at a time, so the list may be endless. None among them
+        ends a batch early: no other path has come yet.
       shape: `(h, w, c)` or `(d,)` of a sample.
       fit: how a picture becomes square.
       size: samples a batch.
@@ -91,33 +91,52 @@ def stream(
     reading.check()
     passed, tally = Passed(), Tally(reading)
     with pictures.threads() as pool:
-        files = _files(sources, passed)
-        for is_npz, some in itertools.groupby(files, lambda f: f.suffix.lower() == ".npz"):
-            if is_npz:
-                for path in some:
-                    yield from _of_npz(path, shape, size)
+        for files in _batches(_files(sources, passed), size):
+            if _is_npz(files[0]) and os.path.lexists(files[0]):
+                yield from _of_npz(files[0], shape, size)
                 continue
-            _check_pictures(shape)
-            while block := list(itertools.islice(some, size)):
-                found = pictures.in_threads(pool, partial(pictures.read, reading=reading), block)
-                both = list(zip(map(_shown, block), found, strict=True))
-                good = [(name, one) for name, one in both if isinstance(one, Picture)]
-                kept = [in_colour(one.pixels, shape[2] == 1) for _, one in good]
-                samples = np.stack(kept) if kept else np.zeros((0, *shape), dtype)
-                bad = [(name, one) for name, one in both if isinstance(one, str)]
-                tally.count(one for _, one in good)
-                yield Batch([name for name, _ in good], samples, bad)
+            if not _is_npz(files[0]):
+                _check_pictures(shape)
+            found = pictures.in_threads(pool, partial(pictures.read, reading=reading), files)
+            both = list(zip(map(_shown, files), found, strict=True))
+            good = [(name, one) for name, one in both if isinstance(one, Picture)]
+            kept = [in_colour(one.pixels, shape[2] == 1) for _, one in good]
+            samples = np.stack(kept) if kept else np.zeros((0, *shape), dtype)
+            bad = [(name, one) for name, one in both if isinstance(one, str)]
+            tally.count(one for _, one in good)
+            yield Batch([name for name, _ in good], samples, bad)
     passed.say("scored folders")
     tally.say("scored images")
 
 
-def _files(sources: Iterable[str], passed: Passed) -> Iterator[pathlib.Path]:
+def _files(sources: Iterable[str | None], passed: Passed) -> Iterator[pathlib.Path | None]:
     for text in sources:
-        path = pathlib.Path(text).expanduser()
-        if path.is_dir():
+        path = None if text is None else pathlib.Path(os.path.expanduser(text))
+        if path is not None and os.path.isdir(path):  # false of any name, however long
             yield from images_below(path, _in_order, passed)
         else:
             yield path
+
+
+def _is_npz(path: pathlib.Path) -> bool:
+    return path.suffix.lower() == ".npz"
+
+
+def _batches(files: Iterable[pathlib.Path | None], size: int) -> Iterator[list[pathlib.Path]]:
+    """Up to `size` pictures, or one `.npz`."""
+    some: list[pathlib.Path] = []
+    for path in files:
+        if some and (path is None or _is_npz(path)):
+            yield some
+            some = []
+        if path is None:
+            continue
+        some.append(path)
+        if _is_npz(path) or len(some) == size:
+            yield some
+            some = []
+    if some:
+        yield some
 
 
 def _shown(path: pathlib.Path) -> str:

@@ -7,6 +7,7 @@ preparing most of them does need it. Nothing is ever downloaded here.
 import contextlib
 import difflib
 import logging
+import os
 import pathlib
 import re
 from collections.abc import Iterator, Sequence
@@ -104,9 +105,9 @@ def _builder(name: str, data_dir: str | None) -> Any:
 
     if not _NAME.fullmatch(name):
         raise InputError(f"tfds:{name} is no name of a data set; give one like tfds:cifar10")
-    if data_dir is not None and not pathlib.Path(data_dir).expanduser().is_dir():
+    if data_dir is not None and not pathlib.Path(os.path.expanduser(data_dir)).is_dir():
         raise InputError(f"data_dir={data_dir} is no folder; give where {name} was prepared")
-    where = {} if data_dir is None else {"data_dir": pathlib.Path(data_dir).expanduser()}
+    where = {} if data_dir is None else {"data_dir": pathlib.Path(os.path.expanduser(data_dir))}
     to = "" if data_dir is None else f" --data_dir={data_dir}"
     prepare = f"tfds build {name} --file_format=array_record{to}"
     with _quiet():

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import inspect
-import operator
 from collections.abc import Callable, Hashable, Sequence
 from pathlib import Path
 from typing import Any
@@ -23,12 +22,13 @@ from ad_jax.detector.calibration import (
     false_discovery_cut,
     unattainable,
 )
-from ad_jax.detector.fitting import default_setting, networks_of, numbered, scores_of_normals
+from ad_jax.detector.fitting import default_setting, networks_of, scores_of_normals
 from ad_jax.detector.networks import Networks
 from ad_jax.detector.normals import Normals
 from ad_jax.detector.share import Share, anomaly_share
 from ad_jax.detector.state import Loading, NotFitted, State, Tiling
 from ad_jax.errors import InputError
+from ad_jax.parameters import numbered, real, whole, word
 from ad_jax.pool import Setting
 from ad_jax.program import Config, Trained
 from ad_jax.store import Record
@@ -217,6 +217,9 @@ class Detector:
                 "no estimate; leave y out, give normals as X and unlabelled samples as target="
             )
         alpha, seeds = check_level("alpha", self.alpha), numbered(self.seeds)
+        config = Config(self.steps, self.width, self.backbone, self.root).checked()
+        rule, search = word("rule", self.rule), word("search", self.search)
+        localiser = None if self.localiser is None else word("localiser", self.localiser)
         samples = as_samples("X", X)
         tiling = self._tiling(roi)
         plan = None if tiling is None else tiling.plan(samples.shape[1:])
@@ -227,17 +230,16 @@ class Detector:
             held_out=held_out,
             groups=groups,  # type: ignore[arg-type]
         )
-        config = Config(self.steps, self.width, self.backbone, self.root)
-        if self.localiser is not None:
-            localising.check(self.localiser, config, problem.shape, plan)
+        if localiser is not None:
+            localising.check(localiser, config, problem.shape, plan)
         cuts = None if plan is None else tiles.tiled(problem, plan)
         normals = Normals.of(problem, cuts)
         task = problem if cuts is None else cuts.problem
         count = normals.count(seeds)
         if alpha < 1.0 / (count + 1) - SLACK:
             raise InputError(unattainable(alpha, int(np.ceil(1 / alpha - 1 - SLACK)), count))
-        if self.steps < 1:
-            raise InputError(f"steps={self.steps} is too small; take at least 1")
+        if config.steps < 1:
+            raise InputError(f"steps={config.steps} is too small; take at least 1")
         record = Record(Path(self.record)) if self.record else None
         trust = None
         if target is None or self.setting is not None:
@@ -248,16 +250,16 @@ class Detector:
                 [task],
                 self.settings,
                 seeds,
-                self.rule,
+                rule,
                 config,
                 record,
                 self.report,
-                self.search,
+                search,
             )
             members, trust = one.members, one.trust
         networks = networks_of(normals, members, config, tiling)
-        if self.localiser is not None:
-            localised = localising.fit_localised(networks, self.localiser, normals)
+        if localiser is not None:
+            localised = localising.fit_localised(networks, localiser, normals)
             networks.state = networks.state._replace(localised=localised)
         self._take(networks)
         self.trust_ = trust
@@ -281,12 +283,7 @@ class Detector:
                 region = (np.asarray(roi) != 0).astype(np.uint8)
             except (ValueError, TypeError):
                 raise InputError("roi is no mask; give an array [h, w] of numbers") from None
-        try:
-            return Tiling(operator.index(self.tile), float(self.overlap), region)
-        except (TypeError, ValueError):
-            raise InputError(
-                f"tile={self.tile!r}, overlap={self.overlap!r}: give px and a share, as 64 and .25"
-            ) from None
+        return Tiling(whole("tile", self.tile), real("overlap", self.overlap), region)
 
     # A detector from what was trained elsewhere
 
@@ -306,7 +303,8 @@ class Detector:
         `seeds` are those of the members, 0, 1, … if not said. With `tiling` the members were
         trained on tiles of the problem (`tiles.tiled`), and whole images are scored anew.
         """
-        numbers = tuple(range(len(trained)) if seeds is None else seeds)
+        config, setting = config.checked(), setting.checked()
+        numbers = numbered(len(trained) if seeds is None else seeds)
         members = Members(setting, numbers, tuple(trained), np.asarray(held_out))
         cuts = None if tiling is None else tiles.tiled(problem, tiling.plan(problem.shape))
         return cls._with(networks_of(Normals.of(problem, cuts), members, config, tiling))
@@ -562,14 +560,10 @@ class Detector:
         """Reads a saved detector; scores are bit-equal to the saved one's.
 
         Raises:
-          InputError: no detector there, damaged files, or a newer format.
+          InputError: no detector there, damaged files, a newer format, or no device to score on.
+          OSError: of the disk, or a folder that may not be read.
         """
         saved = saving.read(path)
-        try:
-            detector = cls._with(Networks(saved.state), saved.alpha)
-        except InputError:
-            raise
-        except Exception as error:  # noqa: BLE001  (an intact file that holds nonsense)
-            raise InputError(f"{path} is damaged ({error!r}); save the detector again") from None
+        detector = cls._with(Networks(saved.state), saved.alpha)
         detector.loading = saved.loading
         return detector

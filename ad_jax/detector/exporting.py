@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-import json
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -17,6 +16,7 @@ from ad_jax import ranks
 from ad_jax.data.samples import SLACK
 from ad_jax.detector.calibration import Calibration
 from ad_jax.detector.networks import Networks
+from ad_jax.json_text import json_text
 from ad_jax.numerics import in_float32
 from ad_jax.store import write_whole
 
@@ -67,6 +67,6 @@ def write(path: str | Path, networks: Networks, calibration: Calibration, alpha:
         program=np.frombuffer(program, np.uint8),
         held_out=calibration.scores,
         threshold=np.float32(calibration.threshold(alpha)),
-        about=np.array(json.dumps(about)),
+        about=np.array(json_text(about)),
     )
     write_whole(Path(path), content.getvalue())

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 
 import numpy as np
 
@@ -12,7 +12,6 @@ from ad_jax.choice import Members
 from ad_jax.detector.networks import Networks
 from ad_jax.detector.normals import Normals
 from ad_jax.detector.state import State, Tiling
-from ad_jax.errors import InputError
 from ad_jax.pool import Setting
 from ad_jax.program import Config, Trained
 
@@ -25,21 +24,6 @@ def default_setting() -> Setting:
     than defects, turns were better: give a target, and let it choose.
     """
     return search.setting("binary", "cutpaste", area=0.02)
-
-
-def numbered(seeds: int | Sequence[int]) -> tuple[int, ...]:
-    """Seeds 0, 1, … of a number of them, or the seeds as they are.
-
-    Raises:
-      InputError: none, negative or repeated ones.
-    """
-    if isinstance(seeds, (int, np.integer)):
-        numbers = tuple(range(int(seeds)))
-    else:
-        numbers = tuple(int(seed) for seed in seeds)
-    if not numbers or min(numbers) < 0 or len(set(numbers)) != len(numbers):
-        raise InputError(f"seeds={seeds!r}: give a number from 1 on, or different seeds")
-    return numbers
 
 
 def networks_of(

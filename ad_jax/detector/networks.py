@@ -13,6 +13,7 @@ from ad_jax import pretext as pretexts
 from ad_jax import ranks, scores, tiles
 from ad_jax.data.samples import as_samples
 from ad_jax.detector.state import State
+from ad_jax.devices import check_backend
 from ad_jax.errors import InputError
 from ad_jax.numerics import in_float32
 from ad_jax.program import make_look, network
@@ -34,6 +35,7 @@ class Networks:
 
     @in_float32
     def __init__(self, state: State) -> None:
+        check_backend()
         self.state = state
         self.pretext = pretexts.make(state.setting.pretext, state.setting.augmentation)
         self.plan = None if state.tiling is None else state.tiling.plan(state.shape)

@@ -15,7 +15,9 @@ import numpy as np
 
 from ad_jax import localise
 from ad_jax.detector.state import ARRAYS, Loading, Localised, State, Tiling
-from ad_jax.errors import InputError
+from ad_jax.errors import InputError, of_machine
+from ad_jax.json_text import json_text
+from ad_jax.parameters import numbered, whole
 from ad_jax.pool import Setting
 from ad_jax.program import Config
 from ad_jax.store import write_whole
@@ -36,7 +38,7 @@ class Saved(NamedTuple):
 
 
 def _text(about: dict[str, Any]) -> bytes:
-    return json.dumps(about, indent=1).encode()
+    return json_text(about, indent=1).encode()
 
 
 def _checksum(about: dict[str, Any], content: bytes) -> str:
@@ -92,6 +94,7 @@ def read(path: str | Path) -> Saved:
 
     Raises:
       InputError: no detector there, damaged files, or a newer format.
+      OSError: of the disk, or a folder that may not be read.
     """
     folder = Path(path)
     try:
@@ -99,6 +102,8 @@ def read(path: str | Path) -> Saved:
         content = (folder / TENSORS).read_bytes()
         about = json.loads(text)
     except (OSError, ValueError, RecursionError) as error:
+        if of_machine(error):
+            raise
         raise InputError(f"{folder} holds no readable detector ({error})") from None
     known = about.get("format") if isinstance(about, dict) else None
     if type(known) is not int or not 1 <= known:
@@ -114,6 +119,8 @@ def read(path: str | Path) -> Saved:
     try:
         return _parsed(about, content)
     except Exception as error:  # noqa: BLE001  (whatever a damaged file raises, the fix is the same)
+        if of_machine(error):
+            raise
         raise InputError(f"{folder} is damaged ({error!r}); save the detector again") from None
 
 
@@ -127,15 +134,22 @@ def _parsed(about: dict[str, Any], content: bytes) -> Saved:
         "head",
     ):
         raise ValueError("its arrays do not belong together")
+    size = arrays["mean"].shape[-1]
+    shapes = {"params": (count, -1), "mean": (count, size), "held_out": (count, -1)}
+    for name, shape in {**shapes, "precision": (count, size, size)}.items():
+        arrays[name].reshape(shape)  # raises where it does not fit
+    shape = tuple(whole("shape", side, 1) for side in about["shape"])
+    if len(shape) not in (1, 3) or about["dtype"] not in ("uint8", "float32"):
+        raise ValueError(f"it takes samples of shape {shape}, {about['dtype']}")
     loading = about.get("loading")
     state = State(
-        Setting(**about["setting"]),
+        Setting(**about["setting"]).checked(),
         about["score"],
-        tuple(about["shape"]),
+        shape,
         about["dtype"],
-        Config(**about["config"]),
-        tuple(about.get("seeds", range(count))),
-        tuple(about.get("folds", range(count))),
+        Config(**about["config"]).checked(),
+        numbered(about.get("seeds", range(count))),
+        tuple(whole("fold", fold) for fold in about.get("folds", range(count))),
         {name: arrays[name] for name in ARRAYS},
         _tiling(about.get("tiles"), arrays.get(REGION)),
         _unpacked(about.get("localiser"), arrays) if about["format"] >= PLACED else None,

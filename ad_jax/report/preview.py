@@ -10,6 +10,7 @@ import numpy as np
 
 from ad_jax import augment as augmentations
 from ad_jax.data import Problem
+from ad_jax.errors import InputError
 from ad_jax.numerics import in_float32
 from ad_jax.train import as_unit
 
@@ -53,7 +54,12 @@ def sheet(problem: Problem, seed: int = 0) -> Any:
     """The picture (PIL) for a problem's normals: a row per augmentation, sample above mask.
 
     Masks are left out where everything changes.
+
+    Raises:
+      InputError: samples that are no images.
     """
+    if len(problem.shape) != 3:
+        raise InputError(f"a preview shows images; these samples are rows of shape {problem.shape}")
     from PIL import Image, ImageDraw
 
     side, gap, margin, top = SHOWN, 4, 150, 24

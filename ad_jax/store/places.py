@@ -19,9 +19,11 @@ from typing import Any
 import numpy as np
 
 from ad_jax.errors import InputError
+from ad_jax.json_text import json_text
 
 PART = ".part"  # ends the name of a file that is being written
 BUCKETS = {"gs": "gcsfs", "s3": "s3fs", "az": "adlfs"}  # kind -> what reaches it
+unfinished: set[Path] = set()  # of this process: whoever ends it at once removes them
 _STALE = 3600.0  # seconds after which such a file belongs to a killed worker
 
 
@@ -53,7 +55,8 @@ def is_local(path: Any) -> bool:
 
 def _write_beside(path: Path, content: bytes, durable: bool) -> Path:
     """Writes a neighbour file that nobody reads."""
-    beside = path.with_name(f".{path.name}.{uuid.uuid4().hex[:12]}{PART}")
+    beside = path.with_name(f".{uuid.uuid4().hex}{PART}")  # no longer than any name may be
+    unfinished.add(beside)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         with open(beside, "wb") as file:
@@ -62,9 +65,14 @@ def _write_beside(path: Path, content: bytes, durable: bool) -> Path:
             if durable:
                 os.fsync(file.fileno())
     except OSError as error:
-        beside.unlink(missing_ok=True) if beside.parent.is_dir() else None
+        _remove(beside)
         raise OSError(error.errno, error.strerror or str(error), str(path)) from None
     return beside
+
+
+def _remove(beside: Path) -> None:
+    beside.unlink(missing_ok=True) if beside.parent.is_dir() else None
+    unfinished.discard(beside)
 
 
 def write_whole(path: Any, content: bytes) -> None:
@@ -76,7 +84,7 @@ def write_whole(path: Any, content: bytes) -> None:
     try:
         os.replace(beside, path)
     finally:
-        beside.unlink(missing_ok=True)
+        _remove(beside)
 
 
 def kept(path: Path, make: Callable[[], Any]) -> Any:
@@ -87,9 +95,9 @@ def kept(path: Path, make: Callable[[], Any]) -> Any:
       make: called without it; returns what JSON can hold.
     """
     if not path.is_file():
-        write_whole(path, json.dumps(make(), indent=1).encode())
+        write_whole(path, json_text(make(), indent=1).encode())
         print(path.stem, file=sys.stderr, flush=True)
-    return json.loads(path.read_text())
+    return json.loads(path.read_text("utf-8"))
 
 
 def create(path: Any, content: bytes, durable: bool = True) -> bool:
@@ -116,7 +124,7 @@ def create(path: Any, content: bytes, durable: bool = True) -> bool:
                 return False
             os.replace(beside, path)
     finally:
-        beside.unlink(missing_ok=True)
+        _remove(beside)
     return True
 
 
@@ -126,7 +134,7 @@ def append(path: Any, lines: list[str]) -> None:
     One worker writes one file, so nothing is torn but the last line of a killed one.
     """
     if not is_local(path):
-        path.write_text("".join(lines))
+        path.write_bytes("".join(lines).encode())
         return
     try:
         path.parent.mkdir(parents=True, exist_ok=True)

@@ -22,6 +22,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from ad_jax.errors import DataWarning
+from ad_jax.json_text import json_text
 from ad_jax.store import places
 from ad_jax.store.files import (
     SUFFIX,
@@ -235,7 +236,7 @@ class Record:
     def log(self, line: Mapping[str, Any]) -> None:
         """Adds one JSON line to this worker's log."""
         line = {"time": _now(), "worker": self.worker, **line}
-        self._lines.append(json.dumps(line) + "\n")
+        self._lines.append(json_text(line) + "\n")
         part = ""
         if not places.is_local(self.folder):
             number = (len(self._lines) - 1) // _LOG_LINES
@@ -258,7 +259,7 @@ class Record:
     def fail(self, key: str, about: Mapping[str, Any]) -> None:
         """Keeps what a member raised, as `failed/<key>.json`."""
         told = {"key": key, "time": _now(), "worker": self.worker, **about}
-        places.write_whole(self.folder / "failed" / f"{key}.json", json.dumps(told).encode())
+        places.write_whole(self.folder / "failed" / f"{key}.json", json_text(told).encode())
 
     def failed(self) -> set[str]:
         """Keys of members that raised and were not done since."""

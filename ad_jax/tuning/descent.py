@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -11,8 +11,10 @@ from ad_jax import augment, program
 from ad_jax.chunks import Shard
 from ad_jax.data import Problem
 from ad_jax.data.samples import in_content_order
+from ad_jax.devices import check_backend
 from ad_jax.errors import InputError
 from ad_jax.numerics import in_float32
+from ad_jax.parameters import real, whole, word
 from ad_jax.store import Record
 from ad_jax.tuning import loop, losses
 from ad_jax.tuning.chunks import Job, Step, Trajectory, join, run_chunks
@@ -94,7 +96,7 @@ def descend(
             f"all {len(ended)} starts diverged; take a smaller horizon than {plan.horizon}, or "
             "estimator=first_order"
         )
-    return Descent(space, ended, best, trajectory, plan)
+    return Descent(space, ended, best, trajectory, job.plan)
 
 
 def descend_some(
@@ -129,8 +131,10 @@ def make_job(
     tune_on: np.ndarray | None,
 ) -> Job:
     """Draws the starts, and refuses what cannot be descended; see `descend`."""
-    check(plan)
-    if isinstance(starts, int):
+    check_backend()
+    plan, config = check(plan), config.checked()
+    if hasattr(starts, "__index__"):
+        starts = whole("starts", starts)
         if starts < 1:
             raise InputError(f"starts={starts} is too small; take at least 1")
         thetas = random_starts(space, starts, config.root)
@@ -147,12 +151,22 @@ def make_job(
     return Job(problem, space, plan, config, thetas, target, seed)
 
 
-def check(plan: loop.Plan) -> None:
-    """Refuses a plan that cannot run.
+def check(plan: loop.Plan) -> loop.Plan:
+    """The same plan in plain numbers; refuses one that cannot run.
 
     Raises:
       InputError: names the value and what to take.
     """
+    numbers: dict[str, Any] = {
+        name: whole(name, getattr(plan, name))
+        for name in ("outer_steps", "horizon", "warm_up", "batch")
+    }
+    numbers |= {name: real(name, getattr(plan, name)) for name in ("rate", "clip")}
+    plan = plan._replace(
+        estimator=word("estimator", plan.estimator),
+        outer=tuple((word("outer", name), real(name, weight)) for name, weight in plan.outer),
+        **numbers,
+    )
     for name, least in (("outer_steps", 1), ("horizon", 1), ("warm_up", 0), ("batch", 4)):
         if getattr(plan, name) < least:
             raise InputError(f"{name}={getattr(plan, name)} is too small; take at least {least}")
@@ -168,6 +182,7 @@ def check(plan: loop.Plan) -> None:
             "augmentation through training alone; take unrolled, or an outer loss of augmented "
             "samples like calibrated_dsv_uncapped"
         )
+    return plan
 
 
 def _listed(outer: Sequence[tuple[str, float]]) -> str:

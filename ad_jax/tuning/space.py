@@ -17,6 +17,7 @@ import numpy as np
 from ad_jax import augment as augmentations
 from ad_jax.augment import Pseudo, at_share, part_of
 from ad_jax.errors import InputError
+from ad_jax.parameters import real
 from ad_jax.pretext import augment_all
 
 EDGE = 0.02  # a share this near to 0 or 1 stands on its bound
@@ -87,7 +88,7 @@ def make_space(
     if entry.lacks(shape):
         raise InputError(f"{augmentation} needs {entry.lacks(shape)}, these are {shape}")
     carrying = [name for name, one in entry.space.items() if one.gradient]
-    fixed = dict(fixed or {})
+    fixed = {name: real(name, value) for name, value in (fixed or {}).items()}
     known = [*carrying, *([WEIGHTS] if len(families) > 1 else [])]
     if tune is None:
         tune = [name for name in known if name not in fixed]
@@ -110,7 +111,7 @@ def make_space(
         if name == WEIGHTS:
             continue
         one = entry.space[name]
-        low, high = (bounds or {}).get(name, (one.low, one.high))
+        low, high = (real(name, end) for end in (bounds or {}).get(name, (one.low, one.high)))
         if not one.low <= low < high <= one.high:
             raise InputError(
                 f"bounds {low} to {high} of {name} are reversed or out of range; take "

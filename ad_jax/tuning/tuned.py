@@ -8,14 +8,16 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from ad_jax import program, rules
+from ad_jax.choice import check_problems
 from ad_jax.chunks import Shard
 from ad_jax.data import Problem
 from ad_jax.detector import Detector
+from ad_jax.parameters import numbered
 from ad_jax.pool import Setting
 from ad_jax.search import train_all
 from ad_jax.selection import SEEDS, Selection, select_all
 from ad_jax.store import Record
-from ad_jax.sweep import Progress, Sweep, check_seeds
+from ad_jax.sweep import Progress, Sweep
 from ad_jax.tuning import loop
 from ad_jax.tuning.chunks import Step, Trajectory
 from ad_jax.tuning.descent import (
@@ -107,7 +109,8 @@ def tune(
         above the memory limit, no start that survives.
     """
     rules.get(rule)
-    check_seeds(seeds)
+    check_problems([problem])
+    seeds, config = numbered(seeds), config.checked()
     space = make_space(augmentation, problem.shape, tune, bounds, fixed)
     descent = descend(
         problem, space, starts, plan, seeds[0], config, tune_on, memory_mb, record, report
@@ -157,7 +160,8 @@ def work(
     Returns:
       starts that are left, for other workers.
     """
-    check_seeds(seeds)
+    check_problems([problem])
+    seeds, config = numbered(seeds), config.checked()
     space = make_space(augmentation, problem.shape, tune, bounds, fixed)
     job = make_job(problem, space, starts, plan, seeds[0], config, tune_on)
     ends, left = descend_some(job, shard, record, memory_mb, report)

@@ -24,6 +24,7 @@ from scipy.ndimage import gaussian_filter
 from ad_jax import data, program, rules, search, selection
 from ad_jax.data import load
 from ad_jax.errors import InputError, in_one_line
+from ad_jax.json_text import json_text
 from ad_jax.report.table import render
 from ad_jax.store import Record, keep_compilations, write_whole
 
@@ -102,7 +103,7 @@ def main() -> None:
             if not path.is_file():
                 began = time.perf_counter()
                 made = run(what, problem, config, Record(options.out / "record"))
-                write_whole(path, json.dumps(made, indent=1).encode())
+                write_whole(path, json_text(made, indent=1).encode())
                 print(f"{path.stem}: {time.perf_counter() - began:.0f} s", flush=True)
             rows.append((name, what, json.loads(path.read_text())))
     signs = [name for name in PROVOKED.values() if name]

@@ -29,6 +29,7 @@ import numpy as np
 import ad_jax
 from ad_jax import store
 from ad_jax.errors import InputError, in_one_line
+from ad_jax.json_text import json_text
 from ad_jax.report.table import render
 from ad_jax.store import write_whole
 
@@ -143,7 +144,7 @@ def main() -> None:
                     if "learned" not in str(error):
                         raise
                     found = {"lost": str(error)}
-                write_whole(path, json.dumps({**about, **found}).encode())
+                write_whole(path, json_text({**about, **found}).encode())
             if "lost" in found:
                 lost += 1
             else:

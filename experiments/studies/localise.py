@@ -17,7 +17,6 @@ from __future__ import annotations
 
 import argparse
 import io
-import json
 import time
 from collections import defaultdict
 from collections.abc import Iterator
@@ -35,6 +34,7 @@ from ad_jax.data import Labels, Problem, load, parse
 from ad_jax.errors import InputError, in_one_line
 from ad_jax.evaluate.audit import quality
 from ad_jax.evaluate.pixels import audit_pixels
+from ad_jax.json_text import json_text
 from ad_jax.report import heatmaps as pictures
 from ad_jax.report.seeds import over_seeds
 from ad_jax.report.table import render
@@ -250,7 +250,7 @@ def main() -> None:
         "rows": {f"{arm_name}: {name}": several for (arm_name, name), several in rows.items()},
         "labels": truth.log,
     }
-    write_whole(options.out / "rows.json", json.dumps(record, indent=1).encode())
+    write_whole(options.out / "rows.json", json_text(record, indent=1).encode())
     for i, arm in enumerate(arms):
         seeds: Any = found[arm.name, f"trained, {localise.DEFAULT}"]
         shown = pictures.strangest(

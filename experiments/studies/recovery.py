@@ -30,6 +30,7 @@ from ad_jax import program, tuning
 from ad_jax.augment import at_share
 from ad_jax.data import load
 from ad_jax.errors import in_one_line
+from ad_jax.json_text import json_text
 from ad_jax.report.table import render
 from ad_jax.store import Record, write_whole
 from ad_jax.tuning import losses
@@ -139,7 +140,7 @@ def main() -> None:
         path = options.out / name
         if not path.is_file():
             made = run(problems[number], plan, config, seeds, options.out)
-            write_whole(path, json.dumps(made, indent=1).encode())
+            write_whole(path, json_text(made, indent=1).encode())
         rows += json.loads(path.read_text())
         print(f"problem {number}: {time.perf_counter() - began:.0f} s", flush=True)
     table = [

@@ -32,6 +32,7 @@ from ad_jax import data, ranks, search
 from ad_jax.data import load
 from ad_jax.errors import in_one_line
 from ad_jax.evaluate.pools import member_aurocs
+from ad_jax.json_text import json_text
 from ad_jax.pool import Setting
 from ad_jax.program import Config
 from ad_jax.report.table import render
@@ -161,7 +162,7 @@ def main() -> None:
         if not path.is_file():
             began = time.perf_counter()
             made = measure(task, options.smoke, Record(options.out / "record"))
-            write_whole(path, json.dumps(made, indent=1).encode())
+            write_whole(path, json_text(made, indent=1).encode())
             print(f"{task}: {time.perf_counter() - began:.0f} s", flush=True)
         rows += rows_of(json.loads(path.read_text()))
     header = ["task", "factor", "values", "lowest", "highest", "standard deviation"]

@@ -30,7 +30,9 @@ from ad_jax import data, program, ranks, rules, search, tuning
 from ad_jax.data import load
 from ad_jax.data.samples import content_hashes
 from ad_jax.errors import in_one_line
+from ad_jax.json_text import json_text
 from ad_jax.pool import Pool, Setting
+from ad_jax.report.page.content import known
 from ad_jax.report.table import render
 from ad_jax.store import Record, keep_compilations, write_whole
 from ad_jax.sweep import Sweep
@@ -243,9 +245,10 @@ def main() -> None:
                     began = time.perf_counter()
                     made = run(case, sets, seed, plan, config, Record(options.out / "record"))
                     made |= {"base": base, "case": name, "seed": seed}
-                    write_whole(path, json.dumps(made, indent=1).encode())
+                    write_whole(path, json_text(made, indent=1).encode())
                     print(f"{path.stem}: {time.perf_counter() - began:.0f} s", flush=True)
-                rows.append(json.loads(path.read_text()))
+                row = json.loads(path.read_text())
+                rows.append({**row, "own": {k: known(v) for k, v in row["own"].items()}})
     summarise(rows)
 
 

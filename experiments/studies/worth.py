@@ -49,6 +49,7 @@ import numpy as np
 from ad_jax import data, program, ranks, rules, search, tuning
 from ad_jax.data import load
 from ad_jax.errors import InputError, in_one_line
+from ad_jax.json_text import json_text
 from ad_jax.pool import Pool, Setting
 from ad_jax.report.table import render
 from ad_jax.store import Record, keep_compilations, write_whole
@@ -313,7 +314,7 @@ def main() -> None:
                         Record(options.out / "record"),
                     )
                     made |= {"task": task, "space": name, "seed": seed}
-                    write_whole(path, json.dumps(made, indent=1).encode())
+                    write_whole(path, json_text(made, indent=1).encode())
                     print(f"{path.stem}: {time.perf_counter() - began:.0f} s", flush=True)
                 rows.append(json.loads(path.read_text()))
     summarise(rows)

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+from ad_jax.json_text import json_text
 from ad_jax.report.page.content import (
     Block,
     Cell,
@@ -121,7 +121,7 @@ def as_json(document: Document) -> str:
         ],
         "rows": table(document.rows),
     }
-    return json.dumps(told, indent=1, allow_nan=False)
+    return json_text(told, indent=1)
 
 
 def as_csv(document: Document) -> str:

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import json
 import math
 import shlex
 from collections.abc import Sequence
 from typing import Any
 
+from ad_jax.json_text import json_text
 from ad_jax.report.page import Block, Code, Column, Fold, Prose, Section, Table
 from ad_jax.report.page.content import Cell, known
 from ad_jax.report.parts.task import Task
@@ -108,7 +108,7 @@ def manifest(tasks: Sequence[Task], command: str) -> Section:
     blocks.append(
         Fold(
             "Manifests and logs of label openings",
-            [Code(t.name, json.dumps(t.run.manifest, indent=1)) for t in tasks],
+            [Code(t.name, json_text(t.run.manifest, indent=1)) for t in tasks],
         )
     )
     lacking = (

@@ -83,8 +83,8 @@ def _table(task: Task, traced: Traced) -> Table:
                 start["status"],
                 Estimate(loss, loss - Z95 * error, loss + Z95 * error),
                 gain,
-                *[float(start["start"][n]) for n in traced.names],
-                *[float(start["end"][n]) for n in traced.names],
+                *[known(start["start"][n]) for n in traced.names],
+                *[known(start["end"][n]) for n in traced.names],
             ]
         )
     note = "" if traced.about["picked"] is not None else "the untuned default was picked"
