@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import jax
@@ -24,7 +25,8 @@ WINDOW = 3  # positions a side of the mean around every position (PatchCore, arX
 SMOOTHING = 1 / 64  # of the image's side: sigma 4 at 256 px, as PaDiM and PatchCore smooth
 
 
-class Read(NamedTuple):
+@dataclass(frozen=True, eq=False)  # a function to `jax.jit`, which takes no tuple
+class Read:
     """Feature maps of samples, and where their positions lie.
 
     Attributes:
