@@ -30,7 +30,9 @@ def write(path: str | Path, networks: Networks, calibration: Calibration, alpha:
 
     - `program`: bytes of a `jax.export` artifact for `PLATFORMS`, the networks inside it. It takes
       a batch `[b, *shape]` of any size b, uint8 or float32 as the normals were, and returns scores
-      `[b]`, equal to `decision_function` within 1e-4 of a score. It cannot refuse: what
+      `[b]`, equal to `decision_function` on a CPU within 1e-4 of a score. Networks multiply as the
+      platform does: rounding operands as TF32 does moved scores by up to .007, as bfloat16 does by
+      up to .12, without a shift of their mean or of flags (emulated). It cannot refuse: what
       `decision_function` refuses (NaN, images out of [0, 1]) scores infinity, and so is flagged;
       memory grows with b.
     - `held_out`: `[N]` ascending scores of held-out normals; the p-value of a score is
