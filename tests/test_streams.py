@@ -4,6 +4,7 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 
 import pytest
 from PIL import Image
@@ -30,12 +31,19 @@ def folder(tmp_path_factory):
 
 
 def started(arguments, folder, **options):
-    pipes = {name: subprocess.PIPE for name in ("stdin", "stdout", "stderr")}
-    environment = {**os.environ, **options}
-    command = [*PROGRAM, *map(str, arguments)]
-    return subprocess.Popen(
-        command, cwd=folder, env=environment, text=True, encoding="utf-8", **pipes
+    """The program at work; killed after two minutes, so that what waits in vain fails."""
+    process = subprocess.Popen(
+        [*PROGRAM, *map(str, arguments)],
+        cwd=folder,
+        env={**os.environ, **options},
+        text=True,
+        encoding="utf-8",
+        **{name: subprocess.PIPE for name in ("stdin", "stdout", "stderr")},
     )
+    watch = threading.Timer(120, process.kill)
+    watch.daemon = True
+    watch.start()
+    return process
 
 
 def told(lines):

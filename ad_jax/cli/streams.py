@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import io
 import os
 import select
@@ -53,10 +54,12 @@ def end_on_interrupt(text: str, status: int) -> None:
     def wait() -> None:
         while signal.SIGINT not in os.read(heard, 1):
             pass
-        os.write(2, f"{text}\n".encode())
         places = sys.modules.get("ad_jax.store.places")  # maybe nothing was written yet
         for path in list(places.unfinished) if places else ():
-            path.unlink(missing_ok=True)
+            with contextlib.suppress(OSError):
+                path.unlink()
+        with contextlib.suppress(OSError):
+            os.write(2, f"{text}\n".encode())
         os._exit(status)
 
     threading.Thread(target=wait, daemon=True).start()
