@@ -93,7 +93,7 @@ def test_an_interrupted_output_file_leaves_no_trace(folder):
     assert "nowhere.png: no such file" in process.stderr.readline()
     assert len(list((folder / "new").iterdir())) == 1
     process.send_signal(signal.SIGINT)
-    process.communicate(timeout=60)
+    process.wait(timeout=60)  # its input stays open: at its end the file would be made whole
     assert process.returncode == 130 and list((folder / "new").iterdir()) == []
 
 
