@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable
-from typing import ParamSpec, TypeVar
+from typing import Any, NamedTuple, ParamSpec, TypeVar
 
 import jax
 import jax.numpy as jnp
@@ -48,11 +48,38 @@ def squared_distances(x: jax.Array, y: jax.Array) -> jax.Array:
     return jnp.maximum((x * x).sum(-1)[:, None] + (y * y).sum(-1)[None, :] - 2.0 * product, 0.0)
 
 
-def every(function, rows):
-    """`function` of every row of a tree: one after another on CPU, side by side elsewhere."""
-    if jax.default_backend() == "cpu":
-        return jax.lax.map(function, rows)
+class OverMembers(NamedTuple):
+    """How one program serves many members (of a sweep, or starts of a tuning).
+
+    Attributes:
+      map: `(function, rows) -> results`: the function of every row of a tree `[members, ...]`.
+      when: `(predicate, real, blank) -> result` inside that function: `real()` where the member's
+        own predicate holds, else `blank()`; both return the same tree.
+    """
+
+    map: Callable[[Callable[[Any], Any], Any], Any]
+    when: Callable[[jax.Array, Callable[[], Any], Callable[[], Any]], Any]
+
+
+def _side_by_side(function: Callable[[Any], Any], rows: Any) -> Any:
     return jax.vmap(function)(rows)
+
+
+def _select(predicate: jax.Array, real: Callable[[], Any], blank: Callable[[], Any]) -> Any:
+    return jax.tree.map(lambda x, y: jnp.where(predicate, x, y), real(), blank())
+
+
+# One after another: bit-equal for any number of members, and a blank member costs nothing.
+IN_TURN = OverMembers(jax.lax.map, jax.lax.cond)
+# Side by side: blank members are computed and thrown away. A `cond` whose predicate differs between
+# members would batch everything it closes over: the family index too, and then the switch between
+# augmentations would run every branch for every member.
+SIDE_BY_SIDE = OverMembers(_side_by_side, _select)
+
+
+def over_members() -> OverMembers:
+    """What is faster on the default backend: in turn on CPU, side by side elsewhere."""
+    return IN_TURN if jax.default_backend() == "cpu" else SIDE_BY_SIDE
 
 
 def rowwise(function, rows: jax.Array, block: int = 256):

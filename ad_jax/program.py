@@ -1,7 +1,7 @@
 """One compiled program: train -> embed -> align -> score, for a chunk of members.
 
-On CPU the members of a chunk run one after another inside the program (`lax.map`: bit-equal for any
-chunk); on accelerators side by side (`vmap`). No host round trip.
+The members of a chunk run one after another inside the program (`lax.map`, for CPU: bit-equal for
+any chunk) or side by side (`vmap`, for accelerators). No host round trip.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from ad_jax.alignment import Parts
 from ad_jax.augment import Pseudo
 from ad_jax.backbone import BACKBONES, Backbone
 from ad_jax.errors import InputError
-from ad_jax.numerics import every, rowwise
+from ad_jax.numerics import OverMembers, rowwise
 from ad_jax.parameters import ROOT_MOST, whole, word
 from ad_jax.pretext import Pretext, augment_all
 from ad_jax.train import Hyper, Keys, State, as_unit, make_train
@@ -172,13 +172,48 @@ def generation_key(keys: Keys) -> jax.Array:
     return jax.random.fold_in(keys.evaluation, 2)  # the augmented sets take 0 and 1
 
 
+class PerMember(NamedTuple):
+    """What the members of a chunk differ in, `[CHUNK, ...]`.
+
+    Attributes:
+      keys: of the seed.
+      hyper: the fields of `Hyper` without the family.
+      valid: false for padding; what comes of those is thrown away.
+      fold: row of the folds in `Shared`.
+    """
+
+    keys: Keys
+    hyper: tuple[jax.Array, ...]
+    valid: jax.Array
+    fold: jax.Array
+
+
+class Shared(NamedTuple):
+    """What the members of a chunk have in common.
+
+    Attributes:
+      family: index of the augmentation among the program's families.
+      start, stop: training steps.
+      train, held_out: normals of every fold, `[folds, n, ...]` and `[folds, m, ...]`.
+      target: `[n, ...]` of all problems; weights: `[problems, n]` of each problem's own.
+    """
+
+    family: jax.Array
+    start: jax.Array
+    stop: jax.Array
+    train: jax.Array
+    held_out: jax.Array
+    target: jax.Array
+    weights: jax.Array
+
+
 class Member(NamedTuple):
     """One member as pure functions.
 
     Attributes:
       init: `(keys, hyper) -> state`.
-      run: `(state, keys, hyper, start, stop, train, held_out, target, weights [problems, n]) ->
-        (state, Measured)`: trains on from step `start` to `stop`, then measures.
+      run: `(state, keys, hyper, train, held_out, shared) -> (state, Measured)`: trains on from step
+        `shared.start` to `shared.stop`, then measures.
     """
 
     init: Callable[..., State]
@@ -239,14 +274,12 @@ def make_member(
         state: State,
         keys: Keys,
         hyper: Hyper,
-        start: jax.Array,
-        stop: jax.Array,
         train: jax.Array,
         held_out: jax.Array,
-        target: jax.Array,
-        weights: jax.Array,
+        shared: Shared,
     ) -> tuple[State, Measured]:
-        state, info = trainer.go_on(state, keys, hyper, train, start, stop)
+        target, weights = shared.target, shared.weights
+        state, info = trainer.go_on(state, keys, hyper, train, shared.start, shared.stop)
         count = train.shape[0]
         z, strange, z_made, strange_made = both(
             state.params, hyper, keys.evaluation, train, held_out
@@ -282,14 +315,28 @@ def make_member(
     return Member(trainer.init, run)
 
 
-def make_program(
-    config: Config, shape: tuple[int, ...], pretext: Pretext, families: tuple[str, ...]
-) -> Member:
-    """The same over a chunk: states, keys, hyper and folds carry a leading axis `[CHUNK]`.
+class Program(NamedTuple):
+    """A chunk of members as pure functions; `PerMember` and states have an axis `[CHUNK]`.
 
-    `init(keys, hyper)` and `run(state, keys, hyper, valid, fold, start, stop, folds, target,
-    weights)`. The family index is one number for the chunk, so its switch never runs two branches.
-    Padding members (`valid` false) are skipped on CPU.
+    Attributes:
+      init: `(keys, hyper) -> states`.
+      run: `(states, members, shared) -> (states, Measured)`, all `[CHUNK, ...]`.
+    """
+
+    init: Callable[[Keys, Hyper], State]
+    run: Callable[[State, PerMember, Shared], tuple[State, Measured]]
+
+
+def make_program(
+    config: Config,
+    shape: tuple[int, ...],
+    pretext: Pretext,
+    families: tuple[str, ...],
+    over: OverMembers,
+) -> Program:
+    """The same over a chunk of members of one family.
+
+    The family index is one number for the chunk, so its switch runs one branch.
     """
     member = make_member(config, shape, pretext, families)
 
@@ -298,33 +345,20 @@ def make_program(
             keys, tuple(hyper)[1:]
         )
 
-    def run(
-        state: State,
-        keys: Keys,
-        hyper: Hyper,
-        valid: jax.Array,
-        fold: jax.Array,
-        start: jax.Array,
-        stop: jax.Array,
-        folds: tuple[jax.Array, jax.Array],
-        target: jax.Array,
-        weights: jax.Array,
-    ) -> tuple[State, Measured]:
-        def one(arguments: Any) -> tuple[State, Measured]:
-            own_state, own_keys, rest, own_valid, own_fold = arguments
-            own = Hyper(hyper.family, *rest)
-            train, held_out = folds[0][own_fold], folds[1][own_fold]
+    def run(states: State, members: PerMember, shared: Shared) -> tuple[State, Measured]:
+        def one(arguments: tuple[State, PerMember]) -> tuple[State, Measured]:
+            state, own = arguments
+            train, held_out = shared.train[own.fold], shared.held_out[own.fold]
 
             def real() -> tuple[State, Measured]:
-                return member.run(
-                    own_state, own_keys, own, start, stop, train, held_out, target, weights
-                )
+                hyper = Hyper(shared.family, *own.hyper)
+                return member.run(state, own.keys, hyper, train, held_out, shared)
 
             def blank() -> tuple[State, Measured]:
                 return jax.tree.map(lambda x: jnp.zeros(x.shape, x.dtype), jax.eval_shape(real))
 
-            return jax.lax.cond(own_valid, real, blank)
+            return over.when(own.valid, real, blank)
 
-        return every(one, (state, keys, tuple(hyper)[1:], valid, fold))
+        return over.map(one, (states, members))
 
-    return Member(init, run)
+    return Program(init, run)

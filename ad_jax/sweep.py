@@ -32,11 +32,10 @@ from ad_jax.controls import control_members
 from ad_jax.data import Problem
 from ad_jax.devices import capacity, check_backend, spread
 from ad_jax.errors import MembersFailed
-from ad_jax.numerics import in_float32
+from ad_jax.numerics import in_float32, over_members
 from ad_jax.parameters import numbered
 from ad_jax.pool import HEADS, Member, Pool, Setting
-from ad_jax.program import Config, Trained, make_program
-from ad_jax.program import Member as Program
+from ad_jax.program import Config, PerMember, Program, Shared, Trained, make_program
 from ad_jax.rows import Data, Ledger, Members, Row, alignment_of, split
 from ad_jax.store import Record
 from ad_jax.train import Hyper, Keys, State, seed_keys
@@ -44,9 +43,8 @@ from ad_jax.train import Hyper, Keys, State, seed_keys
 CHANCE_LOSS = 0.97  # of the loss at chance: above it a member is called untrained
 CHANCE_AUROC = 0.55  # of held-out normals against their augmentations: below it, too
 
-
-# state, keys, hyper, valid, fold, start, stop, folds, target, weights of `program.make_program`
-OF_MEMBERS = (True, True, Hyper(False, *[True] * 4), True, True, *[False] * 5)
+# States, members and shared data of `Program.run`: which of them have an axis of members.
+OF_MEMBERS = (True, True, False)
 
 
 class Progress(NamedTuple):
@@ -132,6 +130,7 @@ class Sweep:
         self._target, self._weights = jnp.asarray(self.joined.target), jnp.asarray(weights)
         self._size = capacity()
         self._compiled: dict[tuple[str, tuple[str, ...]], tuple[Any, Any]] = {}
+        self._over = over_members()
         self._started = time.perf_counter()
         self._ran = 0  # member-steps really run
         self._ledger = Ledger(record, config, Data.of(problems))
@@ -302,16 +301,18 @@ class Sweep:
         if self.report:
             self.report(self.progress)
 
-    def _program(self, setting: Setting, arguments: Callable[[Any], tuple]) -> tuple[Any, Any]:
+    def _program(
+        self, setting: Setting, hyper: Hyper, members: PerMember, shared: Shared
+    ) -> tuple[Any, Any]:
         """Init and run of a setting's pretext, compiled on first use."""
         key = name, families = self.program_of(setting)
         if key not in self._compiled:
             before = time.perf_counter()
             pretext = pretexts.make(name, families[0])
-            program: Program = make_program(self.config, self.shape, pretext, families)
+            program: Program = make_program(self.config, self.shape, pretext, families, self._over)
             init = jax.jit(program.init)
-            state = jax.eval_shape(program.init, *arguments(None)[1:3])
-            run = spread(program.run, OF_MEMBERS).lower(*arguments(state)).compile()
+            state = jax.eval_shape(program.init, members.keys, hyper)
+            run = spread(program.run, OF_MEMBERS).lower(state, members, shared).compile()
             self._compiled[key] = (init, run)
             self.progress = self.progress._replace(
                 compile_seconds=self.progress.compile_seconds + time.perf_counter() - before,
@@ -332,29 +333,27 @@ class Sweep:
         padded = list(chunk.seeds) + [chunk.seeds[0]] * (self._size - count)
         keys: Keys = jax.vmap(lambda seed: seed_keys(self.config.root, seed))(jnp.array(padded))
         hyper = pack_chunk(chunk, self.program_of(first)[1], self._size)
-        fold = jnp.array([self._fold_of[seed] for seed in padded])
-
-        def arguments(state: Any) -> tuple:
-            return (
-                state,
-                keys,
-                hyper,
-                jnp.arange(self._size) < count,
-                fold,
-                jnp.int32(start),
-                jnp.int32(stop),
-                self._folds,
-                self._target,
-                self._weights,
-            )
-
-        init, run = self._program(first, arguments)
+        members = PerMember(
+            keys,
+            tuple(hyper)[1:],
+            valid=jnp.arange(self._size) < count,
+            fold=jnp.array([self._fold_of[seed] for seed in padded]),
+        )
+        shared = Shared(
+            hyper.family,
+            jnp.int32(start),
+            jnp.int32(stop),
+            *self._folds,
+            self._target,
+            self._weights,
+        )
+        init, run = self._program(first, hyper, members, shared)
         before = time.perf_counter()
         state = init(keys, hyper)
         if start:
             rows = [earlier[s.key, seed] for s, seed in zip(*chunk, strict=True)]
             state = _restored(state, rows + [rows[0]] * (self._size - count), start == stop)
-        state, measured = jax.block_until_ready(run(*arguments(state)))
+        state, measured = jax.block_until_ready(run(state, members, shared))
         seconds = (time.perf_counter() - before) / count
         leaves = [np.asarray(leaf) for leaf in jax.tree.leaves(state)] if keep_state else []
         out = []

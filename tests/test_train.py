@@ -1,6 +1,7 @@
 """Training: it learns, it resumes, it takes tracers, it lowers everywhere, it sees no target."""
 
 import inspect
+import re
 
 import chex
 import jax
@@ -9,9 +10,9 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from ad_jax import augment, pretext, train
+from ad_jax import augment, numerics, pretext, train
 from ad_jax.backbone import encoder
-from ad_jax.program import Config, make_program
+from ad_jax.program import Config, PerMember, Shared, make_program
 
 SHAPE = (16, 16, 1)
 
@@ -112,27 +113,48 @@ def test_training_takes_no_target():
         assert not {"target", "problem", "truth"} & set(inspect.signature(function).parameters)
 
 
-@pytest.mark.parametrize("name", pretext.PRETEXTS)
-def test_the_program_lowers_for_every_platform(name):
-    task = pretext.make(name, FAMILY[name])
-    program = make_program(Config(steps=2, width=8), SHAPE, task, (FAMILY[name],))
-    keys = jax.vmap(lambda s: train.seed_keys(0, s))(jnp.arange(4))
-    four = train.Hyper(
-        jnp.int32(0), jnp.zeros((4, augment.PACKED)), *(jnp.full(4, 1e-3) for _ in range(3))
-    )
-    images = jnp.zeros((1, 12, *SHAPE), jnp.uint8)
-    arguments = (
-        jax.eval_shape(program.init, keys, four),
-        keys,
-        four,
-        jnp.ones(4, bool),
-        jnp.zeros(4, int),
+OVER = {"in turn": numerics.IN_TURN, "side by side": numerics.SIDE_BY_SIDE}
+
+
+def chunk_of(name, families, over, steps=2, **config):
+    """A chunk's program and its arguments: two real members and one of padding."""
+    task = pretext.make(name, families[0])
+    program = make_program(Config(steps=steps, width=8, **config), SHAPE, task, families, over)
+    keys = jax.vmap(lambda s: train.seed_keys(0, s))(jnp.arange(3))
+    hyper = train.Hyper(
         jnp.int32(0),
-        jnp.int32(2),
-        (images, images),
-        images[0],
-        jnp.full((1, 12), 1 / 12),
+        jnp.stack([augment.get(families[0]).pack(augment.get(families[0]).defaults(), 8)] * 3),
+        *(jnp.full(3, value) for value in (1e-3, 1e-3, 0.1)),
     )
+    images = jax.random.uniform(jax.random.key(3), (1, 12, *SHAPE))
+    members = PerMember(keys, tuple(hyper)[1:], jnp.array([True, True, False]), jnp.zeros(3, int))
+    shared = Shared(
+        hyper.family, jnp.int32(0), jnp.int32(steps), images, images, images[0], jnp.ones((1, 12))
+    )
+    return program, (program.init(keys, hyper), members, shared)
+
+
+@pytest.mark.parametrize("over", OVER)
+@pytest.mark.parametrize("name", pretext.PRETEXTS)
+def test_both_forms_of_the_program_lower_for_every_platform(name, over):
+    program, arguments = chunk_of(name, (FAMILY[name],), OVER[over])
     export = jax.export.export(jax.jit(program.run), platforms=["cpu", "cuda", "tpu"])
-    exported = export(*arguments)
-    assert set(exported.platforms) == {"cpu", "cuda", "tpu"}
+    assert set(export(*arguments).platforms) == {"cpu", "cuda", "tpu"}
+
+
+@pytest.mark.parametrize("over", OVER)
+def test_no_form_of_the_program_runs_the_augmentations_of_other_families(over):
+    program, arguments = chunk_of("binary", ("cutpaste", "blur", "rotate"), OVER[over])
+    text = jax.jit(program.run).lower(*arguments).as_text()
+    # A case in training and one in measuring; in a batched switch every branch runs, and a select
+    # takes the place of the case.
+    assert len(re.findall(r"stablehlo\.case", text)) >= 2
+
+
+def test_members_side_by_side_are_those_in_turn():
+    found = []
+    for over in OVER.values():
+        program, arguments = chunk_of("binary", ("cutpaste", "blur"), over, steps=3)
+        state, measured = jax.jit(program.run)(*arguments)
+        found.append(jax.tree.map(lambda x: x[:2], (state.params, measured)))
+    chex.assert_trees_all_close(*found, rtol=1e-3, atol=1e-4)

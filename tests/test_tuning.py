@@ -1,5 +1,6 @@
 """Tuning: gradients that are right, spaces that refuse, runs that go on, starts that may fail."""
 
+import chex
 import jax
 import jax.export
 import jax.numpy as jnp
@@ -14,6 +15,7 @@ from ad_jax.backbone import encoder
 from ad_jax.chunks import Shard
 from ad_jax.data import Problem
 from ad_jax.errors import InputError
+from ad_jax.numerics import IN_TURN, SIDE_BY_SIDE
 from ad_jax.program import Config
 from ad_jax.store import Record, digest
 from ad_jax.train import seed_keys
@@ -199,7 +201,7 @@ def test_second_order_flows_through_training(problem):
 
 def test_a_start_that_is_not_finite_is_dropped_and_others_go_on(problem):
     space, tuner, data = tuner_of(problem, horizon=2)
-    program = loop.make_program(tuner, 2)
+    program = loop.make_program(tuner, 2, IN_TURN)
     keys, hyper = seed_keys(0, 0), loop.training()
     thetas = jnp.stack([jnp.zeros(space.size), jnp.full(space.size, jnp.nan)])
     steps = jnp.array([2, 2])
@@ -211,15 +213,31 @@ def test_a_start_that_is_not_finite_is_dropped_and_others_go_on(problem):
     assert outer.step[0] == 2 and outer.step[1] == 0
 
 
-@pytest.mark.parametrize("platform", ["cpu", "cuda", "tpu"])
-def test_a_chunk_of_tuning_lowers_everywhere(problem, platform):
+@pytest.mark.parametrize("over", [IN_TURN, SIDE_BY_SIDE], ids=["in turn", "side by side"])
+def test_both_forms_of_a_chunk_of_tuning_lower_everywhere(problem, over):
     space, tuner, data = tuner_of(problem, "cutdiff+scar", horizon=2)
-    program = loop.make_program(tuner, 2)
-    keys, hyper, thetas = seed_keys(0, 0), loop.training(), jnp.zeros((1, space.size))
-    steps = jnp.array([2])
+    program = loop.make_program(tuner, 2, over)
+    keys, hyper, thetas = seed_keys(0, 0), loop.training(), jnp.zeros((2, space.size))
+    steps = jnp.array([2, 1])
     outer = jax.eval_shape(program.init, keys, hyper, thetas, data, steps)
     run = jax.jit(lambda o, d: program.run(o, keys, hyper, d, steps))
-    assert jax.export.export(run, platforms=[platform])(outer, data).mlir_module()
+    assert jax.export.export(run, platforms=["cpu", "cuda", "tpu"])(outer, data).mlir_module()
+
+
+def test_starts_side_by_side_are_those_in_turn_and_stay_at_their_limit(problem):
+    space, tuner, data = tuner_of(problem, horizon=2)
+    keys, hyper = seed_keys(0, 0), loop.training()
+    thetas = jnp.stack([jnp.zeros(space.size), jnp.ones(space.size), -jnp.ones(space.size)])
+    steps = jnp.array([1, 1, 0])
+    found = []
+    for over in (IN_TURN, SIDE_BY_SIDE):
+        program = loop.make_program(tuner, 2, over)
+        outer = program.init(keys, hyper, thetas, data, jnp.array([1, 1, 1]))
+        outer, info = program.run(outer, keys, hyper, data, steps)
+        np.testing.assert_array_equal(outer.step, steps)
+        # Not theta: Adam's first step takes the sign of a gradient, even of one that is rounding.
+        found.append((outer.inner.params, info))
+    chex.assert_trees_all_close(*found, rtol=1e-3, atol=1e-4)
 
 
 SHORT = {"seeds": [0, 1], "config": Config(steps=6, width=8)}

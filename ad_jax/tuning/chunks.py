@@ -18,7 +18,7 @@ from ad_jax import program
 from ad_jax.data import Problem
 from ad_jax.data.samples import content_hashes
 from ad_jax.errors import InputError
-from ad_jax.numerics import every, in_float32
+from ad_jax.numerics import in_float32, over_members
 from ad_jax.store import Record, digest
 from ad_jax.train import Keys, other_draws, seed_keys
 from ad_jax.tuning import loop
@@ -182,7 +182,7 @@ def run_chunks(
     tuner = _tuner(job.problem, job.space, plan, job.config)
     keys, data = _seen(job.problem, job.target, job.seed, job.config)
     hyper = loop.training()
-    program_ = loop.make_program(tuner, CHUNK)
+    program_ = loop.make_program(tuner, CHUNK, over_members())
     count = len(job.thetas)
     width = -(-count // jax.local_device_count()) * jax.local_device_count()
     thetas = jnp.asarray(np.concatenate([job.thetas, np.repeat(job.thetas[:1], width - count, 0)]))
@@ -313,7 +313,7 @@ def profile(
 
             return jax.lax.map(look, jnp.arange(looks)).mean()
 
-        return every(one, thetas)
+        return over_members().map(one, thetas)
 
     out = []
     for seed in seeds:
@@ -338,7 +338,7 @@ def _refuse_large(
     need = needs(compiled)
     if need <= memory_mb:
         return
-    short = needs(loop.make_program(shorter, CHUNK).run.lower(*arguments).compile())
+    short = needs(loop.make_program(shorter, CHUNK, over_members()).run.lower(*arguments).compile())
     slope = (need - short) / max(plan.horizon - 1, 1)
     fits = int(1 + (memory_mb - short) / slope) if slope > 0 and memory_mb > short else 0
     raise InputError(

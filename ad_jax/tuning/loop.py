@@ -17,7 +17,7 @@ import optax
 from ad_jax.augment import Pseudo
 from ad_jax.backbone import Backbone
 from ad_jax.devices import spread
-from ad_jax.numerics import every
+from ad_jax.numerics import OverMembers
 from ad_jax.pretext import make as make_pretext
 from ad_jax.train import Hyper, Keys, State, as_unit, make_train
 from ad_jax.tuning import losses
@@ -217,11 +217,16 @@ class Program(NamedTuple):
     run: Any
 
 
-def make_program(tuner: Tuner, steps: int) -> Program:
-    """`steps` outer steps of every start."""
+def make_program(tuner: Tuner, steps: int, over: OverMembers) -> Program:
+    """`steps` outer steps of every start.
+
+    Side by side, a start beyond its limit goes through the motions and stays where it is.
+    """
 
     def init(keys: Keys, hyper: Hyper, thetas: jax.Array, data: Data, warm_up: jax.Array) -> Outer:
-        return every(lambda one: tuner.init(keys, hyper, one[0], data, one[1]), (thetas, warm_up))
+        return over.map(
+            lambda one: tuner.init(keys, hyper, one[0], data, one[1]), (thetas, warm_up)
+        )
 
     def run(
         outer: Outer, keys: Keys, hyper: Hyper, data: Data, limit: jax.Array
@@ -229,19 +234,19 @@ def make_program(tuner: Tuner, steps: int) -> Program:
         def one(of_start: tuple[Outer, jax.Array]) -> tuple[Outer, Info]:
             outer, limit = of_start
 
-            def real(carried: Outer) -> tuple[Outer, Info]:
-                return tuner.step(carried, keys, hyper, data)
-
-            def blank(carried: Outer) -> tuple[Outer, Info]:
-                _, info = jax.eval_shape(real, carried)
-                return carried, jax.tree.map(lambda x: jnp.zeros(x.shape, x.dtype), info)
-
             def body(carried: Outer, i: jax.Array) -> tuple[Outer, Info]:
-                return jax.lax.cond(i < limit, real, blank, carried)
+                def real() -> tuple[Outer, Info]:
+                    return tuner.step(carried, keys, hyper, data)
+
+                def blank() -> tuple[Outer, Info]:
+                    _, info = jax.eval_shape(real)
+                    return carried, jax.tree.map(lambda x: jnp.zeros(x.shape, x.dtype), info)
+
+                return over.when(i < limit, real, blank)
 
             return jax.lax.scan(body, outer, jnp.arange(steps))
 
-        return every(one, (outer, limit))
+        return over.map(one, (outer, limit))
 
     return Program(
         spread(init, (False, False, True, False, True)),

@@ -19,7 +19,8 @@ import jax.numpy as jnp
 
 from ad_jax import pretext, program, search, sweep
 from ad_jax.data import load
-from ad_jax.train import seed_keys
+from ad_jax.numerics import over_members
+from ad_jax.train import Hyper, seed_keys
 
 
 def main() -> None:
@@ -37,23 +38,28 @@ def main() -> None:
     folds = tuple(jnp.asarray(x[None]) for x in problem.split(0))
     weights = jnp.full((1, len(target)), 1.0 / len(target))
     keys = jax.vmap(lambda s: seed_keys(0, s))(jnp.zeros(program.CHUNK, int))
-    every = program.make_program(config, problem.shape, task, families)
+    shared = program.Shared(
+        jnp.int32(families.index("cutpaste")), 0, options.steps, *folds, target, weights
+    )
+    every = program.make_program(config, problem.shape, task, families, over_members())
     one = program.make_member(config, problem.shape, task, families)
     init, run, member = jax.jit(every.init), jax.jit(every.run), jax.jit(one.run)
 
     def chunk_arguments(chunk: sweep.Chunk) -> tuple:
-        valid = jnp.arange(program.CHUNK) < len(chunk.seeds)
         hyper = sweep.pack_chunk(chunk, families)
-        first = jnp.zeros(program.CHUNK, int)
-        state = init(keys, hyper)
-        return state, keys, hyper, valid, first, 0, options.steps, folds, target, weights
+        members = program.PerMember(
+            keys,
+            tuple(hyper)[1:],
+            valid=jnp.arange(program.CHUNK) < len(chunk.seeds),
+            fold=jnp.zeros(program.CHUNK, int),
+        )
+        return init(keys, hyper), members, shared
 
     def member_arguments(chunk: sweep.Chunk, i: int) -> tuple:
-        state, _, hyper, *_ = chunk_arguments(chunk)
-        state = jax.tree.map(lambda x: x[i], state)
-        hyper = jax.tree.map(lambda x: x[i] if x.ndim else x, hyper)
-        normals = folds[0][0], folds[1][0]
-        return state, seed_keys(0, 0), hyper, 0, options.steps, *normals, target, weights
+        state, members, _ = chunk_arguments(chunk)
+        state, hyper = jax.tree.map(lambda x: x[i], (state, members.hyper))
+        own = Hyper(shared.family, *hyper)
+        return state, seed_keys(0, 0), own, folds[0][0], folds[1][0], shared
 
     def compiled(function: object, arguments: tuple) -> tuple[object, float]:
         start = time.perf_counter()
