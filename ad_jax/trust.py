@@ -28,6 +28,7 @@ PERMUTATIONS = 499
 NOISE = 2.0  # standard errors within which a runner-up is no worse
 RARE = 0.05  # a null that is more likely than this stands
 FEWEST = 8  # different target samples that it takes to judge by
+LEFT = 3  # settings that a search has to leave: of two equal ones the better often looks clear
 ALIKE = 1e-5  # of the spread of a member's scores: samples that differ by no more look alike
 RESAMPLED = ("target", "scores", "parts")  # what rules need that follow from single samples
 UNRELATED = {  # one rule of every kind: what else could have picked
@@ -287,10 +288,10 @@ def trust(
     control = _control(pool, rule, per_member, losses[pick.key])
     if control:
         against.append(f"the control member {control} looks better by the same rule")
-    compared = bool(np.isfinite(margin) or np.isfinite(stability))
-    if not compared:
-        doubts.insert(0, f"{_uncompared(losses)}, which alone keeps it from high")
     stopped, notes = len(pool.stopped), []
+    lacking = _lacking(losses, stopped, np.isfinite([margin, stability]).any())
+    if lacking:
+        doubts.insert(0, f"{lacking}, which alone keeps it from high")
     if stopped:
         doubts.append(
             f"{stopped} of {len(pool.settings)} settings were stopped early, some of which might "
@@ -300,7 +301,7 @@ def trust(
     untrained = tuple(s.label for s in pool.settings if s.key in learned_nothing)
     if untrained:
         notes.append(f"seeds that learned nothing in {', '.join(untrained)}")
-    verdict = "low" if against else "medium" if len(doubts) > 1 or not compared else "high"
+    verdict = "low" if against else "medium" if len(doubts) > 1 or lacking else "high"
     counted = [("against it", against), ("a doubt", doubts), ("for it", support), ("note", notes)]
     if verdict == "high":
         counted[1], counted[2] = counted[2], counted[1]
@@ -333,12 +334,14 @@ def _different(pool: Pool) -> np.ndarray:
     return np.array(found, int)
 
 
-def _uncompared(losses: dict[str, float]) -> str:
-    """Why neither noise nor stability could be measured."""
-    finished = sum(map(np.isfinite, losses.values()))
+def _lacking(losses: dict[str, float], stopped: int, measured: np.bool_) -> str:
+    """What a pick lacks to be compared with, in words; "" if nothing."""
+    finished = int(np.isfinite(list(losses.values())).sum())
     if finished < 2:
         return "no other setting that the rule can judge was trained to the end"
-    return f"of {finished} settings neither seed noise nor stability can be told"
+    if stopped and finished < LEFT:
+        return f"the search left {finished} settings to compare"
+    return "" if measured else f"of {finished} settings neither noise nor stability can be told"
 
 
 def _control(pool: Pool, rule: str, per_member: np.ndarray, own: float) -> str:

@@ -201,6 +201,14 @@ def test_what_halving_leaves_of_equal_settings_is_never_highly_trusted():
         assert found.untrained == ()
 
 
+def test_two_settings_that_a_search_left_are_not_highly_trusted():
+    """However clear it is between the two: trained without a search the same pool says high."""
+    pool = made([4.0, 1.0], share=0.5)
+    assert judged(pool)[0].verdict == "high"
+    found, _ = judged(halved(made([4.0, 1.0, 0.9], share=0.5), 2))
+    assert found.verdict == "medium" and found.margin > 2 and found.stability > 0.9
+
+
 def test_a_lone_family_wins_no_draws():
     """Where one family was trained, that it always wins says nothing of the pick."""
     pool = made([4.0, 2.0, 1.0])
