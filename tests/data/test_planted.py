@@ -167,7 +167,9 @@ def test_groups_stay_on_one_side():
 
 def test_copies_stay_on_one_side():
     images = _images(20)
-    problem, truth = _from(Problem(train=np.concatenate([images, images]), target=images[:2]))
+    with pytest.warns(UserWarning, match="20 of 40 train normals are copies"):
+        normals = Problem(train=np.concatenate([images, images]), target=images[:2])
+    problem, truth = _from(normals)
     normal = truth.open("test").anomalous == 0
     assert not _set(problem.train) & _set(problem.target[normal])
     assert problem.duplicates().exact == []
