@@ -140,7 +140,7 @@ def test_fit_with_a_target_is_select(relaxed, tmp_path):
     assert clone(same.detector).setting == same.pick
 
 
-def test_copies_of_normals_move_no_threshold():
+def test_copies_of_normals_move_no_threshold(relaxed):
     own = images(16, high=256)
     once = Detector(**TINY, alpha=0.2).fit(own)
     with pytest.warns(UserWarning, match="48 of 64 train normals are copies"):
