@@ -46,6 +46,13 @@ def started(arguments, folder, **options):
     return process
 
 
+def interrupted(process):
+    """What it still said on stdout and stderr; its input stays open until it has ended."""
+    process.send_signal(signal.SIGINT)
+    process.wait(timeout=60)
+    return process.communicate()
+
+
 def told(lines):
     """What stands on stderr beside progress."""
     return [line for line in lines.splitlines() if not line.startswith(("  ", "training set"))]
@@ -59,8 +66,7 @@ def test_rows_appear_before_the_input_ends_and_an_interrupt_is_one_line(folder):
         if not number:
             assert process.stdout.readline() == "path,score,p_value,flag\n"
         assert process.stdout.readline().startswith(f"pictures/{name}.png,")
-    process.send_signal(signal.SIGINT)
-    out, error = process.communicate(timeout=60)
+    out, error = interrupted(process)
     assert process.returncode == 130 and out == ""
     assert len(told(error)) == 1 and told(error)[0].startswith("ad-jax: interrupted")
 
@@ -79,8 +85,7 @@ def test_an_interrupt_ends_a_compilation_and_leaves_nothing_half_written(folder)
     process = started(arguments, folder)
     begun = iter(process.stderr.readline, "")
     assert any(line.startswith("training set") for line in begun)  # what follows is compiled
-    process.send_signal(signal.SIGINT)
-    _, error = process.communicate(timeout=60)
+    _, error = interrupted(process)
     assert process.returncode == 130
     assert [line[:19] for line in told(error)] == ["ad-jax: interrupted"]
     assert not [path for path in (folder / "run").rglob(".*")]
@@ -92,8 +97,7 @@ def test_an_interrupted_output_file_leaves_no_trace(folder):
     process.stdin.flush()
     assert "nowhere.png: no such file" in process.stderr.readline()
     assert len(list((folder / "new").iterdir())) == 1
-    process.send_signal(signal.SIGINT)
-    process.wait(timeout=60)  # its input stays open: at its end the file would be made whole
+    interrupted(process)
     assert process.returncode == 130 and list((folder / "new").iterdir()) == []
 
 
