@@ -316,6 +316,10 @@ CONFIGS = {
     "return {'root': 2**32}": "seed=4294967296",
     "return {'backbone': 3}": "backbone=3",
     "return (": "raises SyntaxError",
+    "raise SystemExit('two\\nlines')": "raises SystemExit: two lines",
+    "return ConfigDict({'sources': []})": "sources is empty",
+    "return {1: 2, 'b': 3}": "unknown field 1",
+    "return type('C', (), {'to_dict': lambda self: 1 // 0})()": "raises ZeroDivisionError",
 }
 
 
@@ -337,6 +341,23 @@ def test_a_config_that_is_no_config_is_one_line(tmp_path, capsys):
         assert cli.main(["select", "--config", str(tmp_path / name)]) == 2
         (line,) = capsys.readouterr().err.splitlines()
         assert word in line and name in line
+
+
+def test_what_a_config_prints_is_no_part_of_the_result(source, tmp_path, capsys):
+    body = f"print('hello'); return dict(sources=[{str(source) + ',size=16'!r}])"
+    arguments = ["select", "--config", config_file(tmp_path, body), *SMALL, "--dry-run", "--json"]
+    assert cli.main([*arguments, "--families", "binary/cutpaste"]) == 0
+    told = capsys.readouterr()
+    assert json.loads(told.out)["members"] == 2 and "hello" in told.err
+
+
+@pytest.mark.parametrize("text", ["{}", "[1]", '{"name": "web", "fingerprint": null}'])
+def test_a_manifest_of_another_program_is_left_alone(text, source, tmp_path, capsys):
+    (tmp_path / "manifest.json").write_text(text)
+    arguments = ["select", f"{source},size=16", *SMALL, "--dry-run", "--out", str(tmp_path)]
+    assert cli.main(arguments) == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert "is no run's" in line and (tmp_path / "manifest.json").read_text() == text
 
 
 def refused(word):
@@ -471,6 +492,13 @@ def test_bad_images_are_named(source, tmp_path, capsys):
     assert cli.main(skipping) == 0
     (line,) = [line for line in capsys.readouterr().err.splitlines() if "empty.png" in line]
     assert line.startswith("ad-jax: 2 of 30 images") and line.endswith("skipped")
+
+
+def test_a_run_with_fewer_members_than_scores_is_refused(run, tmp_path, capsys):
+    copy = shutil.copytree(run, tmp_path / "copy")
+    (copy / "members.csv").write_text("pretext,augmentation\n")
+    assert cli.main(["report", str(copy)]) == 2
+    assert "is damaged (0 members for" in capsys.readouterr().err
 
 
 def test_damaged_run_is_refused(run, tmp_path, capsys):

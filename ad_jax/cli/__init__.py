@@ -15,7 +15,7 @@ import warnings
 from collections.abc import Sequence
 from typing import Any
 
-from ad_jax.cli.streams import end_on_interrupt, flush, say, speak_utf8
+from ad_jax.cli.streams import end_on_interrupt, flush, open_closed, say, speak_utf8
 from ad_jax.errors import DataWarning, InputError, MembersFailed
 
 INTERRUPTED, UNREAD = 130, 141  # what shells show for programs that SIGINT and SIGPIPE ended
@@ -51,6 +51,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
     Without `argv` it is the program itself, which an interrupt ends on the spot.
     """
+    open_closed()
     try:
         if argv is None:
             end_on_interrupt(_INTERRUPTED, INTERRUPTED)
@@ -88,7 +89,8 @@ def _run(argv: Sequence[str] | None) -> int:
     except BrokenPipeError:
         raise
     except OSError as error:
-        say(f"ad-jax: {error.filename or ''}: {error.strerror or error}")
+        place = f"{error.filename}: " if error.filename else ""  # none of stdout
+        say(f"ad-jax: {place}{error.strerror or error}")
         return 1
     except Exception as error:
         reason = _environment(error)
