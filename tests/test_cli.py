@@ -14,7 +14,7 @@ from PIL import Image
 
 from ad_jax import cli, rules, sweep
 from ad_jax.cli import common, select
-from ad_jax.store import Record, files, places
+from ad_jax.store import Record, files, keep_compilations, places
 
 SMALL = ["--steps", "8", "--width", "8", "--seeds", "1", "--areas", ".05,.2"]
 
@@ -358,6 +358,47 @@ def test_a_manifest_of_another_program_is_left_alone(text, source, tmp_path, cap
     assert cli.main(arguments) == 2
     (line,) = capsys.readouterr().err.splitlines()
     assert "is no run's" in line and (tmp_path / "manifest.json").read_text() == text
+
+
+STARTS = {
+    "a variable that JAX cannot read": (
+        ValueError("invalid truth value 'maybe' for environment 'JAX_ENABLE_X64'"),
+        "JAX_ENABLE_X64=maybe cannot be used",
+    ),
+    "memory": (MemoryError("Unable to allocate 23 TiB"), "out of memory: Unable to allocate"),
+}
+
+
+@pytest.mark.parametrize("case", STARTS)
+def test_what_stops_the_machinery_is_one_line(case, monkeypatch, capsys):
+    error, word = STARTS[case]
+
+    def start():
+        raise error
+
+    monkeypatch.setattr("ad_jax.store.keep_compilations", start)
+    monkeypatch.setenv("JAX_ENABLE_X64", "maybe")
+    assert cli.main(["select", "digits"]) == 1
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith(f"ad-jax: {word}")
+
+
+def test_a_user_without_a_home_has_no_cache_of_programs(monkeypatch, tmp_path):
+    monkeypatch.delenv("XDG_CACHE_HOME", raising=False)
+    monkeypatch.delenv("JAX_COMPILATION_CACHE_DIR", raising=False)
+    monkeypatch.delenv("HOME")
+    monkeypatch.setattr("pwd.getpwuid", lambda _: {}["nobody"])
+    monkeypatch.chdir(tmp_path)
+    keep_compilations()
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_tilde_that_the_shell_left_is_the_home(source, tmp_path, monkeypatch, capsys):
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    monkeypatch.chdir(tmp_path)
+    arguments = ["select", f"{source},size=16", *SMALL, "--plan", "--out=~/run"]
+    assert cli.main([*arguments, "--families", "binary/cutpaste"]) == 0
+    assert (tmp_path / "home" / "run" / "plan.json").is_file() and not (tmp_path / "~").exists()
 
 
 def refused(word):

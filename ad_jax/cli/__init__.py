@@ -73,6 +73,9 @@ def _run(argv: Sequence[str] | None) -> int:
     from ad_jax import store  # here: an interrupt of the import is one line, too
 
     arguments = parser().parse_args(argv)
+    for name in ("out", "record", "into"):  # shells leave `--out=~/runs` as it is
+        if getattr(arguments, name, None):
+            setattr(arguments, name, os.path.expanduser(getattr(arguments, name)))
     arguments.line = shlex.join(["ad-jax", *(sys.argv[1:] if argv is None else argv)])
     try:
         store.keep_compilations()
@@ -88,6 +91,9 @@ def _run(argv: Sequence[str] | None) -> int:
         return 1
     except BrokenPipeError:
         raise
+    except MemoryError as error:
+        say(f"ad-jax: out of memory: {error or 'take a smaller size or fewer samples at a time'}")
+        return 1
     except OSError as error:
         place = f"{error.filename}: " if error.filename else ""  # none of stdout
         say(f"ad-jax: {place}{error.strerror or error}")
@@ -102,9 +108,12 @@ def _run(argv: Sequence[str] | None) -> int:
 
 def _environment(error: Exception) -> str:
     """What of the environment, not of this library, explains an error; "" if nothing does."""
+    said = f"{type(error).__name__}: {' '.join(str(error).split())}"
+    for name in os.environ:
+        if name.startswith("JAX_") and repr(name) in said:
+            return f"{name}={os.environ[name]} cannot be used ({said}); correct or unset it"
     switches = [f"{k}={v}" for k, v in os.environ.items() if k.startswith(_SWITCHES)]
     if switches:
-        said = f"{type(error).__name__}: {' '.join(str(error).split())}"
         return f"JAX stopped under {' '.join(switches)} ({said}); unset it to go on"
     from ad_jax.devices import check_backend
 

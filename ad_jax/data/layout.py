@@ -214,6 +214,7 @@ def _walk(
     real = os.path.realpath(folder)
     if real in above:  # a link back up
         return
+    above = above or tuple(map(str, pathlib.Path(real).parents))
     try:
         inside = sorted(folder.iterdir(), key=key)
     except OSError as error:

@@ -159,6 +159,20 @@ def test_hidden_and_foreign_files_and_loops_are_passed_over(mvtec):
     assert after.fingerprint == before.fingerprint
 
 
+def test_a_link_from_the_normals_to_all_of_the_data_set_adds_nothing_to_them(mvtec):
+    before, _ = load(mvtec)
+    os.symlink(mvtec, mvtec / "train/good/all")
+    assert load(mvtec)[0].fingerprint == before.fingerprint
+
+
+def test_a_bitmap_without_a_file_header_is_read(mvtec):
+    before, _ = load(mvtec)
+    path = next((mvtec / "train/good").glob("*.png"))
+    Image.open(path).save(path.with_suffix(".dib"))
+    path.unlink()
+    assert load(mvtec)[0].fingerprint == before.fingerprint
+
+
 def test_links_are_followed(mvtec, tmp_path):
     before, _ = load(mvtec)
     (mvtec / "test/crack").rename(tmp_path / "elsewhere")
