@@ -155,7 +155,7 @@ def test_an_export_may_end_in_upper_case(folder, tmp_path, capsys):
 
 
 def test_paths_on_stdin(folder, pictures, capsys, monkeypatch):
-    lines = f"{pictures / 'part2.png'}\n\nnowhere.png\n{pictures / 'part1.png'}\n"
+    lines = f"\ufeff{pictures / 'part2.png'}\n\nnowhere.png\n{pictures / 'part1.png'}\n"
     monkeypatch.setattr("sys.stdin", io.StringIO(lines))
     assert cli.main(["score", str(folder), "-", "--json"]) == 1
     told = capsys.readouterr()
@@ -243,7 +243,7 @@ def test_false_discoveries_are_those_of_the_batch(folder, pictures, tmp_path, ca
 def test_a_pipe_that_is_given_for_a_file_is_written_and_stays_one(folder, pictures, tmp_path):
     pipe, got = tmp_path / "pipe", []
     os.mkfifo(pipe)
-    reader = threading.Thread(target=lambda: got.append(pipe.read_text()))
+    reader = threading.Thread(target=lambda: got.append(pipe.read_text()), daemon=True)
     reader.start()
     assert cli.main(["score", str(folder), str(pictures / "part1.png"), "--out", str(pipe)]) == 0
     reader.join(10)

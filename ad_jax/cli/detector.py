@@ -83,7 +83,7 @@ def _sources(texts: Iterable[str]) -> Iterator[str | None]:
         if text == "-":
             for line in arriving_lines():
                 if line is None or line.strip():
-                    yield line and line.rstrip("\r\n")
+                    yield line and line.rstrip("\r\n").removeprefix("\ufeff")  # byte-order mark
         elif not os.path.exists(os.path.expanduser(text)):
             raise InputError(f"{text} does not exist; give a folder, an image, a .npz, or -")
         else:
