@@ -250,6 +250,15 @@ def test_a_pipe_that_is_given_for_a_file_is_written_and_stays_one(folder, pictur
     assert pipe.is_fifo() and len(got[0].splitlines()) == 2
 
 
+def test_a_pipe_of_the_shell_may_be_the_output(folder, pictures):
+    read, write = os.pipe()  # as `--out >(gzip > scores.csv.gz)` names one
+    out = f"/dev/fd/{write}"
+    assert cli.main(["score", str(folder), str(pictures / "part1.png"), "--out", out]) == 0
+    os.close(write)
+    with open(read) as file:
+        assert len(file.read().splitlines()) == 2
+
+
 def test_a_link_and_the_mode_of_the_file_behind_it_stay(folder, pictures, tmp_path):
     file, link = tmp_path / "private.csv", tmp_path / "latest.csv"
     file.touch(0o600)

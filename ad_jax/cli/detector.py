@@ -100,13 +100,13 @@ def _opened(out: str | None) -> Iterator[IO[str]]:
         yield sys.stdout
         sys.stdout.flush()
         return
-    path = Path(os.path.realpath(out))
-    if path.is_dir():
+    if os.path.isdir(out):
         raise InputError(f"--out {out} is a folder; give a file")
-    if path.exists() and not path.is_file():
-        with open(path, "w", encoding="utf-8", newline="") as stream:
+    if os.path.exists(out) and not os.path.isfile(out):
+        with open(out, "w", encoding="utf-8", newline="") as stream:
             yield stream
         return
+    path = Path(os.path.realpath(out))
     path.parent.mkdir(parents=True, exist_ok=True)
     beside = path.with_name(f".{uuid.uuid4().hex}{PART}")  # no longer than any name may be
     unfinished.add(beside)
