@@ -277,6 +277,9 @@ def _read_csv(path: Path) -> dict[str, Any]:
         raise InputError(f"{path} is empty; give one row per member")
     header, headed = _columns(start[1])
     about = [i for i, name in enumerate(header) if _says(name)]
+    twice = next((header[i] for i in about if header.count(header[i]) > 1 and header[i]), None)
+    if twice:
+        raise InputError(f"{path}: {header.count(twice)} columns {twice!r}; leave one")
     samples = [i for i in range(len(header)) if i not in set(about)]
     if not samples:
         raise InputError(f"{path} has no columns of samples, only {', '.join(header)}")

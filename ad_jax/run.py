@@ -76,14 +76,16 @@ def refuse_changes(folder: Path, problem: Problem, config: Config) -> None:
     if not path.exists():
         return
     manifest = _json(path)
+    if not isinstance(manifest, dict) or not isinstance(manifest.get("fingerprint"), str):
+        raise InputError(f"{path} is no run's; choose another --out")
     if manifest["fingerprint"] != problem.fingerprint:
         raise InputError(
             f"{folder} holds a run on other data (fingerprint {manifest['fingerprint'][:12]}, now "
             f"{problem.fingerprint[:12]}); choose another --out"
         )
-    if manifest["config"] != json.loads(json_text(config._asdict())):
+    if manifest.get("config") != json.loads(json_text(config._asdict())):
         raise InputError(
-            f"{folder} holds a run of {manifest['config']}, now {config._asdict()}; "
+            f"{folder} holds a run of {manifest.get('config')}, now {config._asdict()}; "
             "choose another --out"
         )
 
@@ -333,6 +335,8 @@ def read(folder: Path) -> Run:
             arrays = {name: file[name] for name in file.files}
         rows = tables.records(folder / MEMBERS)
         members = tuple(_member(row) for row in rows)
+        if len(members) != len(arrays["scores"]):
+            raise ValueError(f"{len(members)} members for {len(arrays['scores'])} rows of scores")
         pool = Pool(
             members,
             arrays["scores"],

@@ -14,7 +14,7 @@ from PIL import Image
 
 from ad_jax import cli, rules, sweep
 from ad_jax.cli import common, select
-from ad_jax.store import Record, files, places
+from ad_jax.store import Record, files, keep_compilations, places
 
 SMALL = ["--steps", "8", "--width", "8", "--seeds", "1", "--areas", ".05,.2"]
 
@@ -316,6 +316,10 @@ CONFIGS = {
     "return {'root': 2**32}": "seed=4294967296",
     "return {'backbone': 3}": "backbone=3",
     "return (": "raises SyntaxError",
+    "raise SystemExit('two\\nlines')": "raises SystemExit: two lines",
+    "return ConfigDict({'sources': []})": "sources is empty",
+    "return {1: 2, 'b': 3}": "unknown field 1",
+    "return type('C', (), {'to_dict': lambda self: 1 // 0})()": "raises ZeroDivisionError",
 }
 
 
@@ -337,6 +341,64 @@ def test_a_config_that_is_no_config_is_one_line(tmp_path, capsys):
         assert cli.main(["select", "--config", str(tmp_path / name)]) == 2
         (line,) = capsys.readouterr().err.splitlines()
         assert word in line and name in line
+
+
+def test_what_a_config_prints_is_no_part_of_the_result(source, tmp_path, capsys):
+    body = f"print('hello'); return dict(sources=[{str(source) + ',size=16'!r}])"
+    arguments = ["select", "--config", config_file(tmp_path, body), *SMALL, "--dry-run", "--json"]
+    assert cli.main([*arguments, "--families", "binary/cutpaste"]) == 0
+    told = capsys.readouterr()
+    assert json.loads(told.out)["members"] == 2 and "hello" in told.err
+
+
+@pytest.mark.parametrize("text", ["{}", "[1]", '{"name": "web", "fingerprint": null}'])
+def test_a_manifest_of_another_program_is_left_alone(text, source, tmp_path, capsys):
+    (tmp_path / "manifest.json").write_text(text)
+    arguments = ["select", f"{source},size=16", *SMALL, "--dry-run", "--out", str(tmp_path)]
+    assert cli.main(arguments) == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert "is no run's" in line and (tmp_path / "manifest.json").read_text() == text
+
+
+STARTS = {
+    "a variable that JAX cannot read": (
+        ValueError("invalid truth value 'maybe' for environment 'JAX_ENABLE_X64'"),
+        "JAX_ENABLE_X64=maybe cannot be used",
+    ),
+    "memory": (MemoryError("Unable to allocate 23 TiB"), "out of memory: Unable to allocate"),
+}
+
+
+@pytest.mark.parametrize("case", STARTS)
+def test_what_stops_the_machinery_is_one_line(case, monkeypatch, capsys):
+    error, word = STARTS[case]
+
+    def start():
+        raise error
+
+    monkeypatch.setattr("ad_jax.store.keep_compilations", start)
+    monkeypatch.setenv("JAX_ENABLE_X64", "maybe")
+    assert cli.main(["select", "digits"]) == 1
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith(f"ad-jax: {word}")
+
+
+def test_a_user_without_a_home_has_no_cache_of_programs(monkeypatch, tmp_path):
+    monkeypatch.delenv("XDG_CACHE_HOME", raising=False)
+    monkeypatch.delenv("JAX_COMPILATION_CACHE_DIR", raising=False)
+    monkeypatch.delenv("HOME")
+    monkeypatch.setattr("pwd.getpwuid", lambda _: {}["nobody"])
+    monkeypatch.chdir(tmp_path)
+    keep_compilations()
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_tilde_that_the_shell_left_is_the_home(source, tmp_path, monkeypatch, capsys):
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    monkeypatch.chdir(tmp_path)
+    arguments = ["select", f"{source},size=16", *SMALL, "--plan", "--out=~/run"]
+    assert cli.main([*arguments, "--families", "binary/cutpaste"]) == 0
+    assert (tmp_path / "home" / "run" / "plan.json").is_file() and not (tmp_path / "~").exists()
 
 
 def refused(word):
@@ -471,6 +533,13 @@ def test_bad_images_are_named(source, tmp_path, capsys):
     assert cli.main(skipping) == 0
     (line,) = [line for line in capsys.readouterr().err.splitlines() if "empty.png" in line]
     assert line.startswith("ad-jax: 2 of 30 images") and line.endswith("skipped")
+
+
+def test_a_run_with_fewer_members_than_scores_is_refused(run, tmp_path, capsys):
+    copy = shutil.copytree(run, tmp_path / "copy")
+    (copy / "members.csv").write_text("pretext,augmentation\n")
+    assert cli.main(["report", str(copy)]) == 2
+    assert "is damaged (0 members for" in capsys.readouterr().err
 
 
 def test_damaged_run_is_refused(run, tmp_path, capsys):

@@ -273,6 +273,7 @@ FILES = {
     "text as zip": ("b.npz", b"hello", "does not read"),
     "empty": ("c.csv", b"", "empty"),
     "binary": ("d.csv", bytes(range(128, 255)), "does not read"),
+    "two settings": ("k.csv", b"setting,setting,x,y,z\na,b,1,2,3\n", "2 columns 'setting'"),
     "ragged": ("e.csv", b"a,1,2,3\nb,1,2\n", "line 2 has 3 columns, the first 4"),
     "words": ("f.csv", b"a,1,2,3\nb,1,x,3\n", "line 2: 'x' is no number"),
     "words at the end": ("m.csv", b"a,1,2,x\nb,1,2,3\n", "line 1: 'x' is no number"),

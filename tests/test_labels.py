@@ -45,6 +45,24 @@ def test_labels_in_another_order_give_the_same_audit(tmp_path, capsys):
     assert found[0] == found[1] and found[0]["oracle"] == 1.0
 
 
+@pytest.mark.parametrize("order", [range(6), [4, 0, 5, 2, 1, 3]])
+def test_names_under_another_title_are_not_taken_line_by_line(order, tmp_path):
+    path = tmp_path / "labels.csv"
+    lines = [f"{i},{LINES[i]}" for i in order]
+    path.write_text("\n".join(["number,filename,label", *lines]), encoding="utf-8")
+    truth = evaluate.labels_file(path, SHAPE, NAMES)
+    with pytest.raises(InputError, match="column 'filename' holds names of samples; call it"):
+        truth.open("test")
+
+
+def test_samples_whose_names_differ_in_how_an_accent_is_composed_keep_their_own_labels(tmp_path):
+    path, names = tmp_path / "labels.csv", ["\u00e9", "e\u0301", *NAMES[2:]]
+    lines = [f"{name},{label}" for name, label in zip(names, [1, *LABELS[1:]])]
+    path.write_text("\n".join(["name,label", *reversed(lines)]), encoding="utf-8")
+    for truth in by_both(path, names):
+        assert truth.open("test").anomalous.tolist() == [1, *LABELS[1:]]
+
+
 @pytest.mark.parametrize("turn", [False, True])
 def test_columns_that_are_numbered_are_names_only_if_the_labels_have_them(turn, tmp_path, capsys):
     scores = write_scores(tmp_path / "scores.csv", list("012345"))

@@ -3,7 +3,10 @@
 import csv
 import io
 import json
+import os
 import shutil
+import sys
+import threading
 
 import numpy as np
 import pytest
@@ -152,7 +155,7 @@ def test_an_export_may_end_in_upper_case(folder, tmp_path, capsys):
 
 
 def test_paths_on_stdin(folder, pictures, capsys, monkeypatch):
-    lines = f"{pictures / 'part2.png'}\n\nnowhere.png\n{pictures / 'part1.png'}\n"
+    lines = f"\ufeff{pictures / 'part2.png'}\n\nnowhere.png\n{pictures / 'part1.png'}\n"
     monkeypatch.setattr("sys.stdin", io.StringIO(lines))
     assert cli.main(["score", str(folder), "-", "--json"]) == 1
     told = capsys.readouterr()
@@ -235,6 +238,58 @@ def test_false_discoveries_are_those_of_the_batch(folder, pictures, tmp_path, ca
     found = np.concatenate([b.samples for b in stream([str(pictures)], (16, 16, 1), "pad")])
     expected = Detector.load(folder).flags(found, false_discovery=0.3)
     assert [int(row["flag"]) for row in rows] == expected.tolist()
+
+
+def test_a_pipe_that_is_given_for_a_file_is_written_and_stays_one(folder, pictures, tmp_path):
+    pipe, got = tmp_path / "pipe", []
+    os.mkfifo(pipe)
+    reader = threading.Thread(target=lambda: got.append(pipe.read_text()), daemon=True)
+    reader.start()
+    assert cli.main(["score", str(folder), str(pictures / "part1.png"), "--out", str(pipe)]) == 0
+    reader.join(10)
+    assert pipe.is_fifo() and len(got[0].splitlines()) == 2
+
+
+def test_a_pipe_of_the_shell_may_be_the_output(folder, pictures):
+    read, write = os.pipe()  # as `--out >(gzip > scores.csv.gz)` names one
+    out = f"/dev/fd/{write}"
+    assert cli.main(["score", str(folder), str(pictures / "part1.png"), "--out", out]) == 0
+    os.close(write)
+    with open(read) as file:
+        assert len(file.read().splitlines()) == 2
+
+
+def test_a_link_and_the_mode_of_the_file_behind_it_stay(folder, pictures, tmp_path):
+    file, link = tmp_path / "private.csv", tmp_path / "latest.csv"
+    file.touch(0o600)
+    link.symlink_to(file)
+    assert cli.main(["score", str(folder), str(pictures / "part1.png"), "--out", str(link)]) == 0
+    assert link.is_symlink() and len(file.read_text().splitlines()) == 2
+    assert file.stat().st_mode & 0o777 == 0o600
+
+
+def test_an_output_that_cannot_be_written_is_named(folder, pictures, tmp_path, capsys):
+    for name, status in ((".", 2), ("y" * 254 + ".csv", 1)):
+        out = str(tmp_path / name)
+        assert cli.main(["score", str(folder), str(pictures / "part1.png"), "--out", out]) == status
+        assert out in capsys.readouterr().err.splitlines()[-1]
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_line_break_in_a_name_does_not_break_the_message(folder, pictures, capsys, monkeypatch):
+    lines = f"one\rtwo\x1b[31m.png\n{pictures / 'part1.png'}\n"
+    monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO(lines.encode())))
+    monkeypatch.setattr("ad_jax.cli.streams.select.select", lambda *_: ([1], [], []))
+    assert cli.main(["score", str(folder), "-"]) == 1
+    first = capsys.readouterr().err.splitlines()[0]
+    assert first == "ad-jax: one\\rtwo\\x1b[31m.png: no such file"
+
+
+def test_no_input_is_read_where_stdin_is_closed(folder, capsys, monkeypatch):
+    monkeypatch.setattr("sys.stdin", None)
+    assert cli.main(["score", str(folder), "-"]) == 2
+    sys.stdin.close()  # what the command opened in its place
+    assert "no images there" in capsys.readouterr().err
 
 
 def test_a_run_holds_its_detector(folder, pictures, tmp_path, capsys):

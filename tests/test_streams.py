@@ -71,6 +71,19 @@ def test_rows_appear_before_the_input_ends_and_an_interrupt_is_one_line(folder):
     assert len(told(error)) == 1 and told(error)[0].startswith("ad-jax: interrupted")
 
 
+def test_without_stderr_nothing_else_stands_in_the_table(folder):
+    command = ["score", "detector", "pictures/a.png"]
+    done = subprocess.run(
+        ["sh", "-c", 'exec "$@" 2>&-', "sh", *PROGRAM, *command],
+        cwd=folder,
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
+    assert done.returncode == 0
+    assert [line.split(",")[0] for line in done.stdout.splitlines()] == ["path", "pictures/a.png"]
+
+
 def test_an_interrupt_ends_a_compilation_and_leaves_nothing_half_written(folder):
     arguments = [
         "select",

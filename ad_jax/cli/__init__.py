@@ -15,7 +15,7 @@ import warnings
 from collections.abc import Sequence
 from typing import Any
 
-from ad_jax.cli.streams import end_on_interrupt, flush, say, speak_utf8
+from ad_jax.cli.streams import end_on_interrupt, flush, open_closed, say, speak_utf8
 from ad_jax.errors import DataWarning, InputError, MembersFailed
 
 INTERRUPTED, UNREAD = 130, 141  # what shells show for programs that SIGINT and SIGPIPE ended
@@ -51,6 +51,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
     Without `argv` it is the program itself, which an interrupt ends on the spot.
     """
+    open_closed()
     try:
         if argv is None:
             end_on_interrupt(_INTERRUPTED, INTERRUPTED)
@@ -72,6 +73,9 @@ def _run(argv: Sequence[str] | None) -> int:
     from ad_jax import store  # here: an interrupt of the import is one line, too
 
     arguments = parser().parse_args(argv)
+    for name in ("out", "record", "into"):  # shells leave `--out=~/runs` as it is
+        if getattr(arguments, name, None):
+            setattr(arguments, name, os.path.expanduser(getattr(arguments, name)))
     arguments.line = shlex.join(["ad-jax", *(sys.argv[1:] if argv is None else argv)])
     try:
         store.keep_compilations()
@@ -87,8 +91,12 @@ def _run(argv: Sequence[str] | None) -> int:
         return 1
     except BrokenPipeError:
         raise
+    except MemoryError as error:
+        say(f"ad-jax: out of memory: {error or 'take a smaller size or fewer samples at a time'}")
+        return 1
     except OSError as error:
-        say(f"ad-jax: {error.filename or ''}: {error.strerror or error}")
+        place = f"{error.filename}: " if error.filename else ""  # none of stdout
+        say(f"ad-jax: {place}{error.strerror or error}")
         return 1
     except Exception as error:
         reason = _environment(error)
@@ -100,9 +108,12 @@ def _run(argv: Sequence[str] | None) -> int:
 
 def _environment(error: Exception) -> str:
     """What of the environment, not of this library, explains an error; "" if nothing does."""
+    said = f"{type(error).__name__}: {' '.join(str(error).split())}"
+    for name in os.environ:
+        if name.startswith("JAX_") and repr(name) in said:
+            return f"{name}={os.environ[name]} cannot be used ({said}); correct or unset it"
     switches = [f"{k}={v}" for k, v in os.environ.items() if k.startswith(_SWITCHES)]
     if switches:
-        said = f"{type(error).__name__}: {' '.join(str(error).split())}"
         return f"JAX stopped under {' '.join(switches)} ({said}); unset it to go on"
     from ad_jax.devices import check_backend
 

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import importlib.util
+import sys
 from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
@@ -46,21 +48,22 @@ def _read_config(argument: str | None) -> dict[str, Any]:
         raise InputError(f"--config {path!r} is no Python file; see experiments/configs")
     module = importlib.util.module_from_spec(spec)
     try:
-        spec.loader.exec_module(module)
-        made = getattr(module, "get_config", None)
-        config = made(word) if callable(made) else None
-    except Exception as error:  # noqa: BLE001  (the file's own code may raise anything)
+        with contextlib.redirect_stdout(sys.stderr):  # stdout is for the result
+            spec.loader.exec_module(module)
+            made = getattr(module, "get_config", None)
+            config = made(word) if callable(made) else None
+            config = getattr(config, "to_dict", lambda: config)()
+    except (Exception, SystemExit) as error:  # the file's own code may raise anything
         said = " ".join(str(error).split())
         raise InputError(f"--config {path} raises {type(error).__name__}: {said}") from None
     if not callable(made):
         raise InputError(f"--config {path} has no function get_config(argument)")
-    config = getattr(config, "to_dict", lambda: config)()
     if not isinstance(config, dict):
         raise InputError(
             f"--config {path}: get_config returns a {type(config).__name__}; let it return a "
             "ConfigDict or a dict"
         )
-    unknown = sorted(set(config) - set(FIELDS))
+    unknown = [name for name in config if name not in FIELDS]
     if unknown:
         raise InputError(f"{path}: unknown field {unknown[0]!r}; known: {', '.join(FIELDS)}")
     return config
@@ -89,6 +92,8 @@ def choices_of(arguments: argparse.Namespace) -> dict[str, Any]:
                 f"{name}={config[name]!r} is no list; give one like [{config[name]!r}]"
             )
         config[name] = config[name] and [check(name, one) for one in config[name]]
+    if not config["sources"]:
+        raise InputError("sources is empty; give a source, such as a folder")
     if config["width"] % 8:
         raise InputError(f"width={config['width']} is no multiple of 8; take 24 or 32")
     return config

@@ -7,8 +7,10 @@ import contextlib
 import json
 import math
 import os
+import shutil
 import sys
 import tempfile
+import uuid
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
@@ -22,7 +24,7 @@ from ad_jax.data.pictures import MAX_PIXELS
 from ad_jax.errors import InputError
 from ad_jax.json_text import json_text
 from ad_jax.store import tables
-from ad_jax.store.places import unfinished
+from ad_jax.store.places import PART, unfinished
 
 LEVELS = (0.001, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2)  # that `info` tells about
 COLUMNS = ("path", "score", "p_value", "flag")
@@ -81,7 +83,7 @@ def _sources(texts: Iterable[str]) -> Iterator[str | None]:
         if text == "-":
             for line in arriving_lines():
                 if line is None or line.strip():
-                    yield line and line.rstrip("\r\n")
+                    yield line and line.rstrip("\r\n").removeprefix("\ufeff")  # byte-order mark
         elif not os.path.exists(os.path.expanduser(text)):
             raise InputError(f"{text} does not exist; give a folder, an image, a .npz, or -")
         else:
@@ -90,26 +92,37 @@ def _sources(texts: Iterable[str]) -> Iterator[str | None]:
 
 @contextlib.contextmanager
 def _opened(out: str | None) -> Iterator[IO[str]]:
-    """Stdout, or a file that appears when it is whole."""
+    """Stdout, or a file that appears when it is whole; a pipe or a device is written as it is.
+
+    A link stays one, and a file's mode stays as it was.
+    """
     if out is None:
         yield sys.stdout
         sys.stdout.flush()
         return
-    path = Path(out)
+    if os.path.isdir(out):
+        raise InputError(f"--out {out} is a folder; give a file")
+    if os.path.exists(out) and not os.path.isfile(out):
+        with open(out, "w", encoding="utf-8", newline="") as stream:
+            yield stream
+        return
+    path = Path(os.path.realpath(out))
     path.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.NamedTemporaryFile(
-        "w", dir=path.parent, prefix=".", delete=False, encoding="utf-8", newline=""
-    ) as file:
-        beside = Path(file.name)
-        unfinished.add(beside)
-        try:
+    beside = path.with_name(f".{uuid.uuid4().hex}{PART}")  # no longer than any name may be
+    unfinished.add(beside)
+    try:
+        with open(beside, "x", encoding="utf-8", newline="") as file:
             yield file
-            file.close()
-            beside.chmod(0o644)
-            beside.replace(path)
-        finally:
-            beside.unlink(missing_ok=True)
-            unfinished.discard(beside)
+        if path.exists():
+            shutil.copymode(path, beside)
+        beside.replace(path)
+    except OSError as error:
+        if error.filename != str(beside):
+            raise
+        raise OSError(error.errno, error.strerror, out) from None
+    finally:
+        beside.unlink(missing_ok=True)
+        unfinished.discard(beside)
 
 
 class Row(NamedTuple):

@@ -15,7 +15,20 @@ _READ = 65_536  # bytes, as much as a pipe holds
 
 
 def say(text: str) -> None:
-    print(text, file=sys.stderr, flush=True)
+    """One line on stderr: what would break it, or steer a terminal, in a file's name is escaped."""
+    shown = (c if c.isprintable() else repr(c)[1:-1] for c in text)
+    print("".join(shown), file=sys.stderr, flush=True)
+
+
+def open_closed() -> None:
+    """Opens the streams that the caller closed (`>&-`, as services do); they hold nothing.
+
+    Left closed, their numbers go to the next files that are opened, and what libraries print would
+    be written into those; `print(file=None)` writes to stdout.
+    """
+    for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):  # by number
+        if getattr(sys, name) is None:
+            setattr(sys, name, open(os.devnull, mode))  # takes the lowest free number: its own
 
 
 def speak_utf8() -> None:

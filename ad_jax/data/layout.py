@@ -214,6 +214,7 @@ def _walk(
     real = os.path.realpath(folder)
     if real in above:  # a link back up
         return
+    above = above or tuple(map(str, pathlib.Path(real).parents))
     try:
         inside = sorted(folder.iterdir(), key=key)
     except OSError as error:
@@ -223,9 +224,9 @@ def _walk(
             continue
         if path.is_dir():
             yield from _walk(path, key, (*above, real), in_masks or is_mask_folder(path))
-        elif path.suffix.lower() in SUFFIXES:
+        elif path.suffix.lower() in SUFFIXES and (os.path.isfile(path) or not os.path.exists(path)):
             yield path, True, in_masks or path.stem.lower().endswith(_MASK)
-        elif path.is_file():
+        elif os.path.exists(path):  # also a pipe, which would wait for its writer
             yield path, False, in_masks
 
 

@@ -44,6 +44,7 @@ _FORMATS = (  # by content: no other decoder runs on a misnamed file
     "PPM",
     "JPEG2000",
     "AVIF",
+    "DIB",  # BMP without the header of a file
 )
 _LUMA = np.array([19595, 38470, 7471], np.uint32)  # ITU-R 601 in 1/65536, as PIL computes it
 # Raw modes of 16-bit colour, of which PIL keeps one byte in two: the mode that keeps the other.

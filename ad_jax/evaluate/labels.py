@@ -25,11 +25,13 @@ class _File(NamedTuple):
       names: of the samples, None if no column says.
       labels: 0 normal, 1 anomalous.
       numbers: of the lines in the file.
+      others: title -> cells of the columns that are neither.
     """
 
     names: list[str] | None
     labels: list[int]
     numbers: list[int]
+    others: dict[str, list[str]]
 
 
 def labels_file(
@@ -44,8 +46,9 @@ def labels_file(
 
     Where the file and the scores both name the samples they are joined by name, in whatever order
     they stand: every sample needs a label, a label whose sample is not there is left alone, and a
-    sample may stand twice with one label. Else line by line. Scores whose columns are only
-    numbered (0, 1, 2 …, as pandas does) count as named if the file has such names.
+    sample may stand twice with one label. Their names under another title than `name` are refused.
+    Else line by line. Scores whose columns are only numbered (0, 1, 2 …, as pandas does) count as
+    named if the file has such names.
 
     Args:
       path: of the file; read when the truth is opened.
@@ -70,6 +73,8 @@ def labels_file(
                 DataWarning,
                 stacklevel=3,
             )
+        elif names is not None and not _numbered(names):
+            _refuse_names_elsewhere(path, given, names)
         if len(given.labels) != samples:
             side = " (that is the number of members: the scores lie on their side)"
             raise InputError(
@@ -116,13 +121,18 @@ def _read(path: str | Path) -> _File:
     column = header.index("label") if "label" in header else 0
     labels = [_label(path, number, cells, column) for number, cells in lines]
     numbers = [number for number, _ in lines]
+    others = {
+        title: [_cell(cells, i) for _, cells in lines]
+        for i, title in enumerate(header)
+        if "label" in header and title not in ("label", "name")
+    }
     if "name" not in header:
-        return _File(None, labels, numbers)
+        return _File(None, labels, numbers, others)
     place = header.index("name")
     lacking = [number for number, cells in lines if not _cell(cells, place)]
     if lacking:
         raise InputError(f"--labels {path}: line {lacking[0]} names no sample")
-    return _File([_cell(cells, place) for _, cells in lines], labels, numbers)
+    return _File([_cell(cells, place) for _, cells in lines], labels, numbers, others)
 
 
 def _cell(cells: Sequence[str], column: int) -> str:
@@ -153,25 +163,38 @@ def _matching(given: Sequence[str], names: Sequence[str]) -> int:
     return len({_key(name) for name in given} & {_key(name) for name in names})
 
 
+def _refuse_names_elsewhere(path: str | Path, given: _File, names: Sequence[str]) -> None:
+    """A table of names under another title is not taken line by line."""
+    for title, cells in given.others.items():
+        if _matching(cells, names):
+            raise InputError(
+                f"--labels {path}: column {title!r} holds names of samples; call it `name`, which "
+                "labels are joined by"
+            )
+
+
 def _joined(path: str | Path, given: _File, names: Sequence[str]) -> Labels:
     """Labels of `names` in their order."""
     assert given.names is not None
+    # A disk may hold two files whose names only compose an accent differently.
+    several = len({_key(name) for name in names}) < len({name.strip() for name in names})
+    key = str.strip if several else _key
     known: dict[str, tuple[int, int]] = {}
     for name, label, number in zip(given.names, given.labels, given.numbers, strict=True):
-        first, line = known.setdefault(_key(name), (label, number))
+        first, line = known.setdefault(key(name), (label, number))
         if first != label:
             raise InputError(
                 f"--labels {path}: {name!r} is {first} in line {line} and {label} in line "
                 f"{number}; leave one"
             )
-    missing = [name for name in names if _key(name) not in known]
+    missing = [name for name in names if key(name) not in known]
     if missing:
         there = f"; its names are such as {given.names[0]!r}" if given.names else ""
         raise InputError(
             f"--labels {path}: no label for {missing[0]!r} ({len(missing)} of {len(names)} "
             f"samples lack one){there}"
         )
-    return _labels([known[_key(name)][0] for name in names])
+    return _labels([known[key(name)][0] for name in names])
 
 
 def _labels(values: Sequence[int]) -> Labels:

@@ -32,5 +32,7 @@ def keep_compilations() -> None:
     import jax  # a record is read without it
 
     if "JAX_COMPILATION_CACHE_DIR" not in os.environ:
-        cache = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
+        cache = os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache")
+        if cache.startswith("~"):  # a user without a home, as in containers
+            return
         jax.config.update("jax_compilation_cache_dir", str(Path(cache) / "ad_jax"))

@@ -1,5 +1,7 @@
 """Files of arrays: three layouts, and every way such a file can be wrong."""
 
+import zipfile
+
 import numpy as np
 import pytest
 
@@ -189,6 +191,44 @@ def test_damaged_files(write, tmp_path):
     np.save(tmp_path / "one.npy", np.zeros(3))
     (tmp_path / "one.npy").rename(path)
     _fails(path, str(path), "numpy.savez")
+
+
+def _archive(path, **members) -> None:
+    with zipfile.ZipFile(path, "w") as archive:
+        for name, content in members.items():
+            archive.writestr(f"{name}.npy", content)
+
+
+@pytest.mark.parametrize(("place", "value"), [((6, 8), 1), ((8, 10), 9)])
+def test_encrypted_archives_and_odd_compressions_are_one_line(write, place, value):
+    path = write(X=np.random.rand(20, 2), y=np.zeros(20))
+    content = bytearray(path.read_bytes())
+    for mark, offset in zip((b"PK\x03\x04", b"PK\x01\x02"), place, strict=True):
+        start = -1
+        while (start := content.find(mark, start + 1)) >= 0:
+            content[start + offset] |= value  # flags, or compression, of local and central headers
+    path.write_bytes(content)
+    _fails(path, str(path), "cannot be read")
+
+
+def test_a_header_with_a_shape_beyond_64_bits_is_one_line(tmp_path):
+    text = b"{'descr': '|u1', 'fortran_order': False, 'shape': (%d,)}" % 10**20
+    text += b" " * (117 - len(text)) + b"\n"
+    header = b"\x93NUMPY\x01\x00" + len(text).to_bytes(2, "little") + text
+    _archive(tmp_path / "set.npz", train=header, target=header)
+    _fails(tmp_path / "set.npz", "array train", "cannot be read")
+
+
+def test_one_class_name_that_is_no_list_names_the_first_class(write):
+    images, split = _images(24), np.repeat([0, 1], 12)
+    path = write(images=images, labels=np.zeros(24, int), split=split, class_names="shoe")
+    assert load(path, normal="shoe")[0].shape == (6, 6, 1)
+
+
+def test_labels_beyond_whole_numbers_are_refused(write):
+    for value in (np.inf, 1e300):
+        y = np.repeat([0, value], 20)
+        _fails(write(X=np.random.rand(40, 2), y=y), "y in", "not whole")
 
 
 # Real data

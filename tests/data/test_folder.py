@@ -12,7 +12,7 @@ from PIL import Image
 from ad_jax.data import load, parse
 from ad_jax.data.folder import load_folder
 from ad_jax.data.samples import content_hashes
-from ad_jax.errors import InputError
+from ad_jax.errors import DataWarning, InputError
 
 
 def _fails(root, *words, **options) -> str:
@@ -157,6 +157,28 @@ def test_hidden_and_foreign_files_and_loops_are_passed_over(mvtec):
     os.symlink("self", mvtec / "test/crack/self")
     after, _ = load(mvtec)
     assert after.fingerprint == before.fingerprint
+
+
+def test_a_link_from_the_normals_to_all_of_the_data_set_adds_nothing_to_them(mvtec):
+    before, _ = load(mvtec)
+    os.symlink(mvtec, mvtec / "train/good/all")
+    assert load(mvtec)[0].fingerprint == before.fingerprint
+
+
+def test_a_pipe_among_the_images_is_passed_over(mvtec):
+    before, _ = load(mvtec)
+    os.mkfifo(mvtec / "test/crack/camera.png")
+    with pytest.warns(DataWarning, match="files passed over: 1 .png"):
+        after, _ = load(mvtec)
+    assert after.fingerprint == before.fingerprint
+
+
+def test_a_bitmap_without_a_file_header_is_read(mvtec):
+    before, _ = load(mvtec)
+    path = next((mvtec / "train/good").glob("*.png"))
+    Image.open(path).save(path.with_suffix(".dib"))
+    path.unlink()
+    assert load(mvtec)[0].fingerprint == before.fingerprint
 
 
 def test_links_are_followed(mvtec, tmp_path):
