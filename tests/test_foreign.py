@@ -46,6 +46,28 @@ def write_csv(path, scores, names=None, header=None):
 # ---- from arrays ----
 
 
+class _Column:
+    """A column of a table whose rows were sorted: indexed by label, iterated in order."""
+
+    def __init__(self, values):
+        self.values = values
+
+    def __len__(self):
+        return len(self.values)
+
+    def __iter__(self):
+        return iter(self.values)
+
+    def __getitem__(self, label):
+        return self.values[len(self.values) - 1 - label]
+
+
+def test_names_and_seeds_of_a_table_go_by_row_and_not_by_index(scores):
+    pool = Pool.from_scores(scores, _Column(list("abcdef")), seeds=_Column(range(6)))
+    assert [m.setting.augmentation for m in pool.members] == list("abcdef")
+    assert [m.seed for m in pool.members] == list(range(6))
+
+
 def test_settings_keep_their_names(scores, held_out):
     pool = Pool.from_scores(
         scores,
@@ -134,6 +156,13 @@ BAD = {
         lambda s: {"scores": s, "settings": NAMES, "seeds": [0] * 6},
         "rows 0 and 1 are both 'knn' with seed 0",
     ),
+    "half a seed": (lambda s: {"scores": s, "seeds": [0.5] * 6}, "whole numbers"),
+    "infinite seeds": (lambda s: {"scores": s, "seeds": [np.inf] * 6}, "whole numbers"),
+    "one seed for all": (lambda s: {"scores": s, "seeds": 3}, "seeds=3 is no list"),
+    "names by key": (lambda s: {"scores": s, "settings": dict.fromkeys(NAMES)}, "is a dict"),
+    "names in a row": (lambda s: {"scores": s, "settings": "abcdef"}, "is a str"),
+    "masked": (lambda s: {"scores": np.ma.masked_greater(s, 0)}, "masked"),
+    "complex": (lambda s: {"scores": s + 1j}, "no matrix of numbers"),
     "words for seeds": (lambda s: {"scores": s, "seeds": list("abcdef")}, "whole numbers"),
     "setting of numbers": (lambda s: {"scores": s, "settings": list(range(6))}, "a name"),
     "infinite hyper": (

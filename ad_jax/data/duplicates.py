@@ -11,7 +11,7 @@ _NEAR_SIDE = 16
 
 _COPY_SIDE = 32  # px at which normals are compared with each other
 _COPY_SHARE = 0.25  # of what sets a normal apart; JPEG files of quality 50: at most .18, by trial
-_ROUNDING = 1e-5  # of white: an image that nothing more sets apart is like no other
+_ROUNDING = 1e-5  # of white, in float32; an image that nothing more sets apart is like no other
 _ROWS = 256  # compared at a time: bounds the memory to 256 n numbers
 
 
@@ -73,7 +73,7 @@ def find_copies(hashes: list[str], samples: np.ndarray) -> np.ndarray:
         rows = np.flatnonzero(original == np.arange(len(original)))
         for later, earlier in rows[_alike(samples[rows])]:
             if original[later] == later and original[earlier] == earlier:
-                if _difference(samples[[later, earlier]]) <= NEAR:
+                if _difference(samples[[later, earlier]]) <= NEAR + _ROUNDING:
                     original[later] = earlier
     return original[original]
 
@@ -91,7 +91,8 @@ def _alike(images: np.ndarray) -> np.ndarray:
     for start in range(0, len(order), _ROWS):
         stop = min(start + _ROWS, len(order))
         # The difference of two means is never above the mean absolute difference.
-        end = int(np.searchsorted(brightness, brightness[stop - 1] + NEAR + 1e-5, side="right"))
+        brightest = brightness[stop - 1] + NEAR + 2 * _ROUNDING
+        end = int(np.searchsorted(brightness, brightest, side="right"))
         distance = size[start:stop, None] + size[start:end]
         distance -= 2 * apart[start:stop] @ apart[start:end].T
         smaller = np.minimum(size[start:stop, None], size[start:end])
@@ -130,12 +131,12 @@ def _near_pairs(normals: np.ndarray, target: np.ndarray, near: float) -> list[tu
     # similar brightness needs looking at.
     order = np.argsort(normals.mean(axis=1), kind="stable")
     brightness = normals.mean(axis=1)[order]
-    window = near + 1e-5  # float32 means
+    window = near + 2 * _ROUNDING
     pairs = []
     for row, sample in enumerate(target):
         low, high = np.searchsorted(brightness, (sample.mean() - window, sample.mean() + window))
         for start in range(low, high, 4096):
             some = order[start : min(start + 4096, high)]
-            close = np.abs(normals[some] - sample).mean(axis=1) <= near
+            close = np.abs(normals[some] - sample).mean(axis=1) <= near + _ROUNDING
             pairs += [(int(i), row) for i in some[close]]
     return pairs

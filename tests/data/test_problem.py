@@ -56,6 +56,13 @@ def test_input_is_copied():
     np.testing.assert_array_equal(problem.train, before)
 
 
+class _OnDevice:
+    """An array of another library that does not become one of numpy."""
+
+    def __array__(self, dtype=None, copy=None):
+        raise TypeError("can't convert a tensor on cuda:0;\nuse .cpu() first")
+
+
 _nan = np.zeros((8, 3))
 _nan[5, 1] = np.nan
 
@@ -79,6 +86,13 @@ _nan[5, 1] = np.nan
         ({"train": [np.zeros((2, 2)), np.zeros((3, 2))]}, ["train", "unequal"]),
         ({"groups": [1, 2]}, ["groups", "2 values", "12 train"]),
         ({"groups": [[]] * 12}, ["groups", "hashable"]),
+        ({"groups": 3}, ["groups", "int", "list"]),
+        ({"groups": dict.fromkeys(range(12))}, ["groups", "dict", "list"]),
+        ({"groups": "aabbccddeeff"}, ["groups", "str", "list"]),
+        ({"groups": ["a"] * 6 + [None] * 6}, ["groups", "None", "row 6"]),
+        ({"groups": np.array([0.0, np.nan] * 6)}, ["groups", "nan", "row 1"]),
+        ({"train": np.ma.masked_equal(_images(8), 7)}, ["train", "masked", "drop"]),
+        ({"target": _OnDevice()}, ["target", "_OnDevice", "use .cpu() first", "convert"]),
     ],
 )
 def test_mistakes_say_what_and_how_to_mend(changes, words):
@@ -435,6 +449,19 @@ def test_duplicates_agree_with_a_slow_twin():
     assert found.near == near
     assert (len(exact), len(near)) == (5, 5)
     assert len(problem.duplicates(near=4 / 255).near) == 8
+
+
+@pytest.mark.parametrize("side", [12, 32, 40])
+@pytest.mark.parametrize("white", [1, 255])
+def test_pictures_one_step_brighter_are_near_whatever_the_rounding(side, white):
+    images = np.random.default_rng(0).integers(0, 250, (30, side, side, 1), np.uint8)
+    brighter = images + np.uint8(1)
+    if white == 1:
+        images, brighter = images / 255, brighter / 255
+    near = Problem(train=images, target=brighter).duplicates().near
+    assert len({row for row, _ in near}) == 30
+    copies = find_copies([str(i) for i in range(60)], np.concatenate([images, brighter]))
+    np.testing.assert_array_equal(copies, np.tile(np.arange(30), 2))
 
 
 def test_duplicates_are_found_once(monkeypatch):
