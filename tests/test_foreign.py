@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from ad_jax import cli, evaluate, foreign, rules
-from ad_jax.data import Labels
+from ad_jax.data import Labels, Truth
 from ad_jax.errors import InputError
 from ad_jax.pool import Pool
 
@@ -382,3 +382,19 @@ def test_no_other_library_is_loaded(scores):
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         Pool.from_scores(scores)
+
+
+def test_labels_of_other_samples_are_refused_before_they_are_read(scores):
+    pool = Pool.from_scores(scores)
+    truth = Truth(["a", "b"], lambda: pytest.fail("read"))
+    with pytest.raises(InputError, match=f"2 samples do not fit scores of {scores.shape[1]}"):
+        evaluate.audit_pool(pool, {}, truth)
+
+
+def test_scores_at_the_ends_of_their_precision_are_not_judged(scores):
+    far = np.array(scores, np.float32)
+    far[0, :2] = 3e38, -3e38
+    pool = Pool.from_scores(far)
+    for name in ("score_variance", "score_entropy"):
+        loss = rules.get(name).loss(pool)
+        assert loss[0] == np.inf and np.isfinite(loss[1:]).all()

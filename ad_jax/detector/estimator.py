@@ -237,7 +237,7 @@ class Detector:
         task = problem if cuts is None else cuts.problem
         count = normals.count(seeds)
         if alpha < 1.0 / (count + 1) - SLACK:
-            raise InputError(unattainable(alpha, int(np.ceil(1 / alpha - 1 - SLACK)), count))
+            raise InputError(unattainable("alpha", alpha, count))
         if config.steps < 1:
             raise InputError(f"steps={config.steps} is too small; take at least 1")
         record = Record(Path(self.record)) if self.record else None
