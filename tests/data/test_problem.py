@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from ad_jax.data import duplicates
 from ad_jax.data.duplicates import find_copies
 from ad_jax.data.problem import FOLDS, Problem, sealed
 from ad_jax.data.samples import as_samples, content_hashes, mask_of, resize
@@ -384,7 +385,9 @@ def test_like_parts_and_featureless_ones_are_no_copies():
         assert Problem(train=images, target=images[:1]).copies == (0, 0, 0)
 
 
-def test_copies_agree_with_a_slow_twin_and_follow_no_chain():
+@pytest.mark.parametrize("chunk", [7, 4096])
+def test_copies_agree_with_a_slow_twin_and_follow_no_chain(chunk, monkeypatch):
+    monkeypatch.setattr(duplicates, "_CHUNK", chunk)
     rng = np.random.default_rng(0)
     images = _parts(40).astype(np.float32) / 255
     steps = [images[:12] + np.float32(k * 0.6 / 255) for k in (1, 2, 3)]  # each near the next alone
@@ -419,6 +422,21 @@ def test_copies_are_sought_in_bounded_memory():
     peak = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
     assert peak < 4000**2  # all pairs at once would be four bytes each
+
+
+def test_frames_of_a_scene_that_stands_still_are_sought_in_bounded_memory(monkeypatch):
+    """Nearly all pairs are alike: numbers of them would not fit for a day of a camera."""
+    monkeypatch.setattr(duplicates, "_CHUNK", 128)
+    monkeypatch.setattr(duplicates, "_ROWS", 32)
+    generator = np.random.default_rng(0)
+    scenes = generator.integers(10, 240, (2, 8, 8, 1)).repeat(1000, axis=0)
+    images = (scenes + (generator.random(scenes.shape) < 0.2)).astype(np.uint8)
+    tracemalloc.start()
+    found = find_copies([str(i) for i in range(2000)], images)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    np.testing.assert_array_equal(found, np.repeat([0, 1000], 1000))
+    assert peak < 2000**2  # a pair takes 16 bytes, and half a million are alike
 
 
 # Duplicates
