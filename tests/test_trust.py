@@ -297,7 +297,7 @@ def test_seeds_that_agree_exactly_measure_no_noise():
 @pytest.mark.parametrize("rule", ["hits", "select", "udr", "model_centrality", "several_tails"])
 def test_rounding_of_rules_is_no_noise_between_seeds_that_agree(rule):
     """Detectors without a random choice, run with three seeds each."""
-    for seed in range(3):
+    for seed in (0, 5, 9):
         generator = np.random.default_rng(seed)
         target, held_out = generator.normal(size=(7, 53)), generator.normal(size=(7, 31))
         target[:, :8] += generator.uniform(0, 3, (7, 1))
