@@ -299,8 +299,9 @@ def test_rounding_of_rules_is_no_noise_between_seeds_that_agree(rule):
     """Detectors without a random choice, run with three seeds each."""
     for seed in (0, 5, 9):
         generator = np.random.default_rng(seed)
-        target, held_out = generator.normal(size=(7, 53)), generator.normal(size=(7, 31))
+        target = generator.normal(size=(7, 53))
         target[:, :8] += generator.uniform(0, 3, (7, 1))
+        held_out = generator.normal(size=(7, 31))
         names = np.repeat([f"detector {i}" for i in range(7)], 3).tolist()
         pool = Pool.from_scores(target.repeat(3, 0), names, held_out.repeat(3, 0))
         per_member = rules.get(rule).loss(pool)
