@@ -13,7 +13,7 @@ from ad_jax.data import Problem
 from ad_jax.errors import InputError
 from ad_jax.numerics import in_float32
 from ad_jax.parameters import numbered
-from ad_jax.pool import Pool, Setting
+from ad_jax.pool import Pool, Setting, checked_settings
 from ad_jax.program import Config, Trained
 from ad_jax.search import SEARCHES, grid, train_all
 from ad_jax.signatures import Signature, signatures
@@ -210,7 +210,7 @@ def train_one(
     Raises:
       InputError: a setting that cannot run, or fewer than half of its seeds learned anything.
     """
-    setting = setting.checked()
+    (setting,) = checked_settings([setting])
     sweep = Sweep([problem], [setting], seeds, config, record, report)
     (pool,), trained, _ = sweep.finish(train_all(sweep))
     members = _members(pool, setting, trained)

@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from ad_jax.data.samples import as_array
 from ad_jax.errors import DataWarning, InputError, of_machine
 from ad_jax.store import tables
 
@@ -37,14 +38,15 @@ class Scores(NamedTuple):
 
 
 def _matrix(name: str, values: Any) -> np.ndarray:
+    wrong = "is no matrix of numbers; give one row per member, all of one length"
+    array = as_array(name, values, wrong)
     try:
-        array = np.asarray(values)
+        if array.dtype.kind == "c":
+            raise TypeError
         if array.dtype.kind != "f":
             array = array.astype(np.float64)
     except (TypeError, ValueError):
-        raise InputError(
-            f"{name} is no matrix of numbers; give one row per member, all of one length"
-        ) from None
+        raise InputError(f"{name} {wrong}") from None
     if array.ndim != 2:
         raise InputError(f"{name} has shape {array.shape}; expected [members, samples]")
     return array
@@ -106,7 +108,9 @@ def _seeds(settings: Sequence[tuple[str, dict[str, float]]], seeds: Any) -> tupl
             continue
         try:
             seed = int(seeds[row])
-        except (TypeError, ValueError):
+            if not isinstance(seeds[row], str) and seed != seeds[row]:
+                raise ValueError
+        except (TypeError, ValueError, OverflowError):
             raise InputError(f"seeds[{row}] is {seeds[row]!r}; give whole numbers") from None
         if (*what, seed) in seen:
             raise InputError(
@@ -116,6 +120,18 @@ def _seeds(settings: Sequence[tuple[str, dict[str, float]]], seeds: Any) -> tupl
         seen[(*what, seed)] = row
         out.append(seed)
     return tuple(out)
+
+
+def _listed(name: str, values: Any) -> list[Any] | None:
+    """One value a member, in the order of rows: a column of a table would count by its index."""
+    if values is None:
+        return None
+    if isinstance(values, (str, bytes, Mapping)):
+        raise InputError(f"{name} is a {type(values).__name__}; give a list, one for every row")
+    try:
+        return list(values)
+    except TypeError:
+        raise InputError(f"{name}={values!r} is no list; give one for every row") from None
 
 
 def _few(names: Sequence[str], most: int = 5) -> str:
@@ -137,6 +153,7 @@ def checked(
       InputError: shapes that do not fit, or fewer than 2 members or 3 samples left.
     """
     array = _matrix("scores", scores)
+    settings, seeds = _listed("settings", settings), _listed("seeds", seeds)
     normal = np.zeros((len(array), 0)) if held_out is None else _matrix("held_out", held_out)
     lengths = {
         name: len(values)

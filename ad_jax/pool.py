@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any, NamedTuple
@@ -77,6 +77,23 @@ class Setting(NamedTuple):
     @property
     def key(self) -> str:
         return json.dumps(self._asdict(), sort_keys=True)
+
+
+def checked_settings(settings: Iterable[Setting]) -> list[Setting]:
+    """Settings as plain numbers and text, `Setting.checked`.
+
+    Raises:
+      InputError: what is no list of settings; says how one is made.
+    """
+    how = "; give a list such as [ad_jax.setting('binary', 'cutpaste', area=0.1)]"
+    if not isinstance(settings, Iterable):
+        raise InputError(f"{settings!r} is no list of settings{how}")
+    out = []
+    for one in settings:
+        if not isinstance(one, Setting):
+            raise InputError(f"{one!r} is no setting{how}")
+        out.append(one.checked())
+    return out
 
 
 class Member(NamedTuple):

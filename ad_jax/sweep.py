@@ -34,7 +34,7 @@ from ad_jax.devices import capacity, check_backend, spread
 from ad_jax.errors import MembersFailed
 from ad_jax.numerics import in_float32, over_members
 from ad_jax.parameters import numbered
-from ad_jax.pool import HEADS, Member, Pool, Setting
+from ad_jax.pool import HEADS, Member, Pool, Setting, checked_settings
 from ad_jax.program import Config, PerMember, Program, Shared, Trained, make_program
 from ad_jax.rows import Data, Ledger, Members, Row, alignment_of, split
 from ad_jax.store import Record
@@ -116,7 +116,7 @@ class Sweep:
     ) -> None:
         check_backend()
         seeds, config = numbered(seeds), config.checked()
-        settings = [setting.checked() for setting in settings]
+        settings = checked_settings(settings)
         self.shape = problems[0].shape
         check_settings(settings, self.shape, config)
         self.problems, self.settings, self.seeds = problems, settings, list(seeds)

@@ -29,6 +29,7 @@ NOISE = 2.0  # standard errors within which a runner-up is no worse
 RARE = 0.05  # a null that is more likely than this stands
 FEWEST = 8  # different target samples that it takes to judge by
 LEFT = 3  # settings that a search has to leave: of two equal ones the better often looks clear
+ROUNDING = 1e-6  # of a loss: seeds that differ by no more, as rules in float32 make them, agree
 ALIKE = 1e-5  # of the spread of a member's scores: samples that differ by no more look alike
 RESAMPLED = ("target", "scores", "parts")  # what rules need that follow from single samples
 UNRELATED = {  # one rule of every kind: what else could have picked
@@ -44,7 +45,7 @@ class Trust(NamedTuple):
     Attributes:
       verdict: "high", "medium" or "low".
       margin: loss of the runner-up minus loss of the pick, in standard errors over seeds; NaN with
-        one seed, one setting that can be picked, or seeds that agree to the last digit.
+        one seed, one setting that can be picked, or seeds that agree but for rounding.
       stability: share of bootstrap draws of target and held-out normals in which a setting of
         the pick's family wins; NaN where the rule is no function of single samples, or where all
         settings that can be picked are of one family.
@@ -177,8 +178,9 @@ def _margin(pool: Pool, per_member: np.ndarray, losses: dict[str, float], pick: 
     if len(own) < 2 or not others:
         return float("nan")
     behind = min(others) - losses[pick.key]
-    if np.ptp(own) == 0:  # no noise to measure by, but a tie is one
-        return 0.0 if behind == 0 else float("nan")
+    rounding = ROUNDING * np.abs(own).max()
+    if np.ptp(own) <= rounding:  # no noise to measure by, but a tie is one
+        return 0.0 if behind <= rounding else float("nan")
     return float(behind / (np.std(own, ddof=1) / np.sqrt(len(own))))
 
 

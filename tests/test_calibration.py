@@ -1,5 +1,7 @@
 """P-values, thresholds, false discoveries and shares: definitions, scipy, and simulated rates."""
 
+import re
+
 import jax
 import numpy as np
 import pytest
@@ -101,6 +103,25 @@ def test_above_the_threshold_is_p_at_most_alpha(count, alpha, seed):
     scores = np.arange(-1, 22, dtype=np.float32) / 1.0
     above = scores > calibration.threshold(alpha)
     np.testing.assert_array_equal(above, calibration.p_values(scores) <= alpha + 1e-9)
+
+
+@pytest.mark.parametrize("seeds", [1, 2])
+@pytest.mark.parametrize("proven", [False, True])
+@pytest.mark.parametrize("count", [8, 10, 32, 97])
+def test_the_level_that_a_refusal_names_is_attained_and_the_smallest(seeds, proven, count):
+    values = np.arange(count, dtype=np.float32)
+    calibration = Calibration(values, np.stack([values] * seeds))
+
+    def false_discovery(level):
+        check_false_discovery(calibration, level, proven)
+
+    for check in (lambda level: calibration.check(level, proven), false_discovery):
+        with pytest.raises(InputError) as error:
+            check(1e-6)
+        named = float(re.search(r"take \w+=([0-9.]+) or more", str(error.value))[1])
+        check(named)
+        with pytest.raises(InputError, match="unattainable"):
+            check(named - 2e-4)
 
 
 def test_levels_at_the_edge_are_attained():

@@ -138,6 +138,10 @@ def test_differences_that_rounding_left_are_zeros():
     assert signed_rank_p(np.array([tiny] * 20 + [0.1, 0.2, 0.3 - 0.2])) == 0.25
 
 
+def test_a_difference_that_is_not_known_leaves_no_p():
+    assert np.isnan(signed_rank_p(np.array([0.1, np.nan, 0.2])))
+
+
 def test_rules_that_agree_on_most_sets_get_the_exact_p():
     """25 training sets, 5 of them where the two rules differ, all one way."""
     some = [scope([0.9 - 0.01 * i, 0.5, 0.6], 0, 0 if i >= 5 else 1) for i in range(25)]

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from ad_jax import cli, evaluate, foreign, rules
-from ad_jax.data import Labels
+from ad_jax.data import Labels, Truth
 from ad_jax.errors import InputError
 from ad_jax.pool import Pool
 
@@ -44,6 +44,28 @@ def write_csv(path, scores, names=None, header=None):
 
 
 # ---- from arrays ----
+
+
+class _Column:
+    """A column of a table whose rows were sorted: indexed by label, iterated in order."""
+
+    def __init__(self, values):
+        self.values = values
+
+    def __len__(self):
+        return len(self.values)
+
+    def __iter__(self):
+        return iter(self.values)
+
+    def __getitem__(self, label):
+        return self.values[len(self.values) - 1 - label]
+
+
+def test_names_and_seeds_of_a_table_go_by_row_and_not_by_index(scores):
+    pool = Pool.from_scores(scores, _Column(list("abcdef")), seeds=_Column(range(6)))
+    assert [m.setting.augmentation for m in pool.members] == list("abcdef")
+    assert [m.seed for m in pool.members] == list(range(6))
 
 
 def test_settings_keep_their_names(scores, held_out):
@@ -134,6 +156,13 @@ BAD = {
         lambda s: {"scores": s, "settings": NAMES, "seeds": [0] * 6},
         "rows 0 and 1 are both 'knn' with seed 0",
     ),
+    "half a seed": (lambda s: {"scores": s, "seeds": [0.5] * 6}, "whole numbers"),
+    "infinite seeds": (lambda s: {"scores": s, "seeds": [np.inf] * 6}, "whole numbers"),
+    "one seed for all": (lambda s: {"scores": s, "seeds": 3}, "seeds=3 is no list"),
+    "names by key": (lambda s: {"scores": s, "settings": dict.fromkeys(NAMES)}, "is a dict"),
+    "names in a row": (lambda s: {"scores": s, "settings": "abcdef"}, "is a str"),
+    "masked": (lambda s: {"scores": np.ma.masked_greater(s, 0)}, "masked"),
+    "complex": (lambda s: {"scores": s + 1j}, "no matrix of numbers"),
     "words for seeds": (lambda s: {"scores": s, "seeds": list("abcdef")}, "whole numbers"),
     "setting of numbers": (lambda s: {"scores": s, "settings": list(range(6))}, "a name"),
     "infinite hyper": (
@@ -354,3 +383,19 @@ def test_no_other_library_is_loaded(scores):
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         Pool.from_scores(scores)
+
+
+def test_labels_of_other_samples_are_refused_before_they_are_read(scores):
+    pool = Pool.from_scores(scores)
+    truth = Truth(["a", "b"], lambda: pytest.fail("read"))
+    with pytest.raises(InputError, match=f"2 samples do not fit scores of {scores.shape[1]}"):
+        evaluate.audit_pool(pool, {}, truth)
+
+
+def test_scores_at_the_ends_of_their_precision_are_not_judged(scores):
+    far = np.array(scores, np.float32)
+    far[0, :2] = 3e38, -3e38
+    pool = Pool.from_scores(far)
+    for name in ("score_variance", "score_entropy"):
+        loss = rules.get(name).loss(pool)
+        assert loss[0] == np.inf and np.isfinite(loss[1:]).all()

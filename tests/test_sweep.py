@@ -459,6 +459,15 @@ def test_settings_are_checked_before_anything_trains(problem, setting, message):
         run([problem], [setting], (0,))
 
 
+@pytest.mark.parametrize(
+    "settings", [["binary/cutpaste"], search.setting("binary", "cutpaste"), 3, [None]]
+)
+def test_what_is_no_list_of_settings_is_one_line(problem, settings):
+    with pytest.raises(InputError, match="is no (list of settings|setting); give a list") as error:
+        run([problem], settings, (0,))
+    assert "\n" not in str(error.value)
+
+
 def test_pool_holds_no_labels():
     names = {f.name for f in dataclasses.fields(Pool)} | set(Member._fields)
     assert not names & {"labels", "names", "paths", "truth"}

@@ -294,6 +294,23 @@ def test_seeds_that_agree_exactly_measure_no_noise():
     assert not any("standard errors" in reason for reason in found.reasons)
 
 
+@pytest.mark.parametrize("rule", ["hits", "select", "udr", "model_centrality", "several_tails"])
+def test_rounding_of_rules_is_no_noise_between_seeds_that_agree(rule):
+    """Detectors without a random choice, run with three seeds each."""
+    for seed in (0, 5, 9):
+        generator = np.random.default_rng(seed)
+        target = generator.normal(size=(7, 53))
+        target[:, :8] += generator.uniform(0, 3, (7, 1))
+        held_out = generator.normal(size=(7, 31))
+        names = np.repeat([f"detector {i}" for i in range(7)], 3).tolist()
+        pool = Pool.from_scores(target.repeat(3, 0), names, held_out.repeat(3, 0))
+        per_member = rules.get(rule).loss(pool)
+        losses = rules.by_setting(pool, per_member)
+        pick = min(pool.settings, key=lambda s: losses[s.key])
+        margin = trust(pool, rule, per_member, losses, pick).margin
+        assert margin == 0 or np.isnan(margin)
+
+
 def test_settings_that_tie_share_a_draw():
     """Copies of one setting under four names: each wins a quarter."""
     pool = made([2.0] * 4)

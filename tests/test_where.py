@@ -137,13 +137,13 @@ def test_only_the_normals_of_the_fit_make_a_localiser():
         ({"localiser": "best"}, images(40), "'best'; known: position"),
         ({"localiser": 3}, images(40), "localiser=3"),
         ({"localiser": "position", "backbone": "mlp"}, images(40), "no positions"),
-        ({"localiser": "position"}, np.zeros((40, 9)), "shape"),
+        ({"localiser": "position"}, np.eye(40, 9) + np.arange(40)[:, None], "shape"),
         ({"tile": 0}, images(40), "tile=0"),
         ({"tile": 8}, images(40), "8 x 8 px are smaller"),
         ({"tile": "big"}, images(40), "tile='big'"),
         ({"tile": 17}, images(40), "tile=17 px is larger"),
         ({"tile": 16, "overlap": 1}, images(40), "overlap=1"),
-        ({"tile": 16}, np.zeros((40, 9)), "images"),
+        ({"tile": 16}, np.eye(40, 9) + np.arange(40)[:, None], "images"),
     ],
 )
 def test_fit_refuses_before_anything_is_trained(change, normals, message):

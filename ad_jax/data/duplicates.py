@@ -1,5 +1,6 @@
 """Samples that stand twice, to the bit or nearly: among the normals, or there and in the target."""
 
+from collections.abc import Iterator
 from typing import NamedTuple
 
 import numpy as np
@@ -11,8 +12,9 @@ _NEAR_SIDE = 16
 
 _COPY_SIDE = 32  # px at which normals are compared with each other
 _COPY_SHARE = 0.25  # of what sets a normal apart; JPEG files of quality 50: at most .18, by trial
-_ROUNDING = 1e-5  # of white: an image that nothing more sets apart is like no other
+_ROUNDING = 1e-5  # of white, in float32; an image that nothing more sets apart is like no other
 _ROWS = 256  # compared at a time: bounds the memory to 256 n numbers
+_CHUNK = 4096  # in which copies are left out before the next: bounds the pairs, if all are alike
 
 
 class Duplicates(NamedTuple):
@@ -64,42 +66,73 @@ def find_copies(hashes: list[str], samples: np.ndarray) -> np.ndarray:
 
     The first of several copies in the order given is the one that the others are copies of. No
     chain is followed: every copy is near the one that it is a copy of. All pairs of like brightness
-    are compared, `_ROWS` samples at a time: in memory some thousand numbers a sample, and for
-    60,000 samples of 28 px about ten seconds of one core.
+    are compared that are no copies yet, `_ROWS` samples at a time: in memory some thousand numbers
+    a sample, and for 60,000 samples of 28 px about ten seconds of one core.
     """
     first: dict[str, int] = {}
     original = np.array([first.setdefault(value, row) for row, value in enumerate(hashes)])
     if samples.ndim == 4:
         rows = np.flatnonzero(original == np.arange(len(original)))
-        for later, earlier in rows[_alike(samples[rows])]:
-            if original[later] == later and original[earlier] == earlier:
-                if _difference(samples[[later, earlier]]) <= NEAR:
-                    original[later] = earlier
+        looks = _looks(samples[rows])
+        kept = np.ones(len(rows), bool)
+        for start in range(0, len(rows), _CHUNK):
+            chunk = np.arange(start, min(start + _CHUNK, len(rows)))
+            known = np.append(np.flatnonzero(kept[:start]), chunk)
+            for later, earlier in _alike(looks, chunk, known):
+                for one in earlier[kept[earlier]]:
+                    if _difference(samples[rows[[later, one]]]) <= NEAR + _ROUNDING:
+                        original[rows[later]], kept[later] = rows[one], False
+                        break
     return original[original]
 
 
-def _alike(images: np.ndarray) -> np.ndarray:
-    """Pairs (later row, earlier row) `[p, 2]` that differ less than from the mean, in order."""
+class _Looks(NamedTuple):
+    """What sets small images apart.
+
+    Attributes:
+      brightness: `[n]` means.
+      apart: `[n, k]` what is left beside the brightness and the mean of all.
+      size: `[n]` squared length of that.
+    """
+
+    brightness: np.ndarray
+    apart: np.ndarray
+    size: np.ndarray
+
+
+def _looks(images: np.ndarray) -> _Looks:
     apart = _thumbnails(images, _COPY_SIDE)
-    order = np.argsort(apart.mean(axis=1), kind="stable")
-    apart = apart[order]
     brightness = apart.mean(axis=1)
     apart -= brightness[:, None]
     apart -= apart.mean(axis=0, dtype=np.float64).astype(np.float32)
-    size = (apart * apart).sum(axis=1)
+    return _Looks(brightness, apart, (apart * apart).sum(axis=1))
+
+
+def _alike(looks: _Looks, rows: np.ndarray, known: np.ndarray) -> Iterator[tuple[int, np.ndarray]]:
+    """For each of some rows, ascending, the earlier ones among `known` that look alike.
+
+    Two do that differ by less than from the mean; rows without any are left out.
+    """
+    brightness, apart, size = looks
+    rows, known = (some[np.argsort(brightness[some], kind="stable")] for some in (rows, known))
     pairs = [np.zeros((0, 2), int)]
-    for start in range(0, len(order), _ROWS):
-        stop = min(start + _ROWS, len(order))
+    for start in range(0, len(rows), _ROWS):
+        block = rows[start : start + _ROWS]
         # The difference of two means is never above the mean absolute difference.
-        end = int(np.searchsorted(brightness, brightness[stop - 1] + NEAR + 1e-5, side="right"))
-        distance = size[start:stop, None] + size[start:end]
-        distance -= 2 * apart[start:stop] @ apart[start:end].T
-        smaller = np.minimum(size[start:stop, None], size[start:end])
+        darkest, brightest = brightness[block[[0, -1]]] + np.array([-1, 1]) * (NEAR + 2 * _ROUNDING)
+        low = np.searchsorted(brightness[known], darkest, side="left")
+        others = known[low : np.searchsorted(brightness[known], brightest, side="right")]
+        distance = size[block, None] + size[others]
+        distance -= 2 * apart[block] @ apart[others].T
+        smaller = np.minimum(size[block, None], size[others])
         smaller[smaller < _ROUNDING**2 * apart.shape[1]] = 0
         close = np.maximum(distance, 0) < _COPY_SHARE**2 * smaller
-        pairs.append(start + np.argwhere(np.triu(close, 1)))
-    found = np.sort(order[np.concatenate(pairs)], axis=1)[:, ::-1]
-    return found[np.lexsort((found[:, 1], found[:, 0]))]
+        later, earlier = np.nonzero(close & (block[:, None] > others))
+        pairs.append(np.stack([block[later], others[earlier]], axis=1))
+    found = np.concatenate(pairs)
+    found = found[np.lexsort((found[:, 1], found[:, 0]))]
+    later, places = np.unique(found[:, 0], return_index=True)
+    yield from zip(later.tolist(), np.split(found[:, 1], places[1:]), strict=False)
 
 
 def _difference(pair: np.ndarray) -> float:
@@ -130,12 +163,12 @@ def _near_pairs(normals: np.ndarray, target: np.ndarray, near: float) -> list[tu
     # similar brightness needs looking at.
     order = np.argsort(normals.mean(axis=1), kind="stable")
     brightness = normals.mean(axis=1)[order]
-    window = near + 1e-5  # float32 means
+    window = near + 2 * _ROUNDING
     pairs = []
     for row, sample in enumerate(target):
         low, high = np.searchsorted(brightness, (sample.mean() - window, sample.mean() + window))
         for start in range(low, high, 4096):
             some = order[start : min(start + 4096, high)]
-            close = np.abs(normals[some] - sample).mean(axis=1) <= near
+            close = np.abs(normals[some] - sample).mean(axis=1) <= near + _ROUNDING
             pairs += [(int(i), row) for i in some[close]]
     return pairs

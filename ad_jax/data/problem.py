@@ -409,9 +409,18 @@ def split_rows(folds: np.ndarray, seed: int) -> tuple[np.ndarray, np.ndarray]:
 
 def number_groups(groups: Iterable[Hashable], hashes: list[str]) -> np.ndarray:
     """Number groups by the contents of their samples, so that their names leave no trace."""
+    if isinstance(groups, (Mapping, str, bytes)) or not isinstance(groups, Iterable):
+        raise InputError(
+            f"groups is a {type(groups).__name__}; give a list of strings or ints, one for every "
+            "train sample"
+        )
     labels = groups.tolist() if isinstance(groups, np.ndarray) else list(groups)
     if len(labels) != len(hashes):
         raise InputError(f"groups holds {len(labels)} values for {len(hashes)} train samples")
+    for row, label in enumerate(labels):
+        # NaN equals nothing, not even itself: which samples it joins would be chance.
+        if label is None or isinstance(label, (float, np.floating)) and np.isnan(label):
+            raise InputError(f"groups holds {label} in row {row}; give every train sample a group")
     contents: dict[Hashable, list[str]] = {}
     try:
         for label, value in zip(labels, hashes, strict=True):

@@ -2,12 +2,39 @@
 
 import hashlib
 from collections.abc import Iterator, Mapping
+from typing import Any
 
 import numpy as np
 
 from ad_jax.errors import InputError
 
 SLACK = 1e-5  # rounding of a resize: images may leave [0, 1] by so much
+
+
+def as_array(name: str, value: Any, unequal: str) -> np.ndarray:
+    """The numpy array of a value: a list, an array of any library, a table.
+
+    Args:
+      name: of the value, for errors.
+      value: anything.
+      unequal: what is wrong, and the fix, where numpy makes no array of a list.
+
+    Raises:
+      InputError: no array follows, or a masked one with masked values: what stands below a mask
+        would count like any other value.
+    """
+    if np.ma.is_masked(value):
+        count = int(np.ma.getmaskarray(value).sum())
+        raise InputError(f"{name} has {count} masked values; fill them, or drop their samples")
+    try:
+        return np.asarray(value)
+    except Exception as error:  # noqa: BLE001  (`__array__` of other libraries raises anything)
+        if isinstance(error, ValueError) and not hasattr(value, "__array__"):
+            raise InputError(f"{name} {unequal}") from None
+        said = " ".join(str(error).split())
+        raise InputError(
+            f"{name} is a {type(value).__name__} that gives no numpy array ({said}); convert it"
+        ) from None
 
 
 def as_samples(name: str, array: object) -> np.ndarray:
@@ -25,10 +52,7 @@ def as_samples(name: str, array: object) -> np.ndarray:
             f"{name} is a {type(array).__name__}; give an array of samples, images [n, h, w, c] or "
             "rows [n, d]"
         )
-    try:
-        samples = np.asarray(array)
-    except ValueError:
-        raise InputError(f"{name} holds samples of unequal shapes; resize them to one") from None
+    samples = as_array(name, array, "holds samples of unequal shapes; resize them to one")
     if samples.dtype.kind not in "buif":
         raise InputError(f"{name} has dtype {samples.dtype}; give uint8 or float numbers")
     if samples.ndim == 3:

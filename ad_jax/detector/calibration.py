@@ -75,15 +75,19 @@ class Calibration(NamedTuple):
 
     def needed(self, alpha: float, proven: bool = False) -> int:
         """Held-out normals (with `proven` a seed) that the level alpha needs."""
-        factor = 2 if proven and len(self.held_out) > 1 else 1
-        return max(math.ceil(factor / alpha - 1 - SLACK), 1)
+        return needed(alpha, self._factor(proven))
 
     def smallest(self, proven: bool = False) -> float:
         """The smallest attainable alpha."""
-        if not proven:
-            return 1.0 / (len(self.scores) + 1)
-        factor = 2 if len(self.held_out) > 1 else 1
-        return factor / (self.held_out.shape[1] + 1)
+        return self._factor(proven) / (self._count(proven) + 1)
+
+    def _factor(self, proven: bool) -> int:
+        """By what the mean of the seeds' p-values is multiplied."""
+        return 2 if proven and len(self.held_out) > 1 else 1
+
+    def _count(self, proven: bool) -> int:
+        """Held-out normals, with `proven` of one seed."""
+        return self.held_out.shape[1] if proven else len(self.scores)
 
     def check(self, alpha: float, proven: bool = False) -> float:
         """Refuses levels out of (0, 1) or below the smallest attainable one.
@@ -91,11 +95,15 @@ class Calibration(NamedTuple):
         Raises:
           InputError: names the held-out normals that alpha needs.
         """
-        alpha = check_level("alpha", alpha)
-        count = self.held_out.shape[1] if proven else len(self.scores)
-        if alpha < self.smallest(proven) - SLACK:
-            raise InputError(unattainable(alpha, self.needed(alpha, proven), count, proven))
-        return alpha
+        return self.check_attainable("alpha", alpha, proven)
+
+    def check_attainable(self, name: str, value: object, proven: bool = False) -> float:
+        """`check` of a level of another name."""
+        level = check_level(name, value)
+        if level < self.smallest(proven) - SLACK:
+            factor, count = self._factor(proven), self._count(proven)
+            raise InputError(unattainable(name, level, count, factor, " a seed" * proven))
+        return level
 
     def threshold(self, alpha: float) -> float:
         """The score above which p is at most alpha.
@@ -108,13 +116,18 @@ class Calibration(NamedTuple):
         return float(self.scores[len(self.scores) - 1 - min(above, len(self.scores) - 1)])
 
 
-def unattainable(alpha: float, needed: int, count: int, proven: bool = False) -> str:
-    """The one line that says so."""
-    least = math.ceil(1e4 / (count + 1) * (2 if proven else 1)) / 1e4
-    a_seed = " a seed" if proven else ""
+def needed(level: float, factor: int = 1) -> int:
+    """Held-out normals of which `factor / (n + 1)` attains the level."""
+    return max(math.ceil(factor / level - 1 - SLACK), 1)
+
+
+def unattainable(name: str, level: float, count: int, factor: int = 1, a_seed: str = "") -> str:
+    """The one line that says so of `count` held-out normals, and what can be attained."""
+    least = math.ceil(1e4 * factor / (count + 1)) / 1e4
     return (
-        f"alpha={alpha:g} is unattainable: it needs n = {needed} held-out normals{a_seed} and "
-        f"there are {count}; take alpha={least:g} or more, or give more normals"
+        f"{name}={level:g} is unattainable: it needs n = {needed(level, factor)} held-out "
+        f"normals{a_seed} and there are {count}; take {name}={least:g} or more, or give more "
+        "normals"
     )
 
 
@@ -203,14 +216,7 @@ def check_false_discovery(calibration: Calibration, share: object, proven: bool 
     Raises:
       InputError: names the held-out normals that it needs.
     """
-    share = check_level("false_discovery", share)
-    if share < calibration.smallest(proven) - SLACK:
-        raise InputError(
-            f"false_discovery={share:g} is unattainable: it needs n = "
-            f"{calibration.needed(share, proven)} held-out normals; take "
-            f"{calibration.smallest(proven):.4f} or more, or give more normals"
-        )
-    return share
+    return calibration.check_attainable("false_discovery", share, proven)
 
 
 def false_discovery_cut(counts: Mapping[float, int], share: float) -> float:

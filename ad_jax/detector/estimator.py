@@ -12,7 +12,7 @@ import numpy as np
 from ad_jax import localise, rules, tiles
 from ad_jax.choice import Members, choose, train_one
 from ad_jax.data import Problem
-from ad_jax.data.samples import as_samples
+from ad_jax.data.samples import as_array, as_samples
 from ad_jax.detector import exporting, localising, saving
 from ad_jax.detector.calibration import (
     SLACK,
@@ -237,7 +237,7 @@ class Detector:
         task = problem if cuts is None else cuts.problem
         count = normals.count(seeds)
         if alpha < 1.0 / (count + 1) - SLACK:
-            raise InputError(unattainable(alpha, int(np.ceil(1 / alpha - 1 - SLACK)), count))
+            raise InputError(unattainable("alpha", alpha, count))
         if config.steps < 1:
             raise InputError(f"steps={config.steps} is too small; take at least 1")
         record = Record(Path(self.record)) if self.record else None
@@ -279,10 +279,8 @@ class Detector:
             return None
         region = None
         if roi is not None:
-            try:
-                region = (np.asarray(roi) != 0).astype(np.uint8)
-            except (ValueError, TypeError):
-                raise InputError("roi is no mask; give an array [h, w] of numbers") from None
+            mask = as_array("roi", roi, "is no mask; give an array [h, w] of numbers")
+            region = (mask != 0).astype(np.uint8)
         return Tiling(whole("tile", self.tile), real("overlap", self.overlap), region)
 
     # A detector from what was trained elsewhere

@@ -11,7 +11,7 @@ from jax.flatten_util import ravel_pytree
 
 from ad_jax import pretext as pretexts
 from ad_jax import ranks, scores, tiles
-from ad_jax.data.samples import as_samples
+from ad_jax.data.samples import as_array, as_samples
 from ad_jax.detector.state import State
 from ad_jax.devices import check_backend
 from ad_jax.errors import InputError
@@ -122,10 +122,7 @@ class Networks:
         Raises:
           InputError: no array, or one of another shape.
         """
-        try:
-            samples = np.asarray(samples)
-        except (ValueError, TypeError):
-            raise InputError("X holds samples of unequal shapes; resize them to one") from None
+        samples = as_array("X", samples, "holds samples of unequal shapes; resize them to one")
         wanted = self.state.shape
         if samples.ndim == len(wanted) == 3 and wanted[2] == 1:
             samples = samples[..., None]

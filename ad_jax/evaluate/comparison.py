@@ -58,11 +58,11 @@ def signed_rank_p(differences: np.ndarray) -> float:
     second, and the time grows with the cube.
 
     Returns:
-      NaN if no pair differs.
+      NaN if no pair differs, or a difference is not known (NaN).
     """
     rounded = np.round(differences, DIGITS)
     known = rounded[rounded != 0]
-    if not len(known):
+    if not len(known) or np.isnan(known).any():
         return float("nan")
     doubled = np.rint(2 * rankdata(np.abs(known))).astype(int)  # whole, shared ranks too
     share = np.ones(1)  # of the ways, by the doubled rank sum of positive differences

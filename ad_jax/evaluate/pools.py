@@ -87,6 +87,11 @@ def audit_pool(
     Raises:
       InputError: labels of one class, or that do not fit.
     """
+    count = pool.scores.shape[-1]
+    if len(truth) != count:
+        raise InputError(
+            f"labels of {len(truth)} samples do not fit scores of {count}; give one per sample"
+        )
     anomalous = np.asarray(truth.open(reason).anomalous)
     if anomalous.min() == anomalous.max():
         raise InputError("all labels are equal, so AUROC is undefined; audit needs both classes")

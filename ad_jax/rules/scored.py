@@ -86,14 +86,17 @@ def npd(pool: Pool) -> np.ndarray:
 def _of_scaled(pool: Pool, measure: Callable[[np.ndarray], float]) -> np.ndarray:
     """A measure of each member's target scores, scaled to [0, 1] by their extremes.
 
-    Infinite for constant scores and for those that are not finite. Row by row: no copy of the pool.
+    Infinite for constant scores, for those that are not finite, and where the extremes lie further
+    apart than their precision reaches. Row by row: no copy of the pool.
     """
     own, _ = pool.own_scores()
     out = np.full(len(own), np.inf)
     for i, row in enumerate(own):
         low, high = row.min(), row.max()
-        if np.isfinite(low) and np.isfinite(high) and high > low:
-            out[i] = measure((row - low) / (high - low))
+        with np.errstate(over="ignore", invalid="ignore"):
+            spread = high - low
+        if np.isfinite(spread) and spread > 0:
+            out[i] = measure((row - low) / spread)
     return out
 
 

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from ad_jax.data import duplicates
 from ad_jax.data.duplicates import find_copies
 from ad_jax.data.problem import FOLDS, Problem, sealed
 from ad_jax.data.samples import as_samples, content_hashes, mask_of, resize
@@ -56,6 +57,13 @@ def test_input_is_copied():
     np.testing.assert_array_equal(problem.train, before)
 
 
+class _OnDevice:
+    """An array of another library that does not become one of numpy."""
+
+    def __array__(self, dtype=None, copy=None):
+        raise TypeError("can't convert a tensor on cuda:0;\nuse .cpu() first")
+
+
 _nan = np.zeros((8, 3))
 _nan[5, 1] = np.nan
 
@@ -79,6 +87,13 @@ _nan[5, 1] = np.nan
         ({"train": [np.zeros((2, 2)), np.zeros((3, 2))]}, ["train", "unequal"]),
         ({"groups": [1, 2]}, ["groups", "2 values", "12 train"]),
         ({"groups": [[]] * 12}, ["groups", "hashable"]),
+        ({"groups": 3}, ["groups", "int", "list"]),
+        ({"groups": dict.fromkeys(range(12))}, ["groups", "dict", "list"]),
+        ({"groups": "aabbccddeeff"}, ["groups", "str", "list"]),
+        ({"groups": ["a"] * 6 + [None] * 6}, ["groups", "None", "row 6"]),
+        ({"groups": np.array([0.0, np.nan] * 6)}, ["groups", "nan", "row 1"]),
+        ({"train": np.ma.masked_equal(_images(8), 7)}, ["train", "masked", "drop"]),
+        ({"target": _OnDevice()}, ["target", "_OnDevice", "use .cpu() first", "convert"]),
     ],
 )
 def test_mistakes_say_what_and_how_to_mend(changes, words):
@@ -370,7 +385,9 @@ def test_like_parts_and_featureless_ones_are_no_copies():
         assert Problem(train=images, target=images[:1]).copies == (0, 0, 0)
 
 
-def test_copies_agree_with_a_slow_twin_and_follow_no_chain():
+@pytest.mark.parametrize("chunk", [7, 4096])
+def test_copies_agree_with_a_slow_twin_and_follow_no_chain(chunk, monkeypatch):
+    monkeypatch.setattr(duplicates, "_CHUNK", chunk)
     rng = np.random.default_rng(0)
     images = _parts(40).astype(np.float32) / 255
     steps = [images[:12] + np.float32(k * 0.6 / 255) for k in (1, 2, 3)]  # each near the next alone
@@ -407,6 +424,21 @@ def test_copies_are_sought_in_bounded_memory():
     assert peak < 4000**2  # all pairs at once would be four bytes each
 
 
+def test_frames_of_a_scene_that_stands_still_are_sought_in_bounded_memory(monkeypatch):
+    """Nearly all pairs are alike: numbers of them would not fit for a day of a camera."""
+    monkeypatch.setattr(duplicates, "_CHUNK", 128)
+    monkeypatch.setattr(duplicates, "_ROWS", 32)
+    generator = np.random.default_rng(0)
+    scenes = generator.integers(10, 240, (2, 8, 8, 1)).repeat(1000, axis=0)
+    images = (scenes + (generator.random(scenes.shape) < 0.2)).astype(np.uint8)
+    tracemalloc.start()
+    found = find_copies([str(i) for i in range(2000)], images)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    np.testing.assert_array_equal(found, np.repeat([0, 1000], 1000))
+    assert peak < 2000**2  # a pair takes 16 bytes, and half a million are alike
+
+
 # Duplicates
 
 
@@ -435,6 +467,19 @@ def test_duplicates_agree_with_a_slow_twin():
     assert found.near == near
     assert (len(exact), len(near)) == (5, 5)
     assert len(problem.duplicates(near=4 / 255).near) == 8
+
+
+@pytest.mark.parametrize("side", [12, 32, 40])
+@pytest.mark.parametrize("white", [1, 255])
+def test_pictures_one_step_brighter_are_near_whatever_the_rounding(side, white):
+    images = np.random.default_rng(0).integers(0, 250, (30, side, side, 1), np.uint8)
+    brighter = images + np.uint8(1)
+    if white == 1:
+        images, brighter = images / 255, brighter / 255
+    near = Problem(train=images, target=brighter).duplicates().near
+    assert len({row for row, _ in near}) == 30
+    copies = find_copies([str(i) for i in range(60)], np.concatenate([images, brighter]))
+    np.testing.assert_array_equal(copies, np.tile(np.arange(30), 2))
 
 
 def test_duplicates_are_found_once(monkeypatch):
