@@ -272,7 +272,7 @@ def test_data_imports_no_jax_before_it_plants():
         ("planted:cutout", {"hyper": "size:1"}, ["cutout", "'size'", "area"]),
         ("planted:cutout", {"hyper": "area:9"}, ["area=9.0", "0.8"]),
         ("planted:cutout", {"hyper": "area:nan"}, ["area=nan", "0.8"]),
-        ("planted:cutout", {"hyper": "area:0.01", "size": 8}, ["area=0.01", "2 px"]),
+        ("planted:cutout", {"hyper": "area:0.01", "size": 12}, ["area=0.01", "2 px"]),
         ("planted:cutout", {"hyper": "area"}, ["area", "name:value"]),
         ("planted:cutout", {"hyper": "area:big"}, ["area", "name:value"]),
         ("planted:cutout", {"hyper": 3}, ["hyper=3", "name:value"]),
