@@ -11,12 +11,14 @@ import jax.numpy as jnp
 import pytest
 
 from ad_jax import alignment, ranks, scores, transport
+from ad_jax.backbone import Cells
 from ad_jax.localise import densities, features
 from ad_jax.tuning import losses
 
 WIDTH = 6
 ROWS = jax.ShapeDtypeStruct((24, WIDTH), jnp.float32)
 MAPS = jax.ShapeDtypeStruct((5, 4, 4, WIDTH), jnp.float32)
+GRID = features.grid_of((8, 8), [Cells(2)])  # of 4 x 4 positions
 LIST = jax.ShapeDtypeStruct((24,), jnp.float32)
 SETS = losses.Sets(ROWS, ROWS, ROWS, ROWS, LIST, LIST, LIST, jax.ShapeDtypeStruct((), jnp.float32))
 
@@ -42,8 +44,8 @@ PROGRAMS = {
     "spearman": (ranks.spearman, (LIST, LIST)),
     "surprise": (ranks.surprise, (LIST, LIST)),
     "p_values": (ranks.p_values, (LIST, LIST)),
-    "to_image": (lambda heat: features.to_image(heat[..., 0], (9, 9)), (MAPS,)),
-    "on_grid": (lambda maps: features.on_grid(maps, (3, 3)), (MAPS,)),
+    "to_image": (lambda heat: features.to_image(heat[..., 0], GRID, (9, 9)), (MAPS,)),
+    "on_grid": (lambda maps: features.on_grid(maps, Cells(2), GRID), (MAPS,)),
     **{f"score {k}": (fit_and_score(v), (ROWS,)) for k, v in scores.SCORES.items()},
     **{f"density {k}": (fit_and_score(v), (MAPS,)) for k, v in densities.METHODS.items()},
     **{f"outer {k}": (with_gradient(v), (SETS,)) for k, v in losses.OUTER.items()},
