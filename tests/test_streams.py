@@ -14,7 +14,12 @@ from ad_jax import cli
 from ad_jax.cli import streams
 from ad_jax.detector import Loading
 
-PROGRAM = [sys.executable, "-c", "import sys; from ad_jax.cli import main; sys.exit(main())"]
+PROGRAM = [  # an interrupt counts, also where these tests are started with it ignored
+    sys.executable,
+    "-c",
+    "import signal; signal.signal(signal.SIGINT, signal.default_int_handler)\n"
+    "import sys; from ad_jax.cli import main; sys.exit(main())",
+]
 
 
 @pytest.fixture(scope="module")
