@@ -350,7 +350,7 @@ BAD = {
     "no such estimator": ({"plan": tuning.Plan(estimator="magic")}, "first_order"),
     "rate": ({"plan": tuning.Plan(rate=-1.0)}, "rate=-1"),
     "other data": ({"tune_on": np.zeros((4, 8, 8, 1), np.uint8)}, "give them alike"),
-    "no seeds": ({"seeds": []}, "no seeds"),
+    "no seeds": ({"seeds": []}, r"seeds=\[\]: give"),
 }
 
 
