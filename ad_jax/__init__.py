@@ -13,31 +13,36 @@ _HOMES = {
     "Truth": "ad_jax.data",
     "select": "ad_jax.selection",
     "Selection": "ad_jax.selection",
-    "tune": "ad_jax.tuning",
-    "Tuned": "ad_jax.tuning",
-    "setting": "ad_jax.search",
+    "tune": "ad_jax.selection.tuning",
+    "Tuned": "ad_jax.selection.tuning",
+    "setting": "ad_jax.selection.search",
+    "Config": "ad_jax.train.setting",
     "Pool": "ad_jax.pool",
-    "Detector": "ad_jax.detector",
-    "InputError": "ad_jax.errors",
+    "Detector": "ad_jax.estimator",
+    "InputError": "ad_jax.base.errors",
 }
-_ROOMS = (
-    "augment",
-    "alignment",
-    "evaluate",
-    "localise",
-    "ranks",
-    "rules",
-    "scores",
-    "search",
-    "tiles",
-)
+ROOMS = {
+    "alignment": "ad_jax.alignment",
+    "augment": "ad_jax.augment",
+    "detect": "ad_jax.detect",
+    "evaluate": "ad_jax.evaluate",
+    "localise": "ad_jax.detect.localise",
+    "pool": "ad_jax.pool",
+    "ranks": "ad_jax.base.ranks",
+    "rules": "ad_jax.selection.rules",
+    "scores": "ad_jax.detect.scores",
+    "search": "ad_jax.selection.search",
+    "selection": "ad_jax.selection",
+    "tiles": "ad_jax.detect.tiles",
+    "tuning": "ad_jax.selection.tuning",
+}
 
-__all__ = [*_ROOMS, *_HOMES]
+__all__ = [*ROOMS, *_HOMES]
 
 
 def __getattr__(name: str) -> Any:
     if name in _HOMES:
         return getattr(import_module(_HOMES[name]), name)
-    if name in _ROOMS:
-        return import_module(f"ad_jax.{name}")
+    if name in ROOMS:
+        return import_module(ROOMS[name])
     raise AttributeError(f"module 'ad_jax' has no attribute {name!r}")

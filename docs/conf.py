@@ -20,6 +20,7 @@ from sphinx.util.nodes import make_refnode
 sys.path.insert(0, str(Path(__file__).parent.parent))
 os.environ["COLUMNS"] = "96"  # of the help texts, on any terminal
 
+import ad_jax  # noqa: E402
 from ad_jax.cli import parser  # noqa: E402
 
 project = "ad_jax"
@@ -92,8 +93,9 @@ def properties(app: Any, what: str, name: str, obj: Any, options: Any, lines: li
 
 
 def from_the_top(app: Any, env: Any, node: Any, content: Any) -> Any:
-    """`ranks.auroc` means `ad_jax.ranks.auroc`, wherever it is said."""
-    name = f"ad_jax.{node['reftarget']}"
+    """`rules.RULES` means `ad_jax.selection.rules.RULES`, wherever it is said."""
+    room, dot, rest = node["reftarget"].partition(".")
+    name = f"{ad_jax.ROOMS.get(room, f'ad_jax.{room}')}{dot}{rest}"
     found = env.domains.python_domain.objects.get(name)
     if found is None or node["refdomain"] != "py":
         return None

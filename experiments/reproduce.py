@@ -18,7 +18,7 @@ import sys
 from pathlib import Path
 from typing import NamedTuple
 
-from ad_jax.errors import in_one_line
+from ad_jax.base.errors import in_one_line
 from ad_jax.store import write_whole
 
 RESULTS = Path("experiments/results")

@@ -34,7 +34,7 @@ def nans_raise():
 @pytest.fixture(scope="module")
 def relaxed():
     """A few steps teach nothing: let every member count as trained, to see the rest work."""
-    from ad_jax import sweep
+    from ad_jax.pool import sweep
 
     patch = pytest.MonkeyPatch()
     patch.setattr(sweep, "CHANCE_LOSS", 9.0)

@@ -8,15 +8,17 @@ import numpy as np
 from hypothesis import strategies as st
 from jax.flatten_util import ravel_pytree
 
-from ad_jax import pretext, scores, search, tiles
-from ad_jax.choice import Members
 from ad_jax.data import Problem
-from ad_jax.detector import Detector
-from ad_jax.detector.fitting import networks_of
-from ad_jax.detector.normals import Normals
-from ad_jax.detector.state import Tiling
-from ad_jax.program import Config, Trained, make_look, network
-from ad_jax.train import as_unit
+from ad_jax.detect import scores, tiles
+from ad_jax.detect.fitting import networks_of
+from ad_jax.detect.look import make_look, network
+from ad_jax.detect.normals import Normals
+from ad_jax.detect.state import Tiling, Trained, TrainedSeeds
+from ad_jax.estimator import Detector
+from ad_jax.selection import search
+from ad_jax.train import pretexts as pretext
+from ad_jax.train.setting import Config
+from ad_jax.train.trainer import as_unit
 
 CONFIG = Config(steps=1, width=8)
 ROWS = CONFIG._replace(backbone="mlp")
@@ -106,7 +108,7 @@ def _made_tiled(count):
     problem = Problem(train=images(count, LARGE), target=images(2, LARGE, 1))
     tiling = Tiling(16, 0.25, region())
     cuts = tiles.tiled(problem, tiling.plan(LARGE))
-    members = Members(setting, (0, 1, 2), tuple(trained), held_out)
+    members = TrainedSeeds(setting, (0, 1, 2), tuple(trained), held_out)
     one = Detector._with(networks_of(Normals.of(problem, cuts), members, CONFIG, tiling), 0.1)
     return one.fit_localiser(images(count, LARGE), "texture")
 

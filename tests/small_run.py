@@ -10,9 +10,11 @@ from pathlib import Path
 
 import numpy as np
 
-from ad_jax import rules, run, search
-from ad_jax.pool import Member, Pool, Setting, describe
+from ad_jax.pool import Member, Pool
+from ad_jax.runs import run
+from ad_jax.selection import rules, search
 from ad_jax.store import write_arrays, write_whole
+from ad_jax.train.setting import Setting, describe
 
 FAMILIES = ("binary/quarter_turns", "binary/cutpaste", "binary/scar", "binary/gaussian_noise")
 CONTROLS = ("raw_nearest_neighbour", "raw_principal_components", "untrained_encoder")

@@ -7,8 +7,8 @@ import pytest
 
 from ad_jax import alignment
 from ad_jax.alignment import FORMS, Parts, between, dsv, dsv_from_parts, mean_distances, mmd, parts
-from ad_jax.errors import InputError
-from ad_jax.numerics import normalise, rowwise, safe_sqrt, squared_distances
+from ad_jax.base.errors import InputError
+from ad_jax.base.numerics import normalise, rowwise, safe_sqrt, squared_distances
 
 # Compiled once for a shape; uncompiled, every call would compile its blocks anew.
 compiled_parts = jax.jit(parts)

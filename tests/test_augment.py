@@ -14,7 +14,7 @@ from ad_jax.augment import CATALOGUE, PACKED, get, switch
 from ad_jax.augment.geometry import rotate_by, turn, turns
 from ad_jax.augment.patches import Patch, cutout, cutpaste
 from ad_jax.augment.soft import Bump, cutdiff
-from ad_jax.errors import InputError
+from ad_jax.base.errors import InputError
 
 NAMES = sorted(CATALOGUE)
 LOCAL = [name for name in NAMES if CATALOGUE[name].group == "local"]

@@ -11,10 +11,10 @@ import pytest
 
 from ad_jax.alignment import dsv
 from ad_jax.augment import CATALOGUE
-from ad_jax.backbone import BACKBONES, SMALLEST_SIDE, Backbone, encoder, mlp, patches
-from ad_jax.backbone.layers import cells, enlarge, pool, spread
-from ad_jax.backbone.residual import LARGE_STEM_SIDE, SMALL_STEM_SIDE, Block
-from ad_jax.errors import InputError
+from ad_jax.base.errors import InputError
+from ad_jax.train.backbones import BACKBONES, SMALLEST_SIDE, Backbone, encoder, mlp, patches
+from ad_jax.train.backbones.layers import cells, enlarge, pool, spread
+from ad_jax.train.backbones.residual import LARGE_STEM_SIDE, SMALL_STEM_SIDE, Block
 
 PLATFORMS = ("cpu", "cuda", "tpu")
 SHAPES = {  # the smallest images a network takes, square and not, and what else it takes

@@ -9,12 +9,19 @@ import scipy.stats
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ad_jax import ranks
+from ad_jax.base import ranks
+from ad_jax.base.errors import InputError
 from ad_jax.data import Problem
-from ad_jax.detector import Calibration, check_false_discovery, false_discovery_cut, share
-from ad_jax.detector.calibration import calibrate, left_out
-from ad_jax.detector.share import anomaly_share
-from ad_jax.errors import InputError
+from ad_jax.detect import (
+    Calibration,
+    check_false_discovery,
+    false_discovery_cut,
+)
+from ad_jax.detect import (
+    prevalence as share,
+)
+from ad_jax.detect.calibration import calibrate, left_out
+from ad_jax.detect.prevalence import anomaly_share
 
 surprise = jax.jit(jax.vmap(ranks.surprise))
 

@@ -12,8 +12,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from ad_jax import cli, rules, sweep
+from ad_jax import cli
 from ad_jax.cli import common, select
+from ad_jax.pool import sweep
+from ad_jax.selection import rules
 from ad_jax.store import Record, files, keep_compilations, places
 
 SMALL = ["--steps", "8", "--width", "8", "--seeds", "1", "--areas", ".05,.2"]

@@ -16,11 +16,14 @@ from sklearn.utils.validation import check_is_fitted
 from small_detector import images, make, spoil
 
 import ad_jax
-from ad_jax import program, search, selection, sweep
-from ad_jax.detector import FORMAT, Detector, Loading, Networks, NotFitted
-from ad_jax.detector.fitting import scores_of_normals
-from ad_jax.detector.normals import Normals
-from ad_jax.errors import InputError
+from ad_jax import selection
+from ad_jax.base.errors import InputError
+from ad_jax.detect import FORMAT, Loading, Networks, NotFitted
+from ad_jax.detect.fitting import scores_of_normals
+from ad_jax.detect.normals import Normals
+from ad_jax.estimator import Detector
+from ad_jax.pool import program, sweep
+from ad_jax.selection import search
 from ad_jax.store import Record
 
 TINY = {"steps": 3, "width": 8, "seeds": 4}
@@ -338,7 +341,7 @@ def test_every_bit_of_the_description_counts(saved, tmp_path):
         damaged[place] ^= 1 << (place % 8)
         path.write_bytes(bytes(damaged))
         with pytest.raises(InputError):
-            ad_jax.detector.saving.read(folder)
+            ad_jax.detect.saving.read(folder)
 
 
 def test_files_of_two_detectors_do_not_mix(saved, tmp_path):

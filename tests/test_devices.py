@@ -9,8 +9,8 @@ import time
 import numpy as np
 import pytest
 
-from ad_jax import devices
-from ad_jax.errors import InputError
+from ad_jax.base import devices
+from ad_jax.base.errors import InputError
 
 RUN = ["select", "digits", "--steps", "10", "--width", "8", "--seeds", "2"]
 RUN += ["--families", "binary/cutpaste,binary/gaussian_noise", "--areas", ".04,.16"]

@@ -11,7 +11,8 @@ from jax.experimental.compilation_cache import compilation_cache
 from markdown_examples import commands, differences, examples, furnish, run
 
 import ad_jax
-from ad_jax import cli, rules, store
+from ad_jax import cli, store
+from ad_jax.selection import rules
 
 ROOT = Path(__file__).parent.parent
 DOCS = ROOT / "docs"

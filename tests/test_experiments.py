@@ -7,8 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from ad_jax import cli, plan, run
+from ad_jax import cli
 from ad_jax.report.catalogue import page
+from ad_jax.runs import plan, run
 
 ROOT = Path(__file__).parent.parent
 EXPERIMENTS = ROOT / "experiments"

@@ -14,12 +14,14 @@ import pytest
 from jax.flatten_util import ravel_pytree
 from small_detector import LARGE, images, make, make_tiled, region
 
-from ad_jax import cli, search
-from ad_jax import pretext as pretexts
-from ad_jax.detector import Detector, Networks
-from ad_jax.detector.state import Tiling
-from ad_jax.errors import InputError
-from ad_jax.program import network
+from ad_jax import cli
+from ad_jax.base.errors import InputError
+from ad_jax.detect import Networks
+from ad_jax.detect.look import network
+from ad_jax.detect.state import Tiling
+from ad_jax.estimator import Detector
+from ad_jax.selection import search
+from ad_jax.train import pretexts
 
 PAGE = (Path(__file__).parent.parent / "docs" / "guide" / "detector.md").read_text()
 CODES = re.findall(r"```python\n(.*?)```", PAGE, re.S)

@@ -8,10 +8,12 @@ import warnings
 import numpy as np
 import pytest
 
-from ad_jax import cli, evaluate, foreign, rules
+from ad_jax import cli, evaluate
+from ad_jax.base.errors import InputError
 from ad_jax.data import Labels, Truth
-from ad_jax.errors import InputError
 from ad_jax.pool import Pool
+from ad_jax.pool import external as foreign
+from ad_jax.selection import rules
 
 COUNT, SAMPLES = 6, 40
 NAMES = ["knn", "knn", "lof k=5", "pca", "iforest", "hbos"]

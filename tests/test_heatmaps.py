@@ -5,7 +5,7 @@ import math
 import numpy as np
 import pytest
 
-from ad_jax.errors import InputError
+from ad_jax.base.errors import InputError
 from ad_jax.report import heatmaps
 from ad_jax.report.heatmaps import Shown
 

@@ -8,7 +8,7 @@ import pytest
 from small_run import write
 
 from ad_jax import cli, evaluate
-from ad_jax.errors import InputError
+from ad_jax.base.errors import InputError
 
 NAMES = ["a.png", "b.png", "ö c.png", "d.png", "e.png", "f.png"]
 LABELS = [0, 0, 1, 0, 1, 0]

@@ -11,11 +11,12 @@ import pytest
 import scipy.ndimage
 from sklearn.covariance import LedoitWolf
 
-from ad_jax import localise, ranks, tiles
-from ad_jax.backbone import BACKBONES, Cells
-from ad_jax.errors import InputError
-from ad_jax.localise import densities, features, maps, scale
-from ad_jax.train import as_unit
+from ad_jax.base import ranks
+from ad_jax.base.errors import InputError
+from ad_jax.detect import localise, tiles
+from ad_jax.detect.localise import densities, features, maps, scale
+from ad_jax.train.backbones import BACKBONES, Cells
+from ad_jax.train.trainer import as_unit
 
 
 def drawn(shape, seed=0, spread=1.0):

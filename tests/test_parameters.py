@@ -5,16 +5,17 @@ import numpy as np
 import pytest
 from small_detector import _members, images
 
-from ad_jax import Problem, search, select, tune, tuning
-from ad_jax.choice import Members
-from ad_jax.detector import Detector, estimator
-from ad_jax.errors import InputError
-from ad_jax.parameters import numbered, real, whole, word
-from ad_jax.pool import Setting
-from ad_jax.program import Config
-from ad_jax.rows import Data, names
-from ad_jax.sweep import Sweep
-from ad_jax.tuning import descent
+from ad_jax import Problem, select, tune
+from ad_jax.base.errors import InputError
+from ad_jax.base.parameters import numbered, real, whole, word
+from ad_jax.detect.state import TrainedSeeds
+from ad_jax import estimator
+from ad_jax.estimator import Detector
+from ad_jax.pool.rows import Data, names
+from ad_jax.pool.sweep import Sweep
+from ad_jax.selection import search, tuning
+from ad_jax.selection.tuning import descent
+from ad_jax.train.setting import Config, Setting
 
 NUMPY = Config(np.int64(3), np.array(8), np.str_("encoder"), jnp.int32(7))
 PLAIN = Config(3, 8, "encoder", 7)
@@ -51,7 +52,7 @@ def test_a_detector_with_parameters_of_numpy_saves_and_loads(tmp_path, monkeypat
 
     def train_one(task, setting, seeds, config, record, report):
         seen.update(setting=setting, seeds=seeds, config=config)
-        return Members(setting.checked(), seeds, tuple(trained), held_out)
+        return TrainedSeeds(setting.checked(), seeds, tuple(trained), held_out)
 
     monkeypatch.setattr(estimator, "train_one", train_one)
     setting = Setting(np.str_("binary"), "cutpaste", {"area": np.float32(0.1)}, np.float64(1e-3))

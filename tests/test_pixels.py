@@ -4,10 +4,10 @@ import numpy as np
 import pytest
 import sklearn.metrics
 
+from ad_jax.base.errors import InputError
+from ad_jax.base.stats import over_seeds
 from ad_jax.data import Labels
-from ad_jax.errors import InputError
 from ad_jax.evaluate import pixels
-from ad_jax.report.seeds import over_seeds
 
 
 def made(seed=0, n=6, side=12, digits=None):

@@ -10,10 +10,13 @@ import jax
 import jax.numpy as jnp
 import pytest
 
-from ad_jax import alignment, ranks, scores, transport
-from ad_jax.backbone import Cells
-from ad_jax.localise import densities, features
-from ad_jax.tuning import losses
+from ad_jax import alignment
+from ad_jax.alignment import transport
+from ad_jax.base import ranks
+from ad_jax.detect import scores
+from ad_jax.detect.localise import densities, features
+from ad_jax.selection.tuning import losses
+from ad_jax.train.backbones import Cells
 
 WIDTH = 6
 ROWS = jax.ShapeDtypeStruct((24, WIDTH), jnp.float32)

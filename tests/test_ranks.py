@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn.metrics import average_precision_score, roc_auc_score
 
-from ad_jax import ranks
+from ad_jax.base import ranks
 
 # Fixed lengths: one compilation for all of hypothesis' examples. Few values: many ties.
 LOW, HIGH = (st.lists(st.integers(-3, 3), min_size=n, max_size=n) for n in (11, 7))

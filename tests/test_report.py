@@ -19,27 +19,19 @@ from sklearn.metrics import (
 )
 from small_run import write, write_labels
 
-from ad_jax import cli, run
+from ad_jax import cli
+from ad_jax.base.stats import Estimate
 from ad_jax.cli import report
 from ad_jax.evaluate.comparison import holm
 from ad_jax.evaluate.correlation import correlations
 from ad_jax.evaluate.pairs import pairwise
 from ad_jax.evaluate.unlabelled import unlabelled
 from ad_jax.report.figures import parallel, points, theme
-from ad_jax.report.page import (
-    FORMATS,
-    Column,
-    Document,
-    Estimate,
-    Figures,
-    Prose,
-    Section,
-    Table,
-    written,
-)
+from ad_jax.report.page import FORMATS, Column, Document, Figures, Prose, Section, Table, written
 from ad_jax.report.page.content import number
 from ad_jax.report.page.html import IN_PAGE
 from ad_jax.report.parts.checklist import RULES, checklist
+from ad_jax.runs import run
 
 TASKS = 5
 

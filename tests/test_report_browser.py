@@ -8,9 +8,11 @@ from pathlib import Path
 import pytest
 from small_run import FAMILIES, write, write_labels
 
-from ad_jax import cli, search
-from ad_jax.report.page import Column, Document, Estimate, Section, Table, written
+from ad_jax import cli
+from ad_jax.base.stats import Estimate
+from ad_jax.report.page import Column, Document, Section, Table, written
 from ad_jax.report.page.html import FIRST
+from ad_jax.selection import search
 
 playwright = pytest.importorskip("playwright.sync_api", reason="needs playwright")
 CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser"))), None)

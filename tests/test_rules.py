@@ -13,9 +13,11 @@ import scipy.special
 import scipy.stats
 
 import ad_jax
-from ad_jax import ranks, rules, search, transport
-from ad_jax.alignment import Parts
-from ad_jax.pool import Member, Pool, Setting
+from ad_jax.alignment import Parts, transport
+from ad_jax.base import ranks
+from ad_jax.pool import Member, Pool
+from ad_jax.selection import rules, search
+from ad_jax.train.setting import Setting
 
 HEADS = 2
 

@@ -16,7 +16,8 @@ from small_detector import images, make
 import ad_jax
 from ad_jax import cli
 from ad_jax.data.stream import natural, stream
-from ad_jax.detector import FORMAT, Detector, Loading, Networks
+from ad_jax.detect import FORMAT, Loading, Networks
+from ad_jax.estimator import Detector
 
 
 @pytest.fixture(scope="module")

@@ -8,7 +8,7 @@ import sklearn.covariance
 from sklearn.decomposition import PCA
 from sklearn.neighbors import KernelDensity, NearestNeighbors
 
-from ad_jax.scores import SCORES, fit_kernels, fit_subspace, ledoit_wolf, score_neighbour
+from ad_jax.detect.scores import SCORES, fit_kernels, fit_subspace, ledoit_wolf, score_neighbour
 
 SIZES = [(120, 6), (30, 30), (12, 40), (3, 5)]
 

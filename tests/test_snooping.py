@@ -13,11 +13,13 @@ from sklearn.metrics import (
 )
 
 from ad_jax import evaluate
+from ad_jax.base.errors import InputError
 from ad_jax.data import Labels, Truth
-from ad_jax.errors import InputError
-from ad_jax.evaluate import bought, halves, intervals, picture, stages, text, tried
-from ad_jax.pool import Member, Pool, Setting
+from ad_jax.evaluate import bought, halves, intervals, stages, tried
+from ad_jax.pool import Member, Pool
 from ad_jax.report import chart
+from ad_jax.report.judged import picture, text
+from ad_jax.train.setting import Setting
 
 SPLITS = 12
 

@@ -13,8 +13,9 @@ import warnings
 import numpy as np
 import pytest
 
-from ad_jax import plan, store
-from ad_jax.errors import InputError
+from ad_jax import store
+from ad_jax.base.errors import InputError
+from ad_jax.runs import plan
 from ad_jax.store import Record, digest, files, places
 
 

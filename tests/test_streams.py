@@ -12,7 +12,7 @@ from small_detector import images, make
 
 from ad_jax import cli
 from ad_jax.cli import streams
-from ad_jax.detector import Loading
+from ad_jax.detect import Loading
 
 PROGRAM = [  # an interrupt counts, also where these tests are started with it ignored
     sys.executable,
@@ -168,7 +168,7 @@ def test_a_fault_of_this_library_keeps_its_traceback(folder, monkeypatch):
         raise ZeroDivisionError("ours")
 
     monkeypatch.setattr("ad_jax.cli.detector.info", broken)
-    monkeypatch.setattr("ad_jax.devices.check_backend", lambda: None)
+    monkeypatch.setattr("ad_jax.base.devices.check_backend", lambda: None)
     with pytest.raises(ZeroDivisionError, match="ours"):
         cli.main(["info", str(folder / "detector")])
 

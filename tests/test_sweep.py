@@ -9,13 +9,16 @@ import numpy as np
 import pytest
 
 import ad_jax
-from ad_jax import alignment, pretext, program, rules, search, selection, store, sweep
-from ad_jax.chunks import Shard
-from ad_jax.detector import Detector
-from ad_jax.errors import DataWarning, InputError, MembersFailed
-from ad_jax.pool import Member, Pool, Setting, per_setting
-from ad_jax.rows import Data, Row, names
+from ad_jax import alignment, selection, store
+from ad_jax.base.errors import DataWarning, InputError, MembersFailed
+from ad_jax.estimator import Detector
+from ad_jax.pool import Member, Pool, per_setting, program, sweep
+from ad_jax.pool.chunks import Shard
+from ad_jax.pool.rows import Data, Row, names
+from ad_jax.selection import rules, search
 from ad_jax.store import Record, files
+from ad_jax.train import pretexts as pretext
+from ad_jax.train.setting import Setting
 
 CONFIG = program.Config(steps=4, width=8)
 SETTINGS = [

@@ -11,10 +11,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 from small_run import write
 
-from ad_jax import cli, foreign, run
+from ad_jax import cli
 from ad_jax.cli.detector import Row, _writer
 from ad_jax.pool import Pool
+from ad_jax.pool import external as foreign
 from ad_jax.report import shelf
+from ad_jax.runs import run
 from ad_jax.store import tables
 
 PACKAGE = Path(tables.__file__).parent.parent

@@ -5,9 +5,9 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from ad_jax import tiles
+from ad_jax.base.errors import DataWarning, InputError
 from ad_jax.data import Problem
-from ad_jax.errors import DataWarning, InputError
+from ad_jax.detect import tiles
 
 
 def images(n, shape, seed=0):

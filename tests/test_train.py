@@ -10,9 +10,13 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from ad_jax import augment, numerics, pretext, train
-from ad_jax.backbone import encoder
-from ad_jax.program import Config, PerMember, Shared, make_program
+from ad_jax import augment
+from ad_jax.base import numerics
+from ad_jax.pool.program import PerMember, Shared, make_program
+from ad_jax.train import pretexts as pretext
+from ad_jax.train import trainer as train
+from ad_jax.train.backbones import encoder
+from ad_jax.train.setting import Config
 
 SHAPE = (16, 16, 1)
 

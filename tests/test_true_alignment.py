@@ -6,7 +6,7 @@ import pytest
 
 from ad_jax import alignment
 from ad_jax.alignment import Parts
-from ad_jax.errors import InputError
+from ad_jax.base.errors import InputError
 from ad_jax.evaluate import true_alignment
 
 AXES = np.eye(3, dtype=np.float32)

@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 from scipy.stats import spearmanr
 
-from ad_jax import rules
 from ad_jax.pool import Pool
-from ad_jax.signatures import signatures
-from ad_jax.trust import RARE, Rows, draw, halves, null, resampled, take, trust
+from ad_jax.selection import rules
+from ad_jax.selection.failure_modes import signatures
+from ad_jax.selection.trust import RARE, Rows, draw, halves, null, resampled, take, trust
 
 COUNT, REST, SEEDS = 120, 60, 3
 

@@ -10,18 +10,20 @@ import pytest
 from scipy.optimize import linear_sum_assignment
 from scipy.special import logsumexp
 
-from ad_jax import augment, transport, tuning
-from ad_jax.backbone import encoder
-from ad_jax.chunks import Shard
+from ad_jax import augment
+from ad_jax.alignment import transport
+from ad_jax.base.errors import InputError
+from ad_jax.base.numerics import IN_TURN, SIDE_BY_SIDE
 from ad_jax.data import Problem
-from ad_jax.errors import InputError
-from ad_jax.numerics import IN_TURN, SIDE_BY_SIDE
-from ad_jax.program import Config
+from ad_jax.pool.chunks import Shard
+from ad_jax.selection import tuning
+from ad_jax.selection.tuning import chunks, estimators, loop, losses
+from ad_jax.selection.tuning import space as spaces
+from ad_jax.selection.tuning.descent import default_of, make_job
 from ad_jax.store import Record, digest
-from ad_jax.train import seed_keys
-from ad_jax.tuning import chunks, estimators, loop, losses
-from ad_jax.tuning import space as spaces
-from ad_jax.tuning.descent import default_of, make_job
+from ad_jax.train.backbones import encoder
+from ad_jax.train.setting import Config
+from ad_jax.train.trainer import seed_keys
 
 SHAPE = (16, 16, 1)
 

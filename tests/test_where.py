@@ -13,12 +13,13 @@ from PIL import Image
 from sklearn.base import clone
 from small_detector import LARGE, images, make, make_tiled, region, spoil
 
-from ad_jax import cli, localise, tiles
+from ad_jax import cli
+from ad_jax.base.errors import InputError
 from ad_jax.data import Problem
-from ad_jax.detector import Detector, Loading, Networks, NotFitted, localising, saving
-from ad_jax.detector.state import Localised
-from ad_jax.errors import InputError
-from ad_jax.train import as_unit
+from ad_jax.detect import Loading, Networks, NotFitted, localise, localising, saving, tiles
+from ad_jax.detect.state import Localised
+from ad_jax.estimator import Detector
+from ad_jax.train.trainer import as_unit
 
 
 @pytest.fixture(scope="module")
@@ -397,7 +398,7 @@ def test_any_normals_are_trained_on_or_refused_in_one_line(shape, dtype, value, 
         raise Trained
 
     patch = pytest.MonkeyPatch()
-    patch.setattr("ad_jax.detector.estimator.train_one", stop)
+    patch.setattr("ad_jax.estimator.train_one", stop)
     try:
         Detector(tile=tile, alpha=0.2, steps=3, width=8).fit(samples)
     except InputError as error:

@@ -34,7 +34,7 @@ from ad_jax.augment.photometric import (
     SATURATION,
 )
 from ad_jax.augment.soft import CUTDIFF, SCAR, SOFT_CUTOUT, SOFT_CUTPASTE
-from ad_jax.errors import InputError
+from ad_jax.base.errors import InputError
 
 IDENTITY = Augmentation(
     lambda key, hyper, shape: (),

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 
-from ad_jax.errors import InputError
+from ad_jax.base.errors import InputError
 
 
 class Range(NamedTuple):

@@ -12,7 +12,7 @@ import numpy as np
 from ad_jax.augment.contract import Augmentation, Range
 from ad_jax.augment.geometry import everything
 from ad_jax.augment.patches import spread
-from ad_jax.numerics import HIGHEST
+from ad_jax.base.numerics import HIGHEST
 
 
 def _draw_dropped(key: jax.Array, hyper: Mapping[str, Any], shape: tuple[int, ...]) -> jax.Array:

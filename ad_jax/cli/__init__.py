@@ -15,8 +15,8 @@ import warnings
 from collections.abc import Sequence
 from typing import Any
 
+from ad_jax.base.errors import DataWarning, InputError, MembersFailed
 from ad_jax.cli.streams import end_on_interrupt, flush, open_closed, say, speak_utf8
-from ad_jax.errors import DataWarning, InputError, MembersFailed
 
 INTERRUPTED, UNREAD = 130, 141  # what shells show for programs that SIGINT and SIGPIPE ended
 _INTERRUPTED = "ad-jax: interrupted; what is finished is kept, and the same command goes on"
@@ -115,7 +115,7 @@ def _environment(error: Exception) -> str:
     switches = [f"{k}={v}" for k, v in os.environ.items() if k.startswith(_SWITCHES)]
     if switches:
         return f"JAX stopped under {' '.join(switches)} ({said}); unset it to go on"
-    from ad_jax.devices import check_backend
+    from ad_jax.base.devices import check_backend
 
     try:
         check_backend()

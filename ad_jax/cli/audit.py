@@ -7,10 +7,10 @@ import re
 from dataclasses import asdict
 from pathlib import Path
 
+from ad_jax.base.errors import InputError
+from ad_jax.base.json_text import json_text
+from ad_jax.base.parameters import ROOT_MOST, whole
 from ad_jax.cli.common import Adder, labels_of
-from ad_jax.errors import InputError
-from ad_jax.json_text import json_text
-from ad_jax.parameters import ROOT_MOST, whole
 
 
 def add(adder: Adder) -> None:
@@ -25,9 +25,10 @@ def add(adder: Adder) -> None:
 
 
 def audit(arguments: argparse.Namespace) -> None:
-    from ad_jax import evaluate, run
-    from ad_jax.evaluate import text
-    from ad_jax.evaluate.picture import picture
+    from ad_jax import evaluate
+    from ad_jax.report.judged import text
+    from ad_jax.report.judged.picture import picture
+    from ad_jax.runs import run
 
     folders = run.below(arguments.run)
     if arguments.picture and len(folders) > 1:

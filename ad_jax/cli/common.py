@@ -10,9 +10,9 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
-from ad_jax.errors import InputError
-from ad_jax.json_text import json_text
-from ad_jax.parameters import ROOT_MOST, real, whole, word
+from ad_jax.base.errors import InputError
+from ad_jax.base.json_text import json_text
+from ad_jax.base.parameters import ROOT_MOST, real, whole, word
 
 LEAST = (("steps", 1), ("seeds", 1), ("width", 8), ("random", 1), ("strengths", 1))
 
@@ -101,7 +101,8 @@ def choices_of(arguments: argparse.Namespace) -> dict[str, Any]:
 
 def training(choices: dict[str, Any]) -> tuple[Any, tuple[int, ...]]:
     """The training's `Config` and the seeds."""
-    from ad_jax import program, selection
+    from ad_jax import selection
+    from ad_jax.pool import program
 
     config = program.Config(
         choices["steps"], choices["width"], choices["backbone"], choices["root"]
@@ -134,8 +135,9 @@ def add_shard(command: argparse.ArgumentParser, what: str) -> None:
 
 def check_shard(arguments: argparse.Namespace, search: str = "all") -> Any:
     """The shard that was asked for, None without; refused where it cannot be."""
-    from ad_jax import devices, plan
-    from ad_jax.chunks import Shard
+    from ad_jax.base import devices
+    from ad_jax.pool.chunks import Shard
+    from ad_jax.runs import plan
 
     if arguments.shard and arguments.distributed:
         raise InputError("--shard and --distributed both say which part to do; give one")
@@ -170,7 +172,7 @@ def add_localiser(command: argparse.ArgumentParser) -> None:
 
 def check_localiser(method: str | None, config: Any, shape: tuple[int, ...], tiling: Any) -> None:
     """Refuses what `localise` would, before anything is trained."""
-    from ad_jax.detector import localising
+    from ad_jax.detect import localising
 
     if method is not None:
         localising.check(method, config, shape, None if tiling is None else tiling.plan(shape))
@@ -202,7 +204,8 @@ def load(text: str, skip_bad: bool = False) -> tuple[Any, Any, str, dict[str, An
 
 def labels_of(folder: Path, path: str) -> Any:
     """The truth of a run by a file of labels that names its samples."""
-    from ad_jax import evaluate, run
+    from ad_jax import evaluate
+    from ad_jax.runs import run
 
     return evaluate.labels_by_name(path, run.sample_names(folder))
 

@@ -18,11 +18,11 @@ from typing import IO, Any, NamedTuple
 
 import numpy as np
 
+from ad_jax.base.errors import InputError
+from ad_jax.base.json_text import json_text
 from ad_jax.cli.common import Adder
 from ad_jax.cli.streams import arriving_lines, say
 from ad_jax.data.pictures import MAX_PIXELS
-from ad_jax.errors import InputError
-from ad_jax.json_text import json_text
 from ad_jax.store import tables
 from ad_jax.store.places import PART, unfinished
 
@@ -197,8 +197,9 @@ def score(arguments: argparse.Namespace) -> int:
     from ad_jax.cli.overlays import Overlays
     from ad_jax.data.scale import ends_of
     from ad_jax.data.stream import BATCH, stream
-    from ad_jax.detector import Detector, check_false_discovery, check_level, false_discovery_cut
-    from ad_jax.detector.calibration import SLACK
+    from ad_jax.detect import check_false_discovery, check_level, false_discovery_cut
+    from ad_jax.detect.calibration import SLACK
+    from ad_jax.estimator import Detector
 
     if arguments.alpha and arguments.false_discovery:
         raise InputError("--alpha and --false-discovery are two ways to flag; give one")
@@ -292,7 +293,7 @@ def _writer(out: IO[str], as_json: bool) -> Callable[[Row, bool], None]:
 
 
 def export(arguments: argparse.Namespace) -> None:
-    from ad_jax.detector import Detector
+    from ad_jax.estimator import Detector
 
     path = Path(os.path.expanduser(arguments.file))
     if path.suffix.lower() != ".npz":
@@ -306,7 +307,8 @@ def export(arguments: argparse.Namespace) -> None:
 
 
 def info(arguments: argparse.Namespace) -> None:
-    from ad_jax.detector import Detector, saving
+    from ad_jax.detect import saving
+    from ad_jax.estimator import Detector
 
     folder = folder_of(arguments.detector)
     saved_as = saving.read(folder).format

@@ -7,8 +7,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from ad_jax.base.errors import InputError
 from ad_jax.cli.common import load
-from ad_jax.errors import InputError
 
 
 def add_tiles(one: argparse.ArgumentParser) -> None:
@@ -35,13 +35,13 @@ class Job(NamedTuple):
 
     def seen(self, samples: np.ndarray) -> np.ndarray:
         """Other samples of the source's shape, as what the job's networks see."""
-        from ad_jax import tiles
+        from ad_jax.detect import tiles
 
         return samples if self.cuts is None else tiles.pieces(self.cuts.plan, samples)
 
     def chosen(self, selection: Any) -> Any:
         """A selection on the task, as one on the problem."""
-        from ad_jax.selection import of_images
+        from ad_jax.selection.selection import of_images
 
         if self.cuts is None:
             return selection
@@ -50,8 +50,8 @@ class Job(NamedTuple):
 
 def job_of(arguments: argparse.Namespace, text: str) -> Job:
     """Loads a source; before that, whether there is a device to train on."""
-    from ad_jax import tiles
-    from ad_jax.devices import check_backend
+    from ad_jax.base.devices import check_backend
+    from ad_jax.detect import tiles
 
     check_backend()
     problem, truth, source, options = load(text, arguments.skip_bad)
@@ -81,7 +81,7 @@ def other_target(job: Job, text: str | None) -> tuple[np.ndarray | None, list[tu
 def tiling_of(arguments: argparse.Namespace, shape: tuple[int, ...], fit: str) -> Any:
     """How images of a shape are cut into tiles, None without `--tile`."""
     from ad_jax.data.stream import stream
-    from ad_jax.detector import Tiling
+    from ad_jax.detect import Tiling
 
     if arguments.tile is None:
         for option in ("overlap", "roi"):

@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from ad_jax.errors import InputError
+from ad_jax.base.errors import InputError
 from ad_jax.report import heatmaps as pictures
 from ad_jax.store import write_whole
 

@@ -5,12 +5,9 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from ad_jax.cli.common import (
-    Adder,
-    load,
-)
-from ad_jax.json_text import json_text
-from ad_jax.parameters import ROOT_MOST, whole
+from ad_jax.base.json_text import json_text
+from ad_jax.base.parameters import ROOT_MOST, whole
+from ad_jax.cli.common import Adder, load
 
 
 def add(adder: Adder) -> None:

@@ -6,10 +6,8 @@ import argparse
 from pathlib import Path
 
 from ad_jax import store
-from ad_jax.cli.common import (
-    Adder,
-)
-from ad_jax.json_text import json_text
+from ad_jax.base.json_text import json_text
+from ad_jax.cli.common import Adder
 
 
 def add(adder: Adder) -> None:
@@ -23,7 +21,7 @@ def add(adder: Adder) -> None:
 
 
 def status(arguments: argparse.Namespace) -> None:
-    from ad_jax import plan
+    from ad_jax.runs import plan
 
     told = plan.status(Path(arguments.run))
     if arguments.json:
@@ -42,7 +40,7 @@ def status(arguments: argparse.Namespace) -> None:
 
 def _record_of(text: str) -> str:
     """The record of a run, or the record itself."""
-    from ad_jax import plan
+    from ad_jax.runs import plan
 
     folder = Path(text)
     if "://" in text:

@@ -10,11 +10,11 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+from ad_jax.base.errors import InputError
+from ad_jax.base.json_text import json_text
+from ad_jax.base.parameters import ROOT_MOST, whole
 from ad_jax.cli.common import Adder, labels_of
 from ad_jax.cli.streams import say
-from ad_jax.errors import InputError
-from ad_jax.json_text import json_text
-from ad_jax.parameters import ROOT_MOST, whole
 
 
 def add(adder: Adder) -> None:
@@ -40,8 +40,8 @@ def add(adder: Adder) -> None:
 
 def _checked(arguments: argparse.Namespace) -> list[Path]:
     """The runs' folders; wrong use is refused before anything is opened or written."""
-    from ad_jax import run
     from ad_jax.report.page import FORMATS
+    from ad_jax.runs import run
 
     if arguments.format not in FORMATS:
         raise InputError(f"no format {arguments.format!r}; known: {', '.join(FORMATS)}")
@@ -67,8 +67,9 @@ def _place(arguments: argparse.Namespace, folders: Sequence[Path]) -> Path:
 
 def _problem_of(task: Any) -> Any:
     """A run's data as its networks saw it, for pictures; its labels stay sealed."""
-    from ad_jax import run, tiles
-    from ad_jax.detector import Detector
+    from ad_jax.detect import tiles
+    from ad_jax.estimator import Detector
+    from ad_jax.runs import run
 
     problem, _ = run.reload(task.run.manifest)
     if not (task.folder / "detector").exists():
@@ -79,9 +80,10 @@ def _problem_of(task: Any) -> Any:
 
 def _gathered(arguments: argparse.Namespace, folders: Sequence[Path]) -> tuple[list, list]:
     """The tasks, and those that labels judged."""
-    from ad_jax import evaluate, run
-    from ad_jax.evaluate.pages import Judged
+    from ad_jax import evaluate
+    from ad_jax.report.judged import Judged
     from ad_jax.report.parts.task import Task
+    from ad_jax.runs import run
 
     tasks, judged, names = [], [], set()
     for number, folder in enumerate(folders, 1):
@@ -105,7 +107,7 @@ def _gathered(arguments: argparse.Namespace, folders: Sequence[Path]) -> tuple[l
 
 def document(arguments: argparse.Namespace, folders: Sequence[Path]) -> Any:
     """The report on runs, as a command line asks for it; labels are opened and logged here."""
-    from ad_jax.evaluate.pages import against, picks, shelf, snooped, unseen
+    from ad_jax.report.judged import against, picks, shelf, snooped, unseen
     from ad_jax.report.page import Document, Prose, Section
     from ad_jax.report.parts import checklist, choice, cost, summary, task, tuned, words
 

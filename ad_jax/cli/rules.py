@@ -5,8 +5,8 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
+from ad_jax.base.json_text import json_text
 from ad_jax.cli.common import Adder
-from ad_jax.json_text import json_text
 
 
 def add(adder: Adder) -> None:
@@ -19,8 +19,9 @@ def add(adder: Adder) -> None:
 
 
 def rules(arguments: argparse.Namespace) -> None:
-    from ad_jax import evaluate, foreign
+    from ad_jax import evaluate
     from ad_jax.pool import Pool
+    from ad_jax.pool import external as foreign
     from ad_jax.report import shelf as report
 
     pool = Pool.from_scores(**foreign.read(arguments.file, arguments.held_out))

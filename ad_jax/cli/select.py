@@ -8,6 +8,8 @@ import re
 from pathlib import Path
 from typing import Any
 
+from ad_jax.base.errors import InputError, MembersFailed
+from ad_jax.base.json_text import json_text
 from ad_jax.cli.common import (
     Adder,
     add_localiser,
@@ -25,8 +27,6 @@ from ad_jax.cli.common import (
 )
 from ad_jax.cli.jobs import Job, add_tiles, job_of, other_target
 from ad_jax.cli.streams import say
-from ad_jax.errors import InputError, MembersFailed
-from ad_jax.json_text import json_text
 
 WIDE = "wide"  # stands for the families of `search.WIDE`
 
@@ -54,7 +54,7 @@ def add(adder: Adder) -> None:
 
 
 def make_settings(choices: dict[str, Any], shape: tuple[int, ...]) -> list[Any]:
-    from ad_jax import search
+    from ad_jax.selection import search
 
     families = choices["families"] or search.FAMILIES
     if families == [WIDE]:
@@ -85,13 +85,16 @@ def _attainable(detector: Any) -> str:
 
 
 def select(arguments: argparse.Namespace) -> None:
-    from ad_jax import choice, chunks, estimate, plan, rules, run, selection
+    from ad_jax.pool import chunks
     from ad_jax.report.table import render
+    from ad_jax.runs import plan, run
+    from ad_jax.selection import cost as estimate
+    from ad_jax.selection import rules, selection
 
     choices = choices_of(arguments)
     rule = choices["rule"] or rules.DEFAULT
     config, seeds = training(choices)
-    choice.check(rule, seeds, choices["search"])
+    selection.check(rule, seeds, choices["search"])
     shard = check_shard(arguments, choices["search"])
     jobs = [job_of(arguments, text) for text in choices["sources"]]
     out = Path(arguments.out)
@@ -140,7 +143,7 @@ def select(arguments: argparse.Namespace) -> None:
     parts = [
         plan.Part(
             {job.text: job.task for job in group},
-            choice.targets([job.task for job in group], second),
+            selection.targets([job.task for job in group], second),
             settings_of[name],
             seeds,
         )
@@ -175,7 +178,7 @@ def select(arguments: argparse.Namespace) -> None:
         common = (seeds, config, finished, report)
         try:
             if shard:
-                left += choice.work(tasks, settings_of[name], shard, *common, second)
+                left += selection.work(tasks, settings_of[name], shard, *common, second)
                 continue
             selections = selection.select_all(
                 tasks,

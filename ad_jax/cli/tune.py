@@ -6,6 +6,8 @@ import argparse
 from pathlib import Path
 from typing import Any
 
+from ad_jax.base.errors import InputError
+from ad_jax.base.json_text import json_text
 from ad_jax.cli.common import (
     Adder,
     add_localiser,
@@ -24,8 +26,6 @@ from ad_jax.cli.common import (
 )
 from ad_jax.cli.jobs import add_tiles, job_of, other_target
 from ad_jax.cli.streams import say
-from ad_jax.errors import InputError
-from ad_jax.json_text import json_text
 
 
 def add(adder: Adder) -> None:
@@ -64,10 +64,11 @@ def _bounds(text: str | None) -> dict[str, tuple[float, float]]:
 
 
 def tune(arguments: argparse.Namespace) -> None:
-    from ad_jax import rules, run, tuning
     from ad_jax.report import tuning as report_tuning
     from ad_jax.report.table import render
-    from ad_jax.tuning import descent, losses
+    from ad_jax.runs import run
+    from ad_jax.selection import rules, tuning
+    from ad_jax.selection.tuning import descent, losses
 
     choices = choices_of(arguments)
     config, seeds = training(choices)

@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Any, NamedTuple
 
+from ad_jax.base.errors import InputError
 from ad_jax.data.arrays import load_npz
 from ad_jax.data.duplicates import Duplicates
 from ad_jax.data.embedded import load_digits, load_textures
@@ -15,7 +16,6 @@ from ad_jax.data.planted import load_planted
 from ad_jax.data.problem import Problem, Split
 from ad_jax.data.tfds import load_tfds
 from ad_jax.data.truth import Labels, Truth
-from ad_jax.errors import InputError
 
 __all__ = [
     "SOURCES",

@@ -8,10 +8,10 @@ from collections.abc import Iterator
 
 import numpy as np
 
+from ad_jax.base.errors import InputError, of_machine
 from ad_jax.data.problem import Problem, sealed
 from ad_jax.data.samples import as_samples, content_hashes, resize
 from ad_jax.data.truth import Labels, Truth, unlabelled
-from ad_jax.errors import InputError, of_machine
 
 LAYOUTS = (
     "X, y (0 = normal); images, labels, split (0 = train, 1 = test); "

@@ -9,10 +9,10 @@ import functools
 
 import numpy as np
 
+from ad_jax.base.errors import InputError
 from ad_jax.data.problem import Problem, sealed
 from ad_jax.data.samples import content_hashes, mask_of, resize
 from ad_jax.data.truth import Labels, Truth
-from ad_jax.errors import InputError
 
 TEXTURE_TASKS = ("brick-defect", "brick-orientation", "gravel-orientation")
 

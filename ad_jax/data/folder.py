@@ -12,6 +12,7 @@ from functools import partial
 
 import numpy as np
 
+from ad_jax.base.errors import DataWarning, InputError
 from ad_jax.data import pictures
 from ad_jax.data.layout import Passed, layout_of, name_of, of_kind
 from ad_jax.data.masks import label_reader
@@ -20,7 +21,6 @@ from ad_jax.data.problem import Problem, number_groups, sealed
 from ad_jax.data.samples import content_hashes
 from ad_jax.data.scale import Tally, ends_of, reading_of
 from ad_jax.data.truth import Truth, unlabelled
-from ad_jax.errors import DataWarning, InputError
 
 COLOURS = ("auto", "grey", "rgb")
 SHRUNK = 16  # times; what is smaller than so many px does not fill one px of the sample

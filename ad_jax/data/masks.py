@@ -11,10 +11,10 @@ from collections.abc import Callable
 
 import numpy as np
 
+from ad_jax.base.errors import DataWarning, InputError
 from ad_jax.data import layout, pictures
 from ad_jax.data.samples import mask_of
 from ad_jax.data.truth import Labels
-from ad_jax.errors import DataWarning, InputError
 
 FEW = 16  # values of a mask that count as classes or instances; more are shades of grey
 _ASPECT = 0.02  # relative difference of aspect ratios that rounding of sizes may leave

@@ -26,7 +26,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 import numpy as np
 
-from ad_jax.errors import InputError
+from ad_jax.base.errors import InputError
 
 if TYPE_CHECKING:
     from PIL import Image

@@ -14,10 +14,10 @@ from typing import NamedTuple
 
 import numpy as np
 
+from ad_jax.base.errors import DataWarning, InputError
 from ad_jax.data.duplicates import NEAR, Copies, Duplicates, find_copies, find_duplicates
 from ad_jax.data.samples import as_samples, content_hashes
 from ad_jax.data.truth import Labels, Truth
-from ad_jax.errors import DataWarning, InputError
 
 FOLDS = 4
 MIN_FOLDED = 8  # normals needed to take the held-out ones from: two per fold

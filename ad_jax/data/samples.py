@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from ad_jax.errors import InputError
+from ad_jax.base.errors import InputError
 
 SLACK = 1e-5  # rounding of a resize: images may leave [0, 1] by so much
 

@@ -12,8 +12,8 @@ from collections.abc import Iterable
 
 import numpy as np
 
+from ad_jax.base.errors import DataWarning, InputError
 from ad_jax.data.pictures import Picture, Reading, Values
-from ad_jax.errors import DataWarning, InputError
 
 
 def ends_of(range: object) -> tuple[float, float] | None:

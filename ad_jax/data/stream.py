@@ -14,13 +14,13 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from ad_jax.base.errors import InputError
 from ad_jax.data import pictures
 from ad_jax.data.arrays import _keys, _read
 from ad_jax.data.layout import Passed, images_below
 from ad_jax.data.pictures import MAX_PIXELS, Picture, Reading, in_colour
 from ad_jax.data.samples import as_samples, resize
 from ad_jax.data.scale import Tally
-from ad_jax.errors import InputError
 
 BATCH = 256  # samples read at a time
 ARRAYS = ("target", "images", "X")  # of a .npz, the first that it holds

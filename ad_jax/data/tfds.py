@@ -15,10 +15,10 @@ from typing import Any
 
 import numpy as np
 
+from ad_jax.base.errors import InputError
 from ad_jax.data.problem import Problem, sealed
 from ad_jax.data.samples import as_samples, resize
 from ad_jax.data.truth import Labels, Truth
-from ad_jax.errors import InputError
 
 _NAME = re.compile(r"\w+(/[\w.+-]+)?(:\d+\.\d+\.\d+)?")  # no namespace: those lie on the network
 _BLOCK = 256  # images decoded at a time

@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from ad_jax.errors import InputError
+from ad_jax.base.errors import InputError
 
 
 class Labels(NamedTuple):

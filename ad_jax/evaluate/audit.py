@@ -8,13 +8,14 @@ from typing import Any
 
 import numpy as np
 
-from ad_jax import ranks
+from ad_jax.base import ranks
+from ad_jax.base.errors import InputError
 from ad_jax.data import Truth
-from ad_jax.errors import InputError
 from ad_jax.evaluate.bought import SPLITS, Snooping, measure
 from ad_jax.evaluate.intervals import over_training_sets
 from ad_jax.evaluate.pools import of_members
-from ad_jax.pool import Pool, Setting
+from ad_jax.pool import Pool
+from ad_jax.train.setting import Setting
 
 TOP = (3, 5)  # settings of the ensembles
 OF_SURVIVORS = ("pick.rank", "pick.settings", "ensembles", "across", "within", "snooping")

@@ -19,8 +19,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from ad_jax.base.errors import InputError
 from ad_jax.data import Truth
-from ad_jax.errors import InputError
 from ad_jax.evaluate.halves import aurocs, half_aurocs, split
 from ad_jax.evaluate.intervals import over_training_sets
 from ad_jax.evaluate.stages import (
@@ -33,7 +33,8 @@ from ad_jax.evaluate.stages import (
     walk,
 )
 from ad_jax.evaluate.tried import expected_best, numbers, reseeded
-from ad_jax.pool import Pool, Setting
+from ad_jax.pool import Pool
+from ad_jax.train.setting import Setting
 
 SPLITS = 200
 DRAWS = 1000  # of permuted labels and of reseeded pools

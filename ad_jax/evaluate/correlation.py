@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from scipy.stats import kendalltau, rankdata, spearmanr
 
-from ad_jax.report.page import Estimate
+from ad_jax.base.stats import Estimate
 
 DRAWS = 1000
 MOST = 500  # settings; of more, the interval is that of so many drawn without replacement

@@ -5,7 +5,7 @@ from __future__ import annotations
 import jax
 import numpy as np
 
-from ad_jax import ranks
+from ad_jax.base import ranks
 
 BLOCK = 4_000_000  # numbers held at once
 _ranks = jax.jit(jax.vmap(ranks.average_ranks))

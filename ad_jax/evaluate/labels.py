@@ -10,8 +10,8 @@ from typing import NamedTuple
 
 import numpy as np
 
+from ad_jax.base.errors import DataWarning, InputError
 from ad_jax.data import Labels, Truth
-from ad_jax.errors import DataWarning, InputError
 from ad_jax.store import tables
 
 SEPARATORS = ",;\t"

@@ -9,10 +9,25 @@ import numpy as np
 from scipy.stats import rankdata
 
 from ad_jax.evaluate.comparison import DIGITS, holm, over_sets, signed_rank_p, smallest_p
-from ad_jax.report.figures.ranks import Pair
 
 LEVEL = 0.05
 FEWEST = 3  # training sets that a test takes
+
+
+class Pair(NamedTuple):
+    """One rule against another over training sets.
+
+    Attributes:
+      difference: mean of first minus second.
+      wins, ties, losses: of the first.
+      p: adjusted; NaN where it cannot be told.
+    """
+
+    difference: float
+    wins: int
+    ties: int
+    losses: int
+    p: float
 
 
 class Pairs(NamedTuple):

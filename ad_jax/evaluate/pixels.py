@@ -13,8 +13,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from ad_jax.base.errors import InputError
 from ad_jax.data import Labels
-from ad_jax.errors import InputError
 
 LIMIT = 0.3  # false positive rate up to which AUPRO looks (Bergmann et al., CVPR 2020)
 EXACT = 2**24  # pixels that are sorted at most

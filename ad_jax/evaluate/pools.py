@@ -7,9 +7,9 @@ from typing import NamedTuple
 
 import numpy as np
 
-from ad_jax import ranks
+from ad_jax.base import ranks
+from ad_jax.base.errors import InputError
 from ad_jax.data import Truth
-from ad_jax.errors import InputError
 from ad_jax.pool import Pool
 
 

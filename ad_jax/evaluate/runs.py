@@ -8,11 +8,12 @@ from typing import NamedTuple
 
 import numpy as np
 
-from ad_jax import plan, rules, run
 from ad_jax.data import Labels, Truth
 from ad_jax.evaluate.audit import Audit, audit
 from ad_jax.evaluate.bought import SPLITS
 from ad_jax.pool import Pool
+from ad_jax.runs import plan, run
+from ad_jax.selection import rules
 
 
 class Audited(NamedTuple):

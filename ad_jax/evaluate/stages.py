@@ -9,7 +9,8 @@ import numpy as np
 
 from ad_jax.evaluate.halves import BLOCK
 from ad_jax.evaluate.tried import DIGITS
-from ad_jax.pool import Pool, Setting
+from ad_jax.pool import Pool
+from ad_jax.train.setting import Setting
 
 FALSE_POSITIVES = 0.05  # share of held-out normals above the label-free threshold
 STAGES = ("no labels", "family", "hyperparameter", "score head", "seed")

@@ -12,14 +12,14 @@ from typing import NamedTuple
 
 import numpy as np
 
-from ad_jax import rules
-from ad_jax.errors import InputError
+from ad_jax.base.errors import InputError
+from ad_jax.base.ranks import auroc_rows
+from ad_jax.base.stats import Estimate
 from ad_jax.evaluate.halves import half_aurocs, split
 from ad_jax.pool import Pool
-from ad_jax.ranks import auroc_rows
-from ad_jax.report.page import Estimate
-from ad_jax.rules import Rule
-from ad_jax.trust import RESAMPLED, Rows, take
+from ad_jax.selection import rules
+from ad_jax.selection.rules import Rule
+from ad_jax.selection.trust import RESAMPLED, Rows, take
 
 RATES = (0.0, 0.01, 0.05, 0.1, 0.25)
 DRAWS = 20

@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from ad_jax import rules, run
+from ad_jax.base.stats import Estimate, Quality, mean, share
 from ad_jax.data import Truth
 from ad_jax.evaluate.audit import Audit
 from ad_jax.evaluate.bought import SPLITS
@@ -15,10 +15,10 @@ from ad_jax.evaluate.correlation import correlations
 from ad_jax.evaluate.runs import audit_run, truth_of
 from ad_jax.evaluate.stages import FALSE_POSITIVES, best_thresholds, quality_at
 from ad_jax.evaluate.unlabelled import Unlabelled, unlabelled
-from ad_jax.pool import Pool, Setting
-from ad_jax.report.page import Estimate
-from ad_jax.report.parts.task import Quality
-from ad_jax.report.seeds import mean, share
+from ad_jax.pool import Pool
+from ad_jax.runs import run
+from ad_jax.selection import rules
+from ad_jax.train.setting import Setting
 
 DEFAULT = "default_setting"
 

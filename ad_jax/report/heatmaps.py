@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from ad_jax.errors import InputError
+from ad_jax.base.errors import InputError
 from ad_jax.report.chart import FAINT, INK, Canvas
 
 SIDE = 132  # layout px of a picture's longer side

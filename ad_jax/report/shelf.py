@@ -8,11 +8,12 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from ad_jax import rules
-from ad_jax.errors import InputError
-from ad_jax.pool import Pool, Setting
+from ad_jax.base.errors import InputError
+from ad_jax.pool import Pool
 from ad_jax.report.table import render
+from ad_jax.selection import rules
 from ad_jax.store import tables, write_whole
+from ad_jax.train.setting import Setting
 
 
 class Pick(NamedTuple):

@@ -10,11 +10,11 @@ import jax.numpy as jnp
 import numpy as np
 
 from ad_jax import augment as augmentations
+from ad_jax.base.numerics import in_float32
 from ad_jax.data import Problem
-from ad_jax.numerics import in_float32
 from ad_jax.report.preview import image_of
-from ad_jax.train import as_unit
-from ad_jax.tuning import Tuned
+from ad_jax.selection.tuning import Tuned
+from ad_jax.train.trainer import as_unit
 
 COLOURS = ("#1b6ca8", "#d1495b", "#2e8b57", "#b8860b", "#6a4c93", "#555555", "#e07a5f", "#17868f")
 SHOWN = 84  # px a side of a sample

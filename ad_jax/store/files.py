@@ -15,7 +15,7 @@ from typing import Any, BinaryIO, NamedTuple
 
 import numpy as np
 
-from ad_jax.errors import InputError
+from ad_jax.base.errors import InputError
 
 RESULT_VERSION = 7  # bumped by hand when the same settings would give other numbers
 FORMAT = 1  # of the file; bumped when older readers could not read it

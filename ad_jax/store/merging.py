@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from ad_jax.errors import InputError
+from ad_jax.base.errors import InputError
 from ad_jax.store import places
 from ad_jax.store.record import Record
 

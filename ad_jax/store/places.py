@@ -18,8 +18,8 @@ from typing import Any
 
 import numpy as np
 
-from ad_jax.errors import InputError
-from ad_jax.json_text import json_text
+from ad_jax.base.errors import InputError
+from ad_jax.base.json_text import json_text
 
 PART = ".part"  # ends the name of a file that is being written
 BUCKETS = {"gs": "gcsfs", "s3": "s3fs", "az": "adlfs"}  # kind -> what reaches it

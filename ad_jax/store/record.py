@@ -21,19 +21,10 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from ad_jax.errors import DataWarning
-from ad_jax.json_text import json_text
+from ad_jax.base.errors import DataWarning
+from ad_jax.base.json_text import json_text
 from ad_jax.store import places
-from ad_jax.store.files import (
-    SUFFIX,
-    Damaged,
-    Fields,
-    Head,
-    decode,
-    digest,
-    encode,
-    read_head,
-)
+from ad_jax.store.files import SUFFIX, Damaged, Fields, Head, decode, digest, encode, read_head
 
 _KEPT_OPEN = 8  # files whose rows stay in memory
 _LISTED = 20.0  # seconds between two listings of a bucket

@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import IO, Any
 
-from ad_jax.errors import InputError
+from ad_jax.base.errors import InputError
 
 FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n")  # what a spreadsheet's formula begins with
 _WIDE = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)

@@ -13,10 +13,11 @@ from __future__ import annotations
 import argparse
 import time
 
-from ad_jax import program, search, sweep
 from ad_jax.augment import CATALOGUE
 from ad_jax.data import load
+from ad_jax.pool import program, sweep
 from ad_jax.report.table import render
+from ad_jax.selection import search
 
 
 def main() -> None:

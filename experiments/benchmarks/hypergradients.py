@@ -22,11 +22,13 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from ad_jax import pretext, program, tuning
 from ad_jax.data import load
+from ad_jax.pool import program
 from ad_jax.report.table import render
-from ad_jax.train import seed_keys
-from ad_jax.tuning import estimators, loop
+from ad_jax.selection import tuning
+from ad_jax.selection.tuning import estimators, loop
+from ad_jax.train import pretexts as pretext
+from ad_jax.train.trainer import seed_keys
 
 LAST = 3
 NAMES = ("area", "aspect", "strength", "angle")

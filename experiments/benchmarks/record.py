@@ -20,13 +20,16 @@ from typing import Any
 
 import numpy as np
 
-from ad_jax import plan, search, store
+from ad_jax import store
+from ad_jax.base.devices import CHUNK
+from ad_jax.base.errors import in_one_line
 from ad_jax.data import Problem
-from ad_jax.errors import in_one_line
-from ad_jax.program import CHUNK, Config
+from ad_jax.pool.rows import Data, names
 from ad_jax.report.table import render
-from ad_jax.rows import Data, names
+from ad_jax.runs import plan
+from ad_jax.selection import search
 from ad_jax.store import Record
+from ad_jax.train.setting import Config
 
 
 def main() -> None:

@@ -21,8 +21,9 @@ from scipy.stats import rankdata
 from sklearn.metrics import roc_auc_score
 
 import ad_jax
-from ad_jax import ranks, rules
+from ad_jax.base import ranks
 from ad_jax.report.table import render
+from ad_jax.selection import rules
 
 Plain = Callable[[np.ndarray, np.ndarray], object]
 

@@ -32,9 +32,10 @@ from sklearn.decomposition import PCA
 from sklearn.neighbors import NearestNeighbors
 
 import ad_jax
-from ad_jax import pretext, program
-from ad_jax.errors import in_one_line
+from ad_jax.base.errors import in_one_line
+from ad_jax.pool import program
 from ad_jax.report.table import render
+from ad_jax.train import pretexts as pretext
 
 NORMALS = 200
 BATCH = 256

@@ -25,7 +25,7 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
-from ad_jax.backbone import BACKBONES, Backbone
+from ad_jax.train.backbones import BACKBONES, Backbone
 
 CLASSES, RATE = 2, 1e-3
 

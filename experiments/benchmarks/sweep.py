@@ -17,10 +17,12 @@ import time
 import jax
 import jax.numpy as jnp
 
-from ad_jax import pretext, program, search, sweep
+from ad_jax.base.numerics import over_members
 from ad_jax.data import load
-from ad_jax.numerics import over_members
-from ad_jax.train import Hyper, seed_keys
+from ad_jax.pool import program, sweep
+from ad_jax.selection import search
+from ad_jax.train import pretexts as pretext
+from ad_jax.train.trainer import Hyper, seed_keys
 
 
 def main() -> None:

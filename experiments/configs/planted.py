@@ -11,8 +11,8 @@ Ten generators a base, one pool a base: about 40 settings x 3 seeds, 15 minutes 
 
 from ml_collections import ConfigDict
 
-from ad_jax import search
 from ad_jax.data import load, parse
+from ad_jax.selection import search
 
 AREAS = (0.02, 0.06, 0.18, 0.54)
 FAMILIES = [

@@ -27,7 +27,7 @@ import slurm
 import sweep
 import tpu
 
-from ad_jax.errors import InputError
+from ad_jax.base.errors import InputError
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 ENGINES = {"slurm": slurm, "tpu": tpu, "gke": gke, "skypilot": skypilot}

@@ -6,7 +6,7 @@ import re
 import shlex
 from typing import NamedTuple
 
-from ad_jax.errors import InputError
+from ad_jax.base.errors import InputError
 from ad_jax.store.places import BUCKETS
 
 OURS = ("--out", "--record", "--shard", "--dry-run", "--plan")  # what a launcher itself says

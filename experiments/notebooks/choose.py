@@ -50,13 +50,13 @@ print(len(problem.train), "normals,", len(problem.target), "unlabelled, each", p
 # ## Choose
 #
 # Quarter turns, and pasted patches and noise of several strengths, two trainings each.
-# `ad_jax.search.grid` without families gives the default pool; more steps and seeds make the choice
+# `ad_jax.selection.search.grid` without families gives the default pool; more steps and seeds make the choice
 # steadier.
 
 # %%
-from ad_jax import search
-from ad_jax.program import Config
 from ad_jax.report.table import render
+from ad_jax.selection import search
+from ad_jax import Config
 
 families = ["binary/quarter_turns", "binary/cutpaste", "binary/gaussian_noise"]
 settings = search.grid(problem.shape, (0.04, 0.16), families)
@@ -128,7 +128,7 @@ print(sorted(path.name for path in (folder / "detector").iterdir()))
 # demonstration they come from the maker of the folder; the files keep its order.)
 
 # %%
-from ad_jax import ranks
+from ad_jax.base import ranks
 
 anomalous = np.asarray(sealed.open("notebook").anomalous)
 place = {h: i for i, h in enumerate(made.sample_hashes)}

@@ -27,19 +27,20 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from ad_jax import pretext as pretexts
-from ad_jax import program, run, scores
 from ad_jax.augment import Pseudo
-from ad_jax.controls import control_members
+from ad_jax.base.errors import in_one_line
+from ad_jax.base.stats import Estimate, plus_minus, share, spread
 from ad_jax.data import Problem, load
-from ad_jax.errors import in_one_line
+from ad_jax.detect import scores
 from ad_jax.evaluate import open_run
+from ad_jax.pool import program
+from ad_jax.pool.controls import control_members
 from ad_jax.report.figures import charts
-from ad_jax.report.page import Estimate
-from ad_jax.report.seeds import plus_minus, share, spread
 from ad_jax.report.table import render
+from ad_jax.runs import run
 from ad_jax.store import keep_compilations, kept
-from ad_jax.train import Hyper, as_unit, make_train, seed_keys
+from ad_jax.train import pretexts
+from ad_jax.train.trainer import Hyper, as_unit, make_train, seed_keys
 
 RATE = 0.05  # false positives
 NORMAL, LIMIT, SIZE = 0, 2000, 16

@@ -19,8 +19,8 @@ from typing import Any
 
 import numpy as np
 
+from ad_jax.base.errors import in_one_line
 from ad_jax.data import Problem, load, parse
-from ad_jax.errors import in_one_line
 from ad_jax.store import Record, keep_compilations, kept
 
 LIMITED = runpy.run_path(str(Path(__file__).with_name("limited_data.py")))

@@ -23,17 +23,18 @@ from typing import NamedTuple
 
 import numpy as np
 
-from ad_jax import plan, rules, run
-from ad_jax.errors import in_one_line
+from ad_jax.base.errors import in_one_line
+from ad_jax.base.stats import Estimate
 from ad_jax.evaluate import open_run
 from ad_jax.evaluate.comparison import share_won
 from ad_jax.evaluate.pools import setting_aurocs
 from ad_jax.pool import Pool
 from ad_jax.report.figures import charts
-from ad_jax.report.page import Estimate
 from ad_jax.report.page.content import shown
 from ad_jax.report.table import render
-from ad_jax.trust import RARE, RESAMPLED, Rows, null, take
+from ad_jax.runs import plan, run
+from ad_jax.selection import rules
+from ad_jax.selection.trust import RARE, RESAMPLED, Rows, null, take
 
 SHELF = runpy.run_path(str(Path(__file__).parent.parent / "configs" / "shelf.py"))
 SEMANTIC = SHELF["SEMANTIC"]

@@ -21,11 +21,13 @@ from typing import Any
 import numpy as np
 from scipy.ndimage import gaussian_filter
 
-from ad_jax import data, program, rules, search, selection
+from ad_jax import data, selection
+from ad_jax.base.errors import InputError, in_one_line
+from ad_jax.base.json_text import json_text
 from ad_jax.data import load
-from ad_jax.errors import InputError, in_one_line
-from ad_jax.json_text import json_text
+from ad_jax.pool import program
 from ad_jax.report.table import render
+from ad_jax.selection import rules, search
 from ad_jax.store import Record, keep_compilations, write_whole
 
 SOURCES: dict[str, tuple[str, dict[str, Any]]] = {

@@ -28,8 +28,8 @@ import numpy as np
 
 import ad_jax
 from ad_jax import store
-from ad_jax.errors import InputError, in_one_line
-from ad_jax.json_text import json_text
+from ad_jax.base.errors import InputError, in_one_line
+from ad_jax.base.json_text import json_text
 from ad_jax.report.table import render
 from ad_jax.store import write_whole
 

@@ -19,11 +19,13 @@ from pathlib import Path
 
 import numpy as np
 
-from ad_jax import program, rules, run, search, sweep
+from ad_jax.base.errors import in_one_line
 from ad_jax.data import load, parse
-from ad_jax.errors import in_one_line
 from ad_jax.evaluate import audit_run, gain
+from ad_jax.pool import program, sweep
 from ad_jax.report.table import render
+from ad_jax.runs import run
+from ad_jax.selection import rules, search
 from ad_jax.store import Record
 
 KEPT = (1, 2, 3, 5)

@@ -31,15 +31,16 @@ from typing import NamedTuple
 import numpy as np
 from scipy.stats import spearmanr
 
-from ad_jax import augment, plan, run
-from ad_jax.errors import in_one_line
+from ad_jax import augment
+from ad_jax.base.errors import in_one_line
+from ad_jax.base.stats import Estimate
 from ad_jax.evaluate import open_run, true_alignment
 from ad_jax.evaluate.intervals import over_training_sets
 from ad_jax.evaluate.pools import member_aurocs
 from ad_jax.report.figures import charts
-from ad_jax.report.page import Estimate
 from ad_jax.report.page.content import shown
 from ad_jax.report.table import render
+from ad_jax.runs import plan, run
 
 SHELF = runpy.run_path(str(Path(__file__).parent.parent / "configs" / "shelf.py"))
 SEMANTIC = SHELF["SEMANTIC"]

@@ -21,12 +21,13 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from ad_jax import rules
-from ad_jax.errors import in_one_line
-from ad_jax.pool import Member, Pool, Setting
+from ad_jax.base.errors import in_one_line
+from ad_jax.pool import Member, Pool
 from ad_jax.report.table import render
-from ad_jax.search import STAGES, stage_sizes
-from ad_jax.trust import RARE, null, trust
+from ad_jax.selection import rules
+from ad_jax.selection.search import STAGES, stage_sizes
+from ad_jax.selection.trust import RARE, null, trust
+from ad_jax.train.setting import Setting
 
 TARGET, HELD_OUT, SEEDS = 120, 60, 3
 ANOMALIES, STRENGTH = 0.3, 2.0  # of the nine equally good settings

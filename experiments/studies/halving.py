@@ -18,7 +18,7 @@ from pathlib import Path
 
 import numpy as np
 
-from ad_jax.errors import in_one_line
+from ad_jax.base.errors import in_one_line
 from ad_jax.evaluate import Scope, audit_run, gain
 from ad_jax.report.table import render
 

@@ -33,8 +33,9 @@ from typing import Any
 
 import numpy as np
 
-from ad_jax import cli, rows, sweep
-from ad_jax.errors import InputError, in_one_line
+from ad_jax import cli
+from ad_jax.base.errors import InputError, in_one_line
+from ad_jax.pool import rows, sweep
 from ad_jax.report.table import render
 from ad_jax.store import Record, places
 

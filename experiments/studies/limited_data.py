@@ -22,15 +22,15 @@ from typing import Any
 
 import numpy as np
 
-from ad_jax import program, rules, search
-from ad_jax.choice import choose
+from ad_jax.base.errors import InputError, in_one_line
+from ad_jax.base.stats import Estimate, plus_minus, spread
 from ad_jax.data import Problem, Truth, load, parse
-from ad_jax.errors import InputError, in_one_line
 from ad_jax.evaluate.pools import member_aurocs, seed_aurocs
+from ad_jax.pool import program
 from ad_jax.report.figures import charts
-from ad_jax.report.page import Estimate
-from ad_jax.report.seeds import plus_minus, spread
 from ad_jax.report.table import render
+from ad_jax.selection import rules, search
+from ad_jax.selection.selection import choose
 from ad_jax.store import Record, keep_compilations, kept
 
 SHELF = runpy.run_path(str(Path(__file__).parent.parent / "configs" / "shelf.py"))

@@ -28,18 +28,20 @@ import jax.numpy as jnp
 import numpy as np
 
 from ad_jax import augment as augmentations
-from ad_jax import localise, program, scores, search, tiles
-from ad_jax import pretext as pretexts
+from ad_jax.base.errors import InputError, in_one_line
+from ad_jax.base.json_text import json_text
+from ad_jax.base.stats import over_seeds
 from ad_jax.data import Labels, Problem, load, parse
-from ad_jax.errors import InputError, in_one_line
+from ad_jax.detect import localise, scores, tiles
 from ad_jax.evaluate.audit import quality
 from ad_jax.evaluate.pixels import audit_pixels
-from ad_jax.json_text import json_text
+from ad_jax.pool import program
 from ad_jax.report import heatmaps as pictures
-from ad_jax.report.seeds import over_seeds
 from ad_jax.report.table import render
+from ad_jax.selection import search
 from ad_jax.store import keep_compilations, write_whole
-from ad_jax.train import Hyper, make_train, seed_keys
+from ad_jax.train import pretexts
+from ad_jax.train.trainer import Hyper, make_train, seed_keys
 
 SETTING = search.setting("binary", "cutpaste", area=0.04)
 FIGURES = ("image AUROC", "image AP", "pixel AUROC", "AUPRO")

@@ -25,8 +25,8 @@ from pathlib import Path
 import numpy as np
 from scipy.stats import ks_2samp
 
-from ad_jax.errors import InputError, in_one_line
-from ad_jax.report.seeds import over_seeds
+from ad_jax.base.errors import InputError, in_one_line
+from ad_jax.base.stats import over_seeds
 from ad_jax.report.table import render
 
 ALONE = "one device"

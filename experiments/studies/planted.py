@@ -16,12 +16,12 @@ from pathlib import Path
 
 import numpy as np
 
-from ad_jax import run
-from ad_jax.errors import in_one_line
+from ad_jax.base.errors import in_one_line
 from ad_jax.evaluate import audit_run, truth_of
-from ad_jax.pool import Setting
 from ad_jax.report.table import render
-from ad_jax.search import setting
+from ad_jax.runs import run
+from ad_jax.selection.search import setting
+from ad_jax.train.setting import Setting
 
 
 def place(losses: dict[str, float], own: str, others: list[Setting]) -> tuple[int, int]:

@@ -16,14 +16,14 @@ from pathlib import Path
 
 import numpy as np
 
-from ad_jax import rules, run
-from ad_jax.errors import in_one_line
+from ad_jax.base.errors import in_one_line
+from ad_jax.base.stats import Estimate, plus_minus, spread
 from ad_jax.evaluate import open_run
 from ad_jax.evaluate.pools import member_aurocs
 from ad_jax.report.figures import charts
-from ad_jax.report.page import Estimate
-from ad_jax.report.seeds import plus_minus, spread
 from ad_jax.report.table import render
+from ad_jax.runs import run
+from ad_jax.selection import rules
 
 THEIRS = {  # augmentation -> rule -> AUROC, mean over 21 tasks
     "cutout": (0.739, 0.776, 0.741, 0.735, 0.739, 0.749, 0.727, 0.757, 0.813),

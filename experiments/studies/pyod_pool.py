@@ -19,7 +19,7 @@ from typing import Any
 import numpy as np
 
 import ad_jax
-from ad_jax.errors import InputError, in_one_line
+from ad_jax.base.errors import InputError, in_one_line
 from ad_jax.evaluate import PoolAudit, audit_pool, gain
 from ad_jax.report.shelf import Shelf, shelf, table
 from ad_jax.report.table import render

@@ -26,16 +26,17 @@ from pathlib import Path
 
 import numpy as np
 
-from ad_jax import program, tuning
 from ad_jax.augment import at_share
+from ad_jax.base.errors import in_one_line
+from ad_jax.base.json_text import json_text
 from ad_jax.data import load
-from ad_jax.errors import in_one_line
-from ad_jax.json_text import json_text
+from ad_jax.pool import program
 from ad_jax.report.table import render
+from ad_jax.selection import tuning
+from ad_jax.selection.tuning import losses
+from ad_jax.selection.tuning.space import shares as shares_of
+from ad_jax.selection.tuning.space import theta_at, unconstrain
 from ad_jax.store import Record, write_whole
-from ad_jax.tuning import losses
-from ad_jax.tuning.space import shares as shares_of
-from ad_jax.tuning.space import theta_at, unconstrain
 
 BRICK = {"base": "textures:brick-defect"}
 TILE = {"base": "magnetic_tile", "size": 32, "group": r"tile\d+"}

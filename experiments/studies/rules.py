@@ -35,12 +35,14 @@ from typing import Any, NamedTuple
 import numpy as np
 from scipy.stats import spearmanr
 
-from ad_jax import ranks, rules, run
-from ad_jax.errors import in_one_line
+from ad_jax.base import ranks
+from ad_jax.base.errors import in_one_line
 from ad_jax.evaluate import Audit, Scope, audit_run, gain
 from ad_jax.evaluate.comparison import LABELS, RANDOM, Line, compare, smallest_p
 from ad_jax.pool import Pool
 from ad_jax.report.table import render
+from ad_jax.runs import run
+from ad_jax.selection import rules
 
 SHELF = runpy.run_path(str(Path(__file__).parent.parent / "configs" / "shelf.py"))
 SEMANTIC = SHELF["SEMANTIC"]

@@ -31,17 +31,21 @@ import jax.numpy as jnp
 import numpy as np
 from jax.flatten_util import ravel_pytree
 
-from ad_jax import alignment, augment, plan, pretext, program, rules, run
+from ad_jax import alignment, augment
 from ad_jax.alignment import Parts
+from ad_jax.base.errors import InputError, in_one_line
 from ad_jax.data import load
-from ad_jax.errors import InputError, in_one_line
+from ad_jax.detect.look import EMBED_BLOCK
 from ad_jax.evaluate import Scope, audit_run, gain
-from ad_jax.pool import Pool, Setting
-from ad_jax.pretext import augment_all
-from ad_jax.program import EMBED_BLOCK
+from ad_jax.pool import Pool, program
 from ad_jax.report.table import render
-from ad_jax.train import as_unit, seed_keys
-from ad_jax.trust import Rows, take
+from ad_jax.runs import plan, run
+from ad_jax.selection import rules
+from ad_jax.selection.trust import Rows, take
+from ad_jax.train import pretexts as pretext
+from ad_jax.train.pretexts import augment_all
+from ad_jax.train.setting import Setting
+from ad_jax.train.trainer import as_unit, seed_keys
 
 LOSSES = (
     "dsv_code",

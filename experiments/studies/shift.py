@@ -27,17 +27,19 @@ from typing import Any
 import numpy as np
 from scipy.ndimage import gaussian_filter, rotate
 
-from ad_jax import data, program, rules, search, signatures, trust
+from ad_jax import data
+from ad_jax.base.errors import in_one_line
+from ad_jax.base.stats import Estimate, plus_minus, spread
 from ad_jax.data import load, parse
 from ad_jax.data.samples import content_hashes
-from ad_jax.errors import in_one_line
 from ad_jax.evaluate.pools import seed_aurocs
+from ad_jax.pool import program
+from ad_jax.pool.sweep import Sweep
 from ad_jax.report.figures import charts
-from ad_jax.report.page import Estimate
-from ad_jax.report.seeds import plus_minus, spread
 from ad_jax.report.table import render
+from ad_jax.selection import failure_modes as signatures
+from ad_jax.selection import rules, search, trust
 from ad_jax.store import Record, keep_compilations, kept
-from ad_jax.sweep import Sweep
 
 SHELF = runpy.run_path(str(Path(__file__).parent.parent / "configs" / "shelf.py"))
 SOURCES = {  # name -> part of the shelf, source

@@ -25,7 +25,7 @@ import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from ad_jax.errors import InputError, in_one_line
+from ad_jax.base.errors import InputError, in_one_line
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 TOOLS = ("munged", "slurmctld", "slurmd", "sbatch")

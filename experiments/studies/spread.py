@@ -28,16 +28,17 @@ from sklearn.ensemble import IsolationForest
 from sklearn.neighbors import LocalOutlierFactor, NearestNeighbors
 from sklearn.svm import OneClassSVM
 
-from ad_jax import data, ranks, search
+from ad_jax import data
+from ad_jax.base import ranks
+from ad_jax.base.errors import in_one_line
+from ad_jax.base.json_text import json_text
 from ad_jax.data import load
-from ad_jax.errors import in_one_line
 from ad_jax.evaluate.pools import member_aurocs
-from ad_jax.json_text import json_text
-from ad_jax.pool import Setting
-from ad_jax.program import Config
+from ad_jax.pool.sweep import Sweep
 from ad_jax.report.table import render
+from ad_jax.selection import search
 from ad_jax.store import Record, keep_compilations, write_whole
-from ad_jax.sweep import Sweep
+from ad_jax.train.setting import Config, Setting
 
 TASKS: dict[str, tuple[str, dict[str, Any]]] = {
     "bottle": ("mvtec_bottle", {"size": 32}),

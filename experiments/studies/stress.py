@@ -26,18 +26,21 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from ad_jax import data, program, ranks, rules, search, tuning
+from ad_jax import data
+from ad_jax.base import ranks
+from ad_jax.base.errors import in_one_line
+from ad_jax.base.json_text import json_text
 from ad_jax.data import load
 from ad_jax.data.samples import content_hashes
-from ad_jax.errors import in_one_line
-from ad_jax.json_text import json_text
-from ad_jax.pool import Pool, Setting
+from ad_jax.pool import Pool, program
+from ad_jax.pool.sweep import Sweep
 from ad_jax.report.page.content import known
 from ad_jax.report.table import render
+from ad_jax.selection import rules, search, tuning
+from ad_jax.selection.tuning.descent import default_of
+from ad_jax.selection.tuning.space import unconstrain
 from ad_jax.store import Record, keep_compilations, write_whole
-from ad_jax.sweep import Sweep
-from ad_jax.tuning.descent import default_of
-from ad_jax.tuning.space import unconstrain
+from ad_jax.train.setting import Setting
 
 BASES: dict[str, dict[str, Any]] = {
     "tile": {"base": "magnetic_tile", "size": 32, "group": r"tile\d+"},

@@ -26,17 +26,19 @@ from typing import Any
 
 import numpy as np
 
-from ad_jax import data, program, ranks, tuning
+from ad_jax import data
+from ad_jax.base import ranks
+from ad_jax.base.errors import in_one_line
+from ad_jax.base.stats import Estimate, plus_minus, spread
 from ad_jax.data import load
-from ad_jax.errors import in_one_line
-from ad_jax.pool import Pool, Setting
+from ad_jax.pool import Pool, program
 from ad_jax.report.figures import charts
-from ad_jax.report.page import Estimate
-from ad_jax.report.seeds import plus_minus, spread
 from ad_jax.report.table import render
+from ad_jax.selection import tuning
+from ad_jax.selection.tuning.descent import default_of
+from ad_jax.selection.tuning.space import theta_at, to_hyper
 from ad_jax.store import Record, keep_compilations, kept
-from ad_jax.tuning.descent import default_of
-from ad_jax.tuning.space import theta_at, to_hyper
+from ad_jax.train.setting import Setting
 
 WORTH = runpy.run_path(str(Path(__file__).with_name("worth.py")))
 TASKS = {name: WORTH["TASKS"][name] for name in ("bottle", "cookie", "planted")}

@@ -46,16 +46,19 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from ad_jax import data, program, ranks, rules, search, tuning
+from ad_jax import data
+from ad_jax.base import ranks
+from ad_jax.base.errors import InputError, in_one_line
+from ad_jax.base.json_text import json_text
 from ad_jax.data import load
-from ad_jax.errors import InputError, in_one_line
-from ad_jax.json_text import json_text
-from ad_jax.pool import Pool, Setting
+from ad_jax.pool import Pool, program
+from ad_jax.pool.sweep import Sweep
 from ad_jax.report.table import render
+from ad_jax.selection import rules, search, tuning
+from ad_jax.selection.tuning.descent import default_of
+from ad_jax.selection.tuning.space import theta_at, to_hyper
 from ad_jax.store import Record, keep_compilations, write_whole
-from ad_jax.sweep import Sweep
-from ad_jax.tuning.descent import default_of
-from ad_jax.tuning.space import theta_at, to_hyper
+from ad_jax.train.setting import Setting
 
 TILE: dict[str, Any] = {"size": 32, "group": r"tile\d+"}
 PLANTED = {**TILE, "base": "magnetic_tile", "share": 0.2}

@@ -5,9 +5,9 @@ import zipfile
 import numpy as np
 import pytest
 
+from ad_jax.base.errors import InputError
 from ad_jax.data import load
 from ad_jax.data.samples import resize
-from ad_jax.errors import InputError
 
 
 def _images(n: int, seed: int = 0, side: int = 6) -> np.ndarray:

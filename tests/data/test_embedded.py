@@ -7,9 +7,9 @@ import pytest
 from scipy.spatial.distance import cdist
 from scipy.stats import rankdata
 
+from ad_jax.base.errors import InputError
 from ad_jax.data import load
 from ad_jax.data.embedded import _MARGIN, _REGIONS, SIDE, TEXTURE_TASKS, _crops, _photo
-from ad_jax.errors import InputError
 
 
 def _auroc(anomalous, scores) -> float:

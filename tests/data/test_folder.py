@@ -9,10 +9,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from ad_jax.base.errors import DataWarning, InputError
 from ad_jax.data import load, parse
 from ad_jax.data.folder import load_folder
 from ad_jax.data.samples import content_hashes
-from ad_jax.errors import DataWarning, InputError
 
 
 def _fails(root, *words, **options) -> str:

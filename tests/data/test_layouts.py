@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from ad_jax.base.errors import DataWarning, InputError
 from ad_jax.data import load
-from ad_jax.errors import DataWarning, InputError
 
 
 @pytest.fixture

@@ -8,11 +8,11 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from ad_jax.base.errors import DataWarning, InputError
 from ad_jax.data import load
 from ad_jax.data.folder import load_folder
 from ad_jax.data.scale import ends_of
 from ad_jax.data.stream import stream
-from ad_jax.errors import DataWarning, InputError
 
 STATED = "ignore:.*read as range="  # the line that says which range was found
 

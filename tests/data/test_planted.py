@@ -8,12 +8,12 @@ import numpy as np
 import pytest
 
 from ad_jax.augment import CATALOGUE
+from ad_jax.base.errors import InputError
 from ad_jax.data import load, parse
 from ad_jax.data.planted import load_planted
 from ad_jax.data.problem import Problem
 from ad_jax.data.samples import content_hashes
 from ad_jax.data.truth import Truth
-from ad_jax.errors import InputError
 
 DIGITS = {"base": "digits", "normal": 3, "size": 8}
 

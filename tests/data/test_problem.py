@@ -11,12 +11,12 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from ad_jax.base.errors import InputError
 from ad_jax.data import duplicates
 from ad_jax.data.duplicates import find_copies
 from ad_jax.data.problem import FOLDS, Problem, sealed
 from ad_jax.data.samples import as_samples, content_hashes, mask_of, resize
 from ad_jax.data.truth import Labels, Truth, unlabelled
-from ad_jax.errors import InputError
 
 
 def _images(n: int, seed: int = 0, shape: tuple[int, ...] = (5, 4, 1)) -> np.ndarray:

@@ -12,11 +12,11 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from ad_jax.base.errors import InputError
 from ad_jax.data import SOURCES, load, parse
 from ad_jax.data import tfds as room
 from ad_jax.data.problem import Problem
 from ad_jax.data.samples import resize
-from ad_jax.errors import InputError
 
 pytest.importorskip("array_record", reason="array_record has no build for this platform")
 tfds = pytest.importorskip("tensorflow_datasets")

@@ -7,8 +7,9 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from ad_jax.base.stats import Estimate
 from ad_jax.report.figures import theme
-from ad_jax.report.page import Estimate, Key
+from ad_jax.report.page import Key
 
 WIDTH = 760  # of a picture, in points
 ROW, HEAD = 17, 64  # height of a row of dots, and of what stands around a panel

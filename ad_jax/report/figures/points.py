@@ -6,8 +6,9 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
+from ad_jax.base.stats import Estimate
 from ad_jax.report.figures import theme
-from ad_jax.report.page.content import Estimate, Figure, Key, number
+from ad_jax.report.page.content import Figure, Key, number
 
 MOST = 2000  # points or lines drawn at most
 

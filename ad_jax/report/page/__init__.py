@@ -5,12 +5,12 @@ opens from a file without network, and forbids itself to ask for anything (by it
 Content-Security-Policy).
 """
 
+from ad_jax.base.stats import Estimate
 from ad_jax.report.page.content import (
     Block,
     Code,
     Column,
     Document,
-    Estimate,
     Figure,
     Figures,
     Fold,

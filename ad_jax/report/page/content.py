@@ -7,15 +7,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
+from ad_jax.base.stats import Estimate
+
 TINY = 1e-8  # shown as zero: what sums in another order leave
-
-
-class Estimate(NamedTuple):
-    """A figure and its interval; NaN where there is none."""
-
-    value: float
-    low: float = math.nan
-    high: float = math.nan
 
 
 Cell = str | int | float | Estimate | None

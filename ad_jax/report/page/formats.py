@@ -6,13 +6,13 @@ import math
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from ad_jax.json_text import json_text
+from ad_jax.base.json_text import json_text
+from ad_jax.base.stats import Estimate
 from ad_jax.report.page.content import (
     Block,
     Cell,
     Code,
     Document,
-    Estimate,
     Figures,
     Fold,
     Gallery,

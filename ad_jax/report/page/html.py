@@ -11,8 +11,9 @@ from collections.abc import Callable, Sequence
 from importlib.resources import files
 from typing import Any
 
+from ad_jax.base.stats import Estimate
 from ad_jax.report.colours import COLOURS, SHAPES
-from ad_jax.report.page.content import Cell, Document, Estimate, Table, shown
+from ad_jax.report.page.content import Cell, Document, Table, shown
 
 IN_PAGE = 200  # rows of a table that stand in the page; longer ones are data
 FIRST = 50  # rows of those that stand in the page nevertheless, as many as the script shows at once

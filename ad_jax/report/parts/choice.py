@@ -6,27 +6,11 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
+from ad_jax.pool import estimates_by_setting
 from ad_jax.report.figures import parallel, points, theme
-from ad_jax.report.page import (
-    Block,
-    Column,
-    Figures,
-    Fold,
-    Parallel,
-    Prose,
-    Section,
-    Table,
-)
+from ad_jax.report.page import Block, Column, Figures, Fold, Parallel, Prose, Section, Table
 from ad_jax.report.page.content import Cell, known
-from ad_jax.report.parts.task import (
-    Task,
-    estimates,
-    families,
-    hypers,
-    in_order,
-    settings_table,
-)
-from ad_jax.report.seeds import by_setting
+from ad_jax.report.parts.task import Task, estimates, families, hypers, in_order, settings_table
 
 TOP = 5  # settings that stand out at first
 
@@ -37,7 +21,7 @@ def control_losses(task: Task) -> dict[str, float]:
     return {
         c.augmentation: value.value
         for c, value in zip(
-            pool.controls(), by_setting(pool, task.loss, pool.controls()), strict=True
+            pool.controls(), estimates_by_setting(pool, task.loss, pool.controls()), strict=True
         )
     }
 
@@ -141,7 +125,7 @@ def _coordinates(task: Task, key: str) -> Parallel:
     loss = [task.run.losses[task.run.rule][s.key] for s in settings]
     first, last = hypers(settings), {f"loss ({task.run.rule})": loss}
     if task.quality is not None:
-        auroc = by_setting(task.run.pool, task.quality.auroc, settings)
+        auroc = estimates_by_setting(task.run.pool, task.quality.auroc, settings)
         last["AUROC"] = [one.value for one in auroc]
     spread = sorted(first, key=lambda n: -sum(np.isfinite(first[n])))  # the commonest ones fit
     kept = spread[: parallel.MOST_AXES - len(last)]

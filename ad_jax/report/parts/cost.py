@@ -7,7 +7,7 @@ import shlex
 from collections.abc import Sequence
 from typing import Any
 
-from ad_jax.json_text import json_text
+from ad_jax.base.json_text import json_text
 from ad_jax.report.page import Block, Code, Column, Fold, Prose, Section, Table
 from ad_jax.report.page.content import Cell, known
 from ad_jax.report.parts.task import Task

@@ -9,18 +9,12 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from ad_jax.pool import Setting, describe
-from ad_jax.report.page import Column, Estimate, Table
+from ad_jax.base.stats import Estimate, Quality, share
+from ad_jax.pool import estimates_by_setting
+from ad_jax.report.page import Column, Table
 from ad_jax.report.page.content import Cell
-from ad_jax.report.seeds import by_setting, share
-from ad_jax.run import Run, Traced
-
-
-class Quality(NamedTuple):
-    """What labels say of every member: AUROC and average precision `[members]`."""
-
-    auroc: np.ndarray
-    average_precision: np.ndarray
+from ad_jax.runs.run import Run, Traced
+from ad_jax.train.setting import Setting, describe
 
 
 class Task(NamedTuple):
@@ -60,7 +54,7 @@ def families(tasks: Sequence[Task]) -> list[str]:
 def estimates(task: Task, settings: Sequence[Setting]) -> list[Estimate]:
     """Loss per setting by the rule, with its interval over seeds; infinite: cannot be picked."""
     by_key = task.run.losses[task.run.rule]
-    spread = by_setting(task.run.pool, task.loss, settings)
+    spread = estimates_by_setting(task.run.pool, task.loss, settings)
     return [one._replace(value=by_key[s.key]) for s, one in zip(settings, spread, strict=True)]
 
 
@@ -107,7 +101,7 @@ def settings_table(task: Task, linked: str, foot: Sequence[tuple[str, float]] = 
     ]
     figures = [
         estimates(task, settings),
-        *[[share(x) for x in by_setting(pool, q, settings)] for q in task.quality or ()],
+        *[[share(x) for x in estimates_by_setting(pool, q, settings)] for q in task.quality or ()],
     ]
     rows: list[list[Cell]] = []
     for i, setting in enumerate(settings):

@@ -8,24 +8,15 @@ from collections.abc import Callable, Sequence
 import numpy as np
 
 from ad_jax import augment as augmentations
+from ad_jax.base.errors import InputError
+from ad_jax.base.stats import Estimate
 from ad_jax.data import Problem
-from ad_jax.errors import InputError
 from ad_jax.report import tuning
 from ad_jax.report.figures import curves, theme
-from ad_jax.report.page import (
-    Block,
-    Column,
-    Estimate,
-    Figures,
-    Gallery,
-    Picture,
-    Prose,
-    Section,
-    Table,
-)
+from ad_jax.report.page import Block, Column, Figures, Gallery, Picture, Prose, Section, Table
 from ad_jax.report.page.content import Cell, known
 from ad_jax.report.parts.task import Task
-from ad_jax.run import Traced
+from ad_jax.runs.run import Traced
 
 Z95 = 1.96
 SAID = (

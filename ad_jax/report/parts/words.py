@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from ad_jax import rules
 from ad_jax.report.page import Column, Fold, Section, Table
 from ad_jax.report.page.content import Cell
 from ad_jax.report.parts.task import Task
+from ad_jax.selection import rules
 
 WORDS = {
     "task": "normals to learn from, and a target",

@@ -1,0 +1,1 @@
+"""What every room speaks: errors, parameters, numbers; no program, no file format."""

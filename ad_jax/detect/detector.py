@@ -1,0 +1,329 @@
+"""A fitted detector: scores, p-values, thresholds, heatmaps, files. It knows no search."""
+
+from __future__ import annotations
+
+from collections.abc import Hashable, Sequence
+from pathlib import Path
+from typing import Any, Self
+
+import numpy as np
+
+from ad_jax.base.errors import InputError
+from ad_jax.base.parameters import numbered
+from ad_jax.data import Problem
+from ad_jax.data.samples import as_samples
+from ad_jax.detect import exporting, localise, localising, saving, tiles
+from ad_jax.detect.calibration import (
+    SLACK,
+    calibrate,
+    check_false_discovery,
+    check_level,
+    false_discovery_cut,
+)
+from ad_jax.detect.fitting import networks_of
+from ad_jax.detect.networks import Networks
+from ad_jax.detect.normals import Normals
+from ad_jax.detect.prevalence import Share, anomaly_share
+from ad_jax.detect.state import Loading, State, Tiling, Trained, TrainedSeeds
+from ad_jax.train.setting import Config, Setting
+
+
+class FittedDetector:
+    """Scores samples; higher = more anomalous. Thresholds come from held-out normals alone.
+
+    Every seed scores by itself (density of the embedding, or the pretext's own head); a sample's
+    score is the mean over seeds of its surprise among that seed's held-out normals
+    (`ranks.surprise`), since raw distances of two networks have nothing in common. P-values and
+    what they promise: `ad_jax.detect.calibration`.
+
+    Args:
+      networks: the trained seeds.
+      alpha: asked false-positive rate of `predict`, in (0, 1).
+      loading: how image files become samples (`ad-jax score`), None if not known.
+
+    Attributes:
+      state_: everything it knows.
+      setting_: what was trained.
+      calibration_: of scores to p-values and thresholds.
+      decision_scores_: scores of the N held-out normals; where `ad_jax.Detector` was fitted, of all
+        its normals.
+      labels_: 1 where those are above the threshold, else 0.
+      threshold_: the score above which a sample is flagged, at `alpha`.
+    """
+
+    state_: State
+    decision_scores_: np.ndarray
+    alpha: float
+    loading: Loading | None
+
+    def __init__(
+        self, networks: Networks, alpha: float = 0.05, loading: Loading | None = None
+    ) -> None:
+        self.alpha, self.loading = alpha, loading
+        self._take(networks)
+
+    @classmethod
+    def of(
+        cls,
+        problem: Problem,
+        setting: Setting,
+        trained: Sequence[Trained],
+        held_out: np.ndarray,
+        config: Config,
+        seeds: Sequence[int] | None = None,
+        tiling: Tiling | None = None,
+    ) -> Self:
+        """The detector of a setting's members and their own held-out scores `[seeds, m]`.
+
+        `seeds` are those of the members, 0, 1, … if not said. With `tiling` the members were
+        trained on tiles of the problem (`tiles.tiled`), and whole images are scored anew.
+        """
+        config, setting = config.checked(), setting.checked()
+        numbers = numbered(len(trained) if seeds is None else seeds)
+        members = TrainedSeeds(setting, numbers, tuple(trained), np.asarray(held_out))
+        cuts = None if tiling is None else tiles.tiled(problem, tiling.plan(problem.shape))
+        return cls(networks_of(Normals.of(problem, cuts), members, config, tiling))
+
+    def __repr__(self) -> str:
+        return f"FittedDetector({self.setting_.label}, seeds={self.state_.seeds})"
+
+    def __getstate__(self) -> dict[str, Any]:
+        compiled = ("_networks", "_heatmaps")
+        return {name: value for name, value in self.__dict__.items() if name not in compiled}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__dict__.update(state)
+        if "state_" in state:
+            self._use(Networks(self.state_))
+
+    def _use(self, networks: Networks) -> None:
+        localised = networks.state.localised
+        self._networks = networks
+        self._heatmaps = None if localised is None else localising.Heatmaps(networks, localised)
+
+    def _take(self, networks: Networks) -> None:
+        state = networks.state
+        self._use(networks)
+        inside = networks.surprise(state.arrays["held_out"])
+        self.calibration_, self._by_fold = calibrate(state.arrays["held_out"], inside, state.folds)
+        self.state_, self.setting_ = state, state.setting
+        self.decision_scores_ = np.concatenate(list(self._by_fold.values()))
+
+    @property
+    def networks(self) -> Networks:
+        """The trained networks, for what reads more of them than a score."""
+        return self._networks
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Shape of one sample."""
+        return self.state_.shape
+
+    @property
+    def score(self) -> str:
+        """The score of every seed: "density" or "head"."""
+        return self.state_.score
+
+    @property
+    def dtype(self) -> str:
+        """Of the normals it was trained on."""
+        return self.state_.dtype
+
+    @property
+    def config(self) -> Config:
+        """Of the training."""
+        return self.state_.config
+
+    @property
+    def arrays(self) -> dict[str, np.ndarray]:
+        """See `State`."""
+        return self.state_.arrays
+
+    # Scores and thresholds
+
+    def decision_function(self, X: Any) -> np.ndarray:
+        """Scores `[n]` of samples `[n, h, w, c]` or `[n, h, w]` (uint8 or float in [0, 1]).
+
+        In fixed memory beyond X itself, and without compiling anew for other n. Scores depend on
+        the batch by rounding only.
+
+        Raises:
+          InputError: not fitted, or samples that cannot be scored; names the first.
+        """
+        return self.combine(self._networks.raw(X))
+
+    def combine(self, raw: np.ndarray) -> np.ndarray:
+        """One score per sample `[n]` from the seeds' own scores `[seeds, n]`."""
+        return self._networks.surprise(raw).mean(axis=0)
+
+    def p_values(self, X: Any, proven: bool = False) -> np.ndarray:
+        """Conformal p-values `[n]`: small = anomalous; normals fall below alpha at a rate alpha.
+
+        Exact with one seed: P(p <= alpha) <= alpha. With several seeds this is measured, not
+        proven; with `proven`, P(p <= alpha) <= alpha holds whatever the seeds' dependence, at the
+        price of power and of twice the held-out normals (`ad_jax.detect.calibration`).
+
+        Returns:
+          Values in `[1 / (N + 1), 1]` for N held-out normals; without `proven` they fall with the
+          score, and `p <= alpha` where `predict` says 1.
+        """
+        raw = self._networks.raw(X)
+        return self.calibration_.proven(raw) if proven else self.p_values_of(self.combine(raw))
+
+    def p_values_of(self, scores: np.ndarray) -> np.ndarray:
+        """The p-values `[n]` of scores `[n]` that `decision_function` gave."""
+        return self.calibration_.p_values(scores)
+
+    @property
+    def threshold_(self) -> float:
+        return self.calibration_.threshold(self.alpha)
+
+    @property
+    def labels_(self) -> np.ndarray:
+        return (self.decision_scores_ > self.threshold_).astype(int)
+
+    def set_threshold(self, alpha: float) -> Self:
+        """Asks for another false-positive rate, without training anew.
+
+        Raises:
+          InputError: a rate that so few held-out normals cannot attain; says how many it needs.
+        """
+        self.alpha = self.calibration_.check(alpha)
+        return self
+
+    def predict(self, X: Any) -> np.ndarray:
+        """1 for samples above `threshold_`, else 0, `[n]`; about `alpha` of normals get a 1."""
+        threshold = self.threshold_  # unattainable: said before anything is scored
+        return (self.decision_function(X) > threshold).astype(int)
+
+    def flags(
+        self, X: Any, false_discovery: float | None = None, proven: bool = False
+    ) -> np.ndarray:
+        """1 for samples flagged as a batch, else 0, `[n]`.
+
+        Args:
+          X: samples as in `decision_function`.
+          false_discovery: at most this share of the flagged is expected to be normal
+            (Benjamini-Hochberg over the batch; see `calibration.false_discovery_cut` for when that
+            is proven). None flags `p <= alpha` one by one.
+          proven: by the p-values of that name.
+
+        Raises:
+          InputError: a rate or share that so few held-out normals cannot attain.
+        """
+        if false_discovery is None:
+            cut = self.calibration_.check(self.alpha, proven) + SLACK
+        else:
+            share = check_false_discovery(self.calibration_, false_discovery, proven)
+        p = self.p_values(X, proven)
+        if false_discovery is not None:
+            values, counts = np.unique(p, return_counts=True)
+            levels = dict(zip(values.tolist(), counts.tolist(), strict=True))
+            cut = false_discovery_cut(levels, share)
+        return (p <= cut).astype(int)
+
+    def anomaly_share(self, X: Any, seed: int = 0) -> Share:
+        """Share of anomalies among unlabelled samples, with a 95 % bootstrap interval.
+
+        Too low where anomalies look like normals. Without any, the interval reaches 0 in 96 of 100
+        targets or more (unless the same samples chose the setting, which flatters them), while
+        `value`, cut at 0, is .02 to .06 on the mean. See `ad_jax.detect.prevalence`.
+        """
+        raw = self._networks.raw(X)
+        return anomaly_share(self.state_.arrays["held_out"], raw, self.state_.folds, seed)
+
+    # Heatmaps
+
+    def fit_localiser(
+        self,
+        X: Any,
+        method: str = localise.DEFAULT,
+        *,
+        held_out: Any = None,
+        groups: Sequence[Hashable] | None = None,
+    ) -> Self:
+        """Adds a localiser to a trained detector, or another one; trains nothing.
+
+        Costs a forward pass over the normals, a density and one compilation.
+
+        Args:
+          X, held_out, groups: the normals of the fit, in any order.
+          method: see `localiser`.
+
+        Raises:
+          InputError: other normals than those it was trained on, a network without positions.
+        """
+        state, networks = self.state_, self._networks
+        localising.check(method, state.config, state.shape, networks.plan)
+        samples = as_samples("X", X)
+        problem = Problem(train=samples, target=samples[:1], held_out=held_out, groups=groups)  # type: ignore[arg-type]
+        cuts = None if networks.plan is None else tiles.tiled(problem, networks.plan)
+        normals = Normals.of(problem, cuts)
+        localising.check_normals(networks, normals)
+        localised = localising.fit_localised(networks, method, normals)
+        self.state_ = state._replace(localised=localised)
+        self._heatmaps = localising.Heatmaps(networks, localised)
+        return self
+
+    def heatmaps(self, X: Any) -> np.ndarray:
+        """Where samples `[n, h, w, c]` are strange: `[n, h, w]` float32 in decades.
+
+        3 means that one in a thousand of held-out normals' pixels scores as high (one scale for
+        all images; see `localise.scale`); the mean over seeds. In fixed memory beyond X and the
+        result. Outside a region of interest 0.
+
+        Raises:
+          InputError: no localiser was fitted, or samples that cannot be looked at; names the first.
+        """
+        return self._localised()(X)
+
+    def heatmap_alarm(self, share: float = 0.05) -> float:
+        """Decades that about `share` of new normal images reach anywhere: a threshold for heatmaps.
+
+        Split-conformal over the highest points of held-out images, each by the seeds that held it
+        out; at most `share` is proven with one seed. Infinite where there are too few images.
+
+        Raises:
+          InputError: no localiser was fitted, or a share out of (0, 1).
+        """
+        self._localised()
+        return localising.alarm(self.state_, check_level("share", share))
+
+    def _localised(self) -> localising.Heatmaps:
+        if self._heatmaps is None:
+            raise InputError(
+                "the detector has no localiser (one saved in format 3 is left out: its maps lay "
+                "off); call fit_localiser(X) with its normals (nothing is trained), or fit with "
+                "Detector(localiser='position')"
+            )
+        return self._heatmaps
+
+    # Files
+
+    def export(self, path: str | Path) -> None:
+        """Writes one `.npz` that scores with jax and numpy alone: see `detector.exporting`.
+
+        Raises:
+          InputError: an alpha that so few held-out normals cannot attain.
+        """
+        exporting.write(
+            path, self._networks, self.calibration_, self.calibration_.check(self.alpha)
+        )
+
+    def save(self, path: str | Path) -> None:
+        """Writes `detector.json` and `arrays.safetensors`: networks, held-out scores, alpha.
+
+        With its tiles, region and localiser; the target and the normals are not in it.
+        """
+        saving.write(path, self.state_, check_level("alpha", self.alpha), self.loading)
+
+    @classmethod
+    def load(cls, path: str | Path) -> Self:
+        """Reads a saved detector; scores are bit-equal to the saved one's.
+
+        Raises:
+          InputError: no detector there, damaged files, a newer format, or no device to score on.
+          OSError: of the disk, or a folder that may not be read.
+        """
+        saved = saving.read(path)
+        return cls(Networks(saved.state), saved.alpha, saved.loading)

@@ -1,0 +1,184 @@
+"""Feature maps on one grid, and scores on that grid brought to the image's size.
+
+All of it is separable and linear, so every step is a matrix for the rows and one for the columns.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from ad_jax.base.errors import InputError
+from ad_jax.base.numerics import HIGHEST
+from ad_jax.data.samples import resize_matrix
+from ad_jax.train.backbones import Backbone, Cells
+
+GRID = 32  # most positions a side
+COARSEST = 12  # positions a side of a map that still says where
+WINDOW = 3  # positions a side of the mean around every position (PatchCore, arXiv 2106.08265)
+SMOOTHING = 1 / 64  # of the image's side: sigma 4 at 256 px, as PaDiM and PatchCore smooth
+
+
+@dataclass(frozen=True, eq=False)  # a function to `jax.jit`, which takes no tuple
+class Read:
+    """Feature maps of samples, and where their positions lie.
+
+    Attributes:
+      maps: `(params, samples [n, h, w, c] in [0, 1]) -> maps [n, h_i, w_i, c_i]`; calling the
+        whole does the same.
+      cells: of every map.
+    """
+
+    maps: Callable[[Any, jax.Array], tuple[jax.Array, ...]]
+    cells: tuple[Cells, ...]
+
+    def __call__(self, params: Any, samples: jax.Array) -> tuple[jax.Array, ...]:
+        return self.maps(params, samples)
+
+
+class Grid(NamedTuple):
+    """Positions that maps are brought to.
+
+    Attributes:
+      sides: number of rows and of columns.
+      cells: where the rows lie, and the columns.
+    """
+
+    sides: tuple[int, int]
+    cells: tuple[Cells, Cells]
+
+
+def network_maps(
+    backbone: Backbone, shape: tuple[int, ...], stages: Sequence[int] | None = None
+) -> Read:
+    """Reads stages of a network.
+
+    Args:
+      backbone: the network.
+      shape: `(h, w, c)` of one sample.
+      stages: which, from 0 (shallow) on. When not said, all but the deepest, which is closest to
+        the pretext, and none coarser than `COARSEST` positions a side but the first: PaDiM (arXiv
+        2011.08785) reads the first three of four stages, the coarsest 14 positions a side.
+
+    Raises:
+      InputError: a network without feature maps, a stage that it does not have.
+    """
+    cells = backbone.cells
+    if not cells:
+        raise InputError(
+            "this network's stages are rows and have no positions, so there is no heatmap; take "
+            "the backbone encoder or resnet18"
+        )
+    count, least = len(cells), min(shape[:2])
+    fine = [i for i, c in enumerate(cells[:-1]) if i == 0 or c.count(least) >= COARSEST]
+    chosen = tuple((fine or [0]) if stages is None else stages)
+    wrong = [i for i in chosen if not 0 <= i < count]
+    if wrong or not chosen:
+        raise InputError(
+            f"stages={list(chosen)} are not all of the network's; give some of {list(range(count))}"
+        )
+
+    def maps(params: Any, samples: jax.Array) -> tuple[jax.Array, ...]:
+        stages = backbone.apply(params, samples).stages
+        return tuple(stages[i] for i in chosen)
+
+    return Read(maps, tuple(cells[i] for i in chosen))
+
+
+# The samples themselves as their only map; the control without any network.
+pixel_maps = Read(lambda _, samples: (samples,), (Cells(),))
+
+
+def _shrunk(cells: Cells, size: int, new: int) -> Cells:
+    """Where `new` area means over `size` positions lie."""
+    factor = size / new
+    return Cells(cells.stride * factor, cells.first + cells.stride * (factor - 1) / 2)
+
+
+def grid_of(shape: tuple[int, ...], cells: Sequence[Cells]) -> Grid:
+    """The common grid of maps of an image `(h, w, ...)`: the finest, at most `GRID` a side.
+
+    >>> grid_of((128, 96), [Cells(2), Cells(4)])
+    Grid(sides=(32, 24), cells=(Cells(stride=4.0, first=1.0), Cells(stride=4.0, first=1.0)))
+    """
+    finest = min(cells)
+    sizes = [finest.count(side) for side in shape[:2]]
+    shrink = max(1.0, max(sizes) / GRID)
+    height, width = (math.ceil(size / shrink) for size in sizes)
+    rows, columns = (_shrunk(finest, *a) for a in ((sizes[0], height), (sizes[1], width)))
+    return Grid((height, width), (rows, columns))
+
+
+def between(size: int, cells: Cells, new: int, wanted: Cells) -> np.ndarray:
+    """`[new, size]` from positions at `cells` to positions at `wanted`; rows sum to 1.
+
+    Area means where there are fewer of them, then linear between the centres; beyond the outermost
+    centres their values go on.
+    """
+    fewer = min(size, new)
+    mean = resize_matrix(size, fewer)
+    cells = _shrunk(cells, size, fewer)
+    places = (wanted.first + wanted.stride * np.arange(new) - cells.first) / cells.stride
+    places = np.clip(places, 0, fewer - 1)
+    return np.clip(1 - np.abs(places[:, None] - np.arange(fewer)), 0, None) @ mean
+
+
+def mean_matrix(size: int, window: int = WINDOW) -> np.ndarray:
+    """`[size, size]` means over `window` neighbours, of those inside only."""
+    near = np.abs(np.subtract.outer(np.arange(size), np.arange(size))) <= window // 2
+    return near / near.sum(1, keepdims=True)
+
+
+def gaussian_matrix(size: int, sigma: float) -> np.ndarray:
+    """`[size, size]` Gaussian smoothing, cut at 4 sigma, mirrored at the borders.
+
+    Equal to `scipy.ndimage.gaussian_filter1d` (mode "reflect"); sigma 0 is the identity.
+    """
+    if sigma <= 0:
+        return np.eye(size)
+    radius = int(4 * sigma + 0.5)
+    kernel = np.exp(-0.5 * (np.arange(-radius, radius + 1) / sigma) ** 2)
+    places = np.pad(np.arange(size), radius, mode="symmetric")
+    out = np.zeros((size, size))
+    for i in range(size):
+        np.add.at(out[i], places[i : i + 2 * radius + 1], kernel / kernel.sum())
+    return out
+
+
+def _both_ways(rows: np.ndarray, columns: np.ndarray, maps: jax.Array) -> jax.Array:
+    """Matrices `[a, h]` and `[b, w]` applied to maps `[n, h, w, c] -> [n, a, b, c]`."""
+    return jnp.einsum(
+        "ah,nhwc,bw->nabc", jnp.float32(rows), maps, jnp.float32(columns), precision=HIGHEST
+    )
+
+
+def on_grid(one: jax.Array, cells: Cells, grid: Grid) -> jax.Array:
+    """A map `[n, h, w, c]` of these cells on the grid `[n, *grid.sides, c]`.
+
+    Averaged over 3 x 3 of its positions, then read at the centres of the grid's.
+    """
+    rows, columns = (
+        between(old, cells, new, wanted) @ mean_matrix(old)
+        for old, new, wanted in zip(one.shape[1:3], *grid, strict=True)
+    )
+    return _both_ways(rows, columns, one)
+
+
+def to_image(scores: jax.Array, grid: Grid, shape: tuple[int, ...]) -> jax.Array:
+    """Scores on a grid `[n, a, b]` at the image's size `[n, h, w]`.
+
+    Enlarged linearly between the centres of the positions, then smoothed by a Gaussian whose
+    standard deviation is a 64th of the image's longer side (4 px at 256 px).
+    """
+    sigma = SMOOTHING * max(shape[:2])
+    rows, columns = (
+        gaussian_matrix(new, sigma) @ between(old, cells, new, Cells())
+        for old, cells, new in zip(*grid, shape[:2], strict=True)
+    )
+    return _both_ways(rows, columns, scores[..., None])[..., 0]

@@ -1,0 +1,69 @@
+"""A trained network as functions of samples, in bounded memory."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+
+from ad_jax.base.errors import InputError
+from ad_jax.base.numerics import rowwise
+from ad_jax.train.backbones import BACKBONES, Backbone
+from ad_jax.train.pretexts import Pretext
+from ad_jax.train.setting import Config
+from ad_jax.train.trainer import as_unit
+
+EMBED_BLOCK = 256  # samples a forward pass
+
+
+def network(config: Config, shape: tuple[int, ...], pretext: Pretext) -> Backbone:
+    """The backbone of a config for a pretext.
+
+    Raises:
+      InputError: an unknown name or a shape it cannot take.
+    """
+    if config.backbone not in BACKBONES:
+        raise InputError(f"no backbone {config.backbone!r}; known: {', '.join(BACKBONES)}")
+    factory = BACKBONES[config.backbone]
+    return factory(shape, pretext.classes, config.width, pretext.reconstructs)
+
+
+class Look(NamedTuple):
+    """A trained network as functions of samples `[n, ...]`, in bounded memory.
+
+    Attributes:
+      embed: `(params, samples) -> (embedding [n, d], strangeness [n])` of the samples as they are.
+      judge: `(params, samples) -> (embedding [n, d], head score [n])`, which sees all views.
+    """
+
+    embed: Callable[..., tuple[jax.Array, jax.Array]]
+    judge: Callable[..., tuple[jax.Array, jax.Array]]
+
+
+def make_look(backbone: Backbone, pretext: Pretext) -> Look:
+    """The two ways to look at samples through one pretext's network."""
+
+    def embed(params: Any, samples: jax.Array) -> tuple[jax.Array, jax.Array]:
+        def block(rows: jax.Array) -> tuple[jax.Array, jax.Array]:
+            seen = as_unit(rows)
+            outputs = backbone.apply(params, seen)
+            return outputs.embedding, pretext.strangeness(outputs, seen)
+
+        return rowwise(block, samples, EMBED_BLOCK)
+
+    def judge(params: Any, samples: jax.Array) -> tuple[jax.Array, jax.Array]:
+        count = jax.eval_shape(pretext.views, jnp.zeros(samples.shape[1:])).shape[0]
+
+        def block(rows: jax.Array) -> tuple[jax.Array, jax.Array]:
+            seen = as_unit(rows)
+            views = jax.vmap(pretext.views)(seen)  # [b, v, ...]
+            outputs = backbone.apply(params, views.reshape(-1, *seen.shape[1:]))
+            size = seen.shape[0]  # symbolic while exporting, which `len` refuses
+            outputs = jax.tree.map(lambda x: x.reshape(size, count, *x.shape[1:]), outputs)
+            return outputs.embedding[:, 0], pretext.head(outputs, seen)
+
+        return rowwise(block, samples, max(1, EMBED_BLOCK // count))
+
+    return Look(embed, judge)

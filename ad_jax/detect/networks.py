@@ -1,0 +1,168 @@
+"""The trained networks as functions of samples: the seeds' own scores, in fixed memory."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import jax
+import numpy as np
+from jax.flatten_util import ravel_pytree
+
+from ad_jax.base import ranks
+from ad_jax.base.devices import check_backend
+from ad_jax.base.errors import InputError
+from ad_jax.base.numerics import in_float32
+from ad_jax.data.samples import as_array, as_samples
+from ad_jax.detect import scores, tiles
+from ad_jax.detect.look import make_look, network
+from ad_jax.detect.state import State
+from ad_jax.train import pretexts
+
+BLOCKS = (1, 16, 256)  # samples (or tiles) a program run: the only batch sizes ever compiled
+
+
+class Networks:
+    """Scores by every seed; with tiles a sample's score is that of its strangest tile.
+
+    Attributes:
+      state: what was trained.
+      plan: where the tiles lie, None without.
+      backbone, pretext: of every seed.
+      unravel: `[p] -> params` of the backbone.
+      arrays: of the state, on the device; what `look` takes.
+      look: `(arrays, samples [n, ...]) -> [seeds, n]`, pure.
+    """
+
+    @in_float32
+    def __init__(self, state: State) -> None:
+        check_backend()
+        self.state = state
+        self.pretext = pretexts.make(state.setting.pretext, state.setting.augmentation)
+        self.plan = None if state.tiling is None else state.tiling.plan(state.shape)
+        self.backbone = network(state.config, state.seen, self.pretext)
+        shapes = jax.eval_shape(self.backbone.init, jax.random.key(0))
+        template = jax.tree.map(lambda leaf: np.zeros(leaf.shape, leaf.dtype), shapes)
+        flat, self.unravel = ravel_pytree(template)
+        held = state.arrays["params"].shape[-1]
+        if held != flat.size:
+            raise InputError(
+                f"the detector holds {held} parameters, its network takes {flat.size}; it was "
+                "saved by another version"
+            )
+        look = make_look(self.backbone, self.pretext)
+
+        def one(arrays: dict[str, jax.Array], samples: jax.Array) -> jax.Array:
+            params = self.unravel(arrays["params"])
+            if state.score == "head":
+                return look.judge(params, samples)[1]
+            density = scores.Density(arrays["mean"], arrays["precision"])
+            return scores.score_density(density, look.embed(params, samples)[0])
+
+        def every(arrays: dict[str, jax.Array], samples: jax.Array) -> jax.Array:
+            if self.plan is None:
+                return jax.lax.map(lambda own: one(own, samples), arrays)
+            cut = tiles.cut(self.plan, samples)
+            cut = cut.reshape(-1, *cut.shape[2:])
+            found = jax.lax.map(lambda own: one(own, cut), arrays)
+            return found.reshape(len(found), -1, self.tiles).max(-1)
+
+        self.look = every
+        self._raw = jax.jit(every)
+        self._surprise = jax.jit(jax.vmap(ranks.surprise))
+        self.arrays = jax.device_put(
+            {name: array for name, array in state.arrays.items() if name != "held_out"}
+        )
+
+    @property
+    def tiles(self) -> int:
+        """Tiles a sample; 1 where it is seen whole."""
+        return 1 if self.plan is None else len(self.plan.corners)
+
+    @in_float32
+    def raw(self, samples: Any) -> np.ndarray:
+        """Every seed's own score `[seeds, n]` of samples `[n, h, w, c]`, `[n, h, w]` or `[n, d]`.
+
+        Raises:
+          InputError: samples of another shape, dtype or range, or whose scores are not finite.
+        """
+        samples = self.of_shape(samples)
+        out = np.empty((len(self.state.seeds), len(samples)), np.float32)
+        sizes = tuple(max(1, size // self.tiles) for size in BLOCKS)
+        for start, stop, block in self.batches(samples, sizes):
+            found = np.asarray(self._raw(self.arrays, block))[:, : stop - start]
+            refuse_infinite(found.T, start, "score")
+            out[:, start:stop] = found
+        return out
+
+    def batches(
+        self, samples: np.ndarray, sizes: tuple[int, ...]
+    ) -> Iterator[tuple[int, int, np.ndarray]]:
+        """(start, stop, checked samples, padded to one of `sizes`) of samples `of_shape`.
+
+        Raises:
+          InputError: a sample that is not finite or out of range.
+        """
+        for start, stop, size in blocks(len(samples), sizes):
+            yield start, stop, padded(self._checked(samples[start:stop], start), size)
+
+    @in_float32
+    def surprise(self, raw: np.ndarray) -> np.ndarray:
+        """`ranks.surprise` `[seeds, n]` of scores among each seed's own held-out normals."""
+        raw = np.asarray(raw, np.float32)
+        out = np.empty(raw.shape, np.float32)
+        for start, stop, size in blocks(raw.shape[1]):
+            block = padded(raw[:, start:stop].T, size).T
+            found = self._surprise(self.state.arrays["held_out"], block)
+            out[:, start:stop] = np.asarray(found)[:, : stop - start]
+        return out
+
+    def of_shape(self, samples: Any) -> np.ndarray:
+        """Samples as an array `[n, *shape]`, n >= 1, whose values are not checked yet.
+
+        Raises:
+          InputError: no array, or one of another shape.
+        """
+        samples = as_array("X", samples, "holds samples of unequal shapes; resize them to one")
+        wanted = self.state.shape
+        if samples.ndim == len(wanted) == 3 and wanted[2] == 1:
+            samples = samples[..., None]
+        if samples.shape[1:] != wanted or samples.ndim == 0 or len(samples) == 0:
+            raise InputError(
+                f"X has shape {samples.shape}; the detector takes [n, "
+                f"{', '.join(map(str, wanted))}] with n >= 1"
+            )
+        return samples
+
+    def _checked(self, block: np.ndarray, start: int) -> np.ndarray:
+        if block.dtype.kind == "f":
+            bad = ~np.isfinite(block).all(axis=tuple(range(1, block.ndim)))
+            if bad.any():
+                raise InputError(f"sample {start + int(np.argmax(bad))} holds NaN or infinities")
+        return as_samples("X", block)
+
+
+def blocks(count: int, sizes: tuple[int, ...] = BLOCKS) -> Iterator[tuple[int, int, int]]:
+    """(start, stop, padded size) of blocks over `count` samples; `sizes` ascend."""
+    for start in range(0, count, sizes[-1]):
+        stop = min(start + sizes[-1], count)
+        yield start, stop, next(size for size in sizes if stop - start <= size)
+
+
+def refuse_infinite(found: np.ndarray, start: int, what: str) -> None:
+    """Refuses results `[n, ...]` of samples from number `start` on that are not finite.
+
+    Raises:
+      InputError: names the first.
+    """
+    bad = ~np.isfinite(found).all(axis=tuple(range(1, found.ndim)))
+    if bad.any():
+        raise InputError(
+            f"sample {start + int(np.argmax(bad))} has no finite {what}: its values are beyond "
+            "what the network can take"
+        )
+
+
+def padded(block: np.ndarray, size: int) -> np.ndarray:
+    """The block `[b, ...]` with its first row repeated up to `size` rows."""
+    return np.concatenate([block, np.repeat(block[:1], size - len(block), axis=0)])

@@ -1,0 +1,132 @@
+"""What a fitted detector is, as data."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+
+from ad_jax.base.errors import InputError
+from ad_jax.detect import tiles
+from ad_jax.detect.localise import Fitted
+from ad_jax.train.setting import Config, Setting
+
+ARRAYS = ("params", "mean", "precision", "held_out")
+
+
+class Trained(NamedTuple):
+    """What a detector needs of one member."""
+
+    params: np.ndarray  # [p] flattened
+    mean: np.ndarray  # [d]
+    precision: np.ndarray  # [d, d]
+
+
+class TrainedSeeds(NamedTuple):
+    """The trained seeds of one setting: what a detector is made of.
+
+    Attributes:
+      setting: what was trained.
+      seeds: those that learned something.
+      trained: their networks and densities.
+      held_out: `[seeds, m]` each seed's scores of its own held-out normals.
+    """
+
+    setting: Setting
+    seeds: tuple[int, ...]
+    trained: tuple[Trained, ...]
+    held_out: np.ndarray
+
+
+class NotFitted(InputError, AttributeError):
+    """Something was asked of a detector that has not been trained yet."""
+
+
+class Loading(NamedTuple):
+    """How image files become samples, so that scoring loads them as training did.
+
+    Size and colour follow from the detector's shape.
+
+    Attributes:
+      fit: how a picture becomes square: "stretch", "crop" or "pad" (see `ad_jax.load`).
+      range: values of files of more than 8 bits that become black and white (`Problem.range`);
+        None = the training images had no such files, or it is not known.
+    """
+
+    fit: str = "stretch"
+    range: tuple[float, float] | None = None
+
+
+class Tiling(NamedTuple):
+    """How images are looked at in tiles; see `tiles.plan`.
+
+    Attributes:
+      tile: side in px.
+      overlap: share of a tile that neighbours have in common at least.
+      region: `[h, w]` uint8, 1 where it counts; None = everywhere.
+    """
+
+    tile: int
+    overlap: float
+    region: np.ndarray | None = None
+
+    def plan(self, shape: tuple[int, ...]) -> tiles.Plan:
+        """The plan for images of a shape.
+
+        Raises:
+          InputError: values out of range, a region that does not fit.
+        """
+        if len(shape) > 1 and self.tile > max(shape[:2]):
+            raise InputError(
+                f"tile={self.tile} px is larger than the images of {shape[0]} x {shape[1]} px; "
+                "take a smaller one, or leave it out to see them whole"
+            )
+        return tiles.plan(shape, self.tile, self.overlap, self.region)
+
+
+class Localised(NamedTuple):
+    """What heatmaps need beside the networks.
+
+    Attributes:
+      method: of localisation, one of `localise.METHODS`.
+      fitted: of every seed, stacked: each leaf is `[seeds, ...]`.
+    """
+
+    method: str
+    fitted: Fitted
+
+
+class State(NamedTuple):
+    """Everything that a fitted detector knows.
+
+    Attributes:
+      setting: what was trained.
+      score: the score of every seed: "density" or "head".
+      shape: of one sample, `(h, w, c)` or `(d,)`; with tiles of a whole image.
+      dtype: of the normals it was trained on.
+      config: of the training.
+      seeds: of the trainings.
+      folds: per seed, which held-out normals are its own: equal numbers, the same normals.
+      arrays: `params [seeds, p]`, `mean [seeds, d]`, `precision [seeds, d, d]`,
+        `held_out [seeds, m]` (scores of each seed's held-out normals, in the order of content).
+      tiling: the tiles that the networks see; None = whole samples.
+      localised: None where no localiser was asked for.
+    """
+
+    setting: Setting
+    score: str
+    shape: tuple[int, ...]
+    dtype: str
+    config: Config
+    seeds: tuple[int, ...]
+    folds: tuple[int, ...]
+    arrays: dict[str, np.ndarray]
+    tiling: Tiling | None = None
+    localised: Localised | None = None
+
+    @property
+    def seen(self) -> tuple[int, ...]:
+        """Shape of what the networks see: of a sample, or of a tile."""
+        if self.tiling is None:
+            return self.shape
+        return (self.tiling.tile, self.tiling.tile, *self.shape[2:])

@@ -1,0 +1,192 @@
+"""What is known, without labels, of every member: the only thing a selection rule sees."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from ad_jax.alignment import Parts
+from ad_jax.base import stats
+from ad_jax.base.errors import InputError
+from ad_jax.pool import external as foreign
+from ad_jax.pool.external import Named
+from ad_jax.train.setting import Setting
+
+HEADS = ("density", "neighbour", "kernel_density", "head")
+
+
+class Member(NamedTuple):
+    """A setting trained with one seed, and what came of it.
+
+    Attributes:
+      setting: its setting; for control members the pretext is "control".
+      seed: of initialisation, order, augmentation and fold.
+      status: "ok", "untrained" (training loss or held-out discrimination at chance), "failed" (not
+        finite), or "stopped": a search dropped its setting before the last step, so that all that
+        is known of it is of an earlier one.
+      train_loss: mean over the last tenth of the steps.
+      discrimination: AUROC of held-out normals against their augmentations, by the network.
+      seconds: share of its chunk's run time.
+    """
+
+    setting: Setting
+    seed: int
+    status: str
+    train_loss: float
+    discrimination: float
+    seconds: float
+
+
+@dataclass(frozen=True)
+class Pool:
+    """All members of a sweep on one problem; no labels, names or paths.
+
+    Attributes:
+      members: one per row of the arrays.
+      scores: `[members, heads, n]` of the target, heads as in `HEADS`; NaN where there is none.
+      held_out_scores: `[members, heads, m]`; the held-out normals differ between seeds; m = 0 if
+        there are none.
+      parts, held_out_parts: alignment parts `[members, n]` / `[members, m]` (`between` `[members]`)
+        of target and held-out normals; None for pools made from scores.
+      mmd, held_out_mmd: `[members]`; None for pools made from scores, as all that follows.
+      mean_distance, held_out_mean_distance: `[members]` (ST-SSAD).
+      sinkhorn, held_out_sinkhorn: `[members]` (TSAP).
+      generated_scores: `[members, heads, k]` of samples drawn around the normals (AutoUAD).
+      default_head: per member the index of the score its pretext names.
+    """
+
+    members: tuple[Member, ...]
+    scores: np.ndarray
+    held_out_scores: np.ndarray
+    parts: Parts | None = None
+    held_out_parts: Parts | None = None
+    mmd: np.ndarray | None = None
+    held_out_mmd: np.ndarray | None = None
+    mean_distance: np.ndarray | None = None
+    held_out_mean_distance: np.ndarray | None = None
+    sinkhorn: np.ndarray | None = None
+    held_out_sinkhorn: np.ndarray | None = None
+    generated_scores: np.ndarray | None = None
+    default_head: np.ndarray = field(default_factory=lambda: np.zeros(0, int))
+
+    @classmethod
+    def from_scores(
+        cls,
+        scores: Any,
+        settings: Sequence[Named] | None = None,
+        held_out: Any = None,
+        seeds: Sequence[int] | None = None,
+    ) -> Pool:
+        """A pool of detectors from any library.
+
+        Rows with NaN, infinite or constant scores are left out, with a warning that names them.
+
+        Args:
+          scores: `[members, samples]` of the target, higher = more anomalous.
+          settings: per member a name, or a dict with a `name` and hyperparameters; rows are
+            numbered without.
+          held_out: `[members, m]` scores of normals that no member was fitted on; without them
+            rules that compare with held-out normals are left out.
+          seeds: tell members of one setting apart; counted without.
+
+        Raises:
+          InputError: shapes that do not fit, a repeated member, fewer than 2 members or 3 samples.
+
+        Example:
+          >>> scores = [[0.1, 0.2, 0.9, 0.3], [0.0, 0.1, 0.8, 0.2], [0.5, 0.1, 0.2, 0.3]]
+          >>> pool = Pool.from_scores(scores, [{"name": "knn", "k": 5}, "pca", "iforest"])
+          >>> [setting.label for setting in pool.settings]
+          ['knn k=5', 'pca', 'iforest']
+        """
+        found = foreign.checked(scores, settings, held_out, seeds)
+        nothing = float("nan")
+        members = tuple(
+            Member(Setting("external", name, hyper, 0.0, 0.0, 0.0), seed, "ok", *3 * [nothing])
+            for name, hyper, seed in zip(found.names, found.hypers, found.seeds, strict=True)
+        )
+        return cls(
+            members,
+            found.scores[:, None],
+            found.held_out[:, None],
+            default_head=np.zeros(len(members), int),
+        )
+
+    @property
+    def settings(self) -> list[Setting]:
+        """Settings in the order of their first member, controls left out."""
+        return [s for s, _ in self._by_key.values() if s.pretext != "control"]
+
+    def rows(self, setting: Setting, trained: bool = False) -> list[int]:
+        """Rows of a setting's members; with `trained` only those of status "ok"."""
+        _, rows = self._by_key.get(setting.key, (setting, []))
+        return [i for i in rows if not trained or self.members[i].status == "ok"]
+
+    def pickable(self, setting: Setting) -> bool:
+        """Whether at least half of a setting's seeds are of status "ok"; no rule picks others."""
+        trained = len(self.rows(setting, trained=True))
+        return trained > 0 and 2 * trained >= len(self.rows(setting))
+
+    @cached_property
+    def stopped(self) -> list[Setting]:
+        """Settings that a search dropped before the last step; neither picked nor judged."""
+        return [
+            s
+            for s in self.settings
+            if any(self.members[i].status == "stopped" for i in self.rows(s))
+        ]
+
+    @cached_property
+    def untrained(self) -> list[Setting]:
+        """Settings that learned nothing: trained to the last step, but with too few seeds."""
+        stopped = {s.key for s in self.stopped}
+        return [s for s in self.settings if s.key not in stopped and not self.pickable(s)]
+
+    def controls(self) -> list[Setting]:
+        return [s for s, _ in self._by_key.values() if s.pretext == "control"]
+
+    @cached_property
+    def _by_key(self) -> dict[str, tuple[Setting, list[int]]]:
+        """Setting key -> setting and its rows: looked up once, pools may hold 100,000 members."""
+        found: dict[str, tuple[Setting, list[int]]] = {}
+        for i, member in enumerate(self.members):
+            found.setdefault(member.setting.key, (member.setting, []))[1].append(i)
+        return found
+
+    def own_scores(self) -> tuple[np.ndarray, np.ndarray]:
+        """Scores of target `[members, n]` and held-out `[members, m]` by each member's head."""
+        rows = np.arange(len(self.members))
+        return self.scores[rows, self.default_head], self.held_out_scores[rows, self.default_head]
+
+    def own_generated(self) -> np.ndarray:
+        """Scores of generated samples `[members, k]` by each member's head.
+
+        Raises:
+          InputError: the pool has none.
+        """
+        if self.generated_scores is None:
+            raise InputError("the pool holds no scores of generated samples; train it with ad_jax")
+        return self.generated_scores[np.arange(len(self.members)), self.default_head]
+
+
+def per_setting(pool: Pool, per_member: np.ndarray, settings: Sequence[Setting]) -> np.ndarray:
+    """Mean of a member's loss over the trained seeds of each setting `[settings]`.
+
+    A setting that cannot be picked (`Pool.pickable`) is infinite.
+    """
+    out = np.full(len(settings), np.inf)
+    for i, setting in enumerate(settings):
+        if pool.pickable(setting):
+            values = per_member[pool.rows(setting, trained=True)]
+            out[i] = float(np.mean(values)) if np.isfinite(values).all() else np.inf
+    return out
+
+
+def estimates_by_setting(
+    pool: Pool, per_member: np.ndarray, settings: Sequence[Setting]
+) -> list[stats.Estimate]:
+    """Mean of a figure of every member `[members]` over the trained seeds of each setting."""
+    return [stats.mean(per_member[pool.rows(s, trained=True)]) for s in settings]

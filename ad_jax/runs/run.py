@@ -1,0 +1,409 @@
+"""A run's folder: the files that other programs rely on, written whole, read back without labels.
+
+`manifest.json`, `members.csv`, `scores.npz`, `samples.csv`, `pick.json`, `detector/`; the chunks of
+the sweep that made it lie in a `record/` folder beside.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from ad_jax.data import Problem, Truth, load, paths_of
+from ad_jax.detect import Loading
+from ad_jax.base.devices import peak_memory_mb
+from ad_jax.base.errors import InputError, of_machine
+from ad_jax.base.json_text import json_text
+from ad_jax.pool import Member, Pool
+from ad_jax.train.setting import Setting, describe
+from ad_jax.train.setting import Config
+from ad_jax.selection.selection import Selection
+from ad_jax.store import tables, write_arrays, write_whole
+from ad_jax.selection.tuning import Tuned
+
+MANIFEST, MEMBERS, SAMPLES = "manifest.json", "members.csv", "samples.csv"
+TUNED, TRAJECTORY = "tuned.json", "trajectory.csv"
+LIBRARIES = ("jax", "jaxlib", "flax", "optax", "numpy", "ad_jax")
+
+
+class Run(NamedTuple):
+    """A run read back.
+
+    Attributes:
+      pool: without alignment parts.
+      losses: rule -> setting key -> loss.
+      member_losses: rule -> loss of every member `[members]`; controls are members, too.
+      rule, pick: the pick.
+      trust, signatures: as `Trust` and `Signature` were written; runs of earlier versions lack
+        some fields, or have no signatures.
+      pick_scores: `[n]` of the picked detector.
+      brightness: `[n]` mean grey of the target.
+      manifest: as written.
+    """
+
+    pool: Pool
+    losses: dict[str, dict[str, float]]
+    member_losses: dict[str, np.ndarray]
+    rule: str
+    pick: Setting
+    trust: dict[str, Any]
+    signatures: list[dict[str, Any]]
+    pick_scores: np.ndarray
+    brightness: np.ndarray
+    manifest: dict[str, Any]
+
+
+def brightness(target: np.ndarray) -> np.ndarray:
+    """Mean value of every sample `[n]`: the most trivial score."""
+    flat = np.asarray(target, np.float32).reshape(len(target), -1)
+    return flat.mean(1) / (255.0 if target.dtype == np.uint8 else 1.0)
+
+
+def refuse_changes(folder: Path, problem: Problem, config: Config) -> None:
+    """Stops before another problem or another training is mixed into a folder.
+
+    Raises:
+      InputError: names both values.
+    """
+    path = folder / MANIFEST
+    if not path.exists():
+        return
+    manifest = _json(path)
+    if not isinstance(manifest, dict) or not isinstance(manifest.get("fingerprint"), str):
+        raise InputError(f"{path} is no run's; choose another --out")
+    if manifest["fingerprint"] != problem.fingerprint:
+        raise InputError(
+            f"{folder} holds a run on other data (fingerprint {manifest['fingerprint'][:12]}, now "
+            f"{problem.fingerprint[:12]}); choose another --out"
+        )
+    if manifest.get("config") != json.loads(json_text(config._asdict())):
+        raise InputError(
+            f"{folder} holds a run of {manifest.get('config')}, now {config._asdict()}; "
+            "choose another --out"
+        )
+
+
+def write(
+    folder: Path,
+    selection: Selection,
+    problem: Problem,
+    names: Sequence[str],
+    source: str,
+    options: dict[str, Any],
+    config: Config,
+    seeds: Sequence[int],
+    command: str = "",
+    label_access: Sequence[tuple[str, str]] = (),
+) -> None:
+    """Writes the folder; `manifest.json` last, so that a folder with one is complete.
+
+    `command` is the command line that made it, if one did; `label_access` the openings of labels
+    so far, such as those by the option `kind=` of a source.
+    """
+    import jax
+
+    pool = selection.pool
+    generated = {} if pool.generated_scores is None else {"generated": pool.generated_scores}
+    write_arrays(
+        folder / "scores.npz",
+        {
+            **generated,
+            "scores": pool.scores,
+            "held_out": pool.held_out_scores,
+            "default_head": pool.default_head,
+            "pick": selection.detector.combine(
+                pool.own_scores()[0][pool.rows(selection.pick, trained=True)]
+            ),
+            "brightness": brightness(problem.target),
+        },
+    )
+    write_whole(folder / MEMBERS, _members(selection).encode())
+    samples = tables.written(["row", "name"], enumerate(names))
+    write_whole(folder / SAMPLES, samples.encode())
+    pick = {
+        "rule": selection.rule,
+        "setting": selection.pick._asdict(),
+        "members": pool.rows(selection.pick),
+        "losses": selection.losses,
+        "trust": selection.trust._asdict(),
+        "signatures": [one._asdict() for one in selection.signatures],
+    }
+    write_whole(folder / "pick.json", json_text(pick, indent=1).encode())
+    selection.detector.loading = Loading(str(options.get("fit", "stretch")), problem.range)
+    selection.detector.save(folder / "detector")
+    duplicates = problem.duplicates()
+    manifest = {
+        "command": command,
+        "versions": {name: version(name) for name in LIBRARIES},
+        "source": source,
+        "paths": paths_of(source, options),
+        "options": options,
+        "config": config._asdict(),
+        "seeds": list(seeds),
+        "fingerprint": problem.fingerprint,
+        "train_fingerprint": problem.train_fingerprint,
+        "samples": {"train": len(problem.train), "target": len(problem.target)},
+        "duplicates": {"exact": len(duplicates.exact), "near": len(duplicates.near)},
+        "device": f"{jax.default_backend()} x {jax.local_device_count()}",
+        "written": datetime.now(UTC).isoformat(timespec="seconds"),
+        "cost": {**selection.progress._asdict(), "peak_memory_mb": peak_memory_mb()},
+        "label_access": list(map(list, label_access)),
+    }
+    write_whole(folder / MANIFEST, json_text(manifest, indent=1).encode())
+
+
+def write_tuning(folder: Path, tuned: Tuned) -> None:
+    """Writes `tuned.json` and `trajectory.csv`; `write` of its selection completes the folder."""
+    descent = tuned.descent
+    about = {
+        "augmentation": descent.space.augmentation,
+        "tuned": [free._asdict() for free in descent.space.free],
+        "weights": descent.space.weighted,
+        "fixed": descent.space.fixed,
+        "plan": descent.plan._asdict(),
+        "starts": [start._asdict() for start in descent.starts],
+        "best": descent.best,
+        "picked": tuned.picked,
+        "hyper": tuned.hyper,
+        "reasons": tuned.reasons,
+    }
+    path = descent.trajectory
+    header = ["start", "step", *path.names, "loss", "gate", "gradient", "alive"]
+    rows = []
+    for i, j in np.ndindex(path.loss.shape):
+        if j >= path.steps[i]:
+            continue
+        numbers = (*path.values[i, j], path.loss[i, j], path.gate[i, j], path.gradient[i, j])
+        rows.append([i, j, *(f"{float(x):.6g}" for x in numbers), int(path.alive[i, j])])
+    write_whole(folder / TRAJECTORY, tables.written(header, rows).encode())
+    write_whole(folder / TUNED, json_text(about, indent=1).encode())
+
+
+class Traced(NamedTuple):
+    """A tuning read back.
+
+    Attributes:
+      about: `tuned.json`.
+      names: of what was tuned.
+      values: `[starts, steps, names]`, physical.
+      loss: `[starts, steps]` outer loss, what the gate added included.
+      alive: `[starts, steps]`, false from the step on that was not finite.
+      steps: `[starts]` steps taken; NaN stands after them.
+    """
+
+    about: dict[str, Any]
+    names: tuple[str, ...]
+    values: np.ndarray
+    loss: np.ndarray
+    alive: np.ndarray
+    steps: np.ndarray
+
+
+def read_tuning(folder: Path) -> Traced | None:
+    """What `write_tuning` wrote; None where nothing was tuned.
+
+    Raises:
+      InputError: damaged files.
+    """
+    if not (folder / TUNED).exists():
+        return None
+    about = _json(folder / TUNED)
+    try:
+        header, *lines = [cells for _, cells in tables.rows(folder / TRAJECTORY)]
+        start, step, *columns = np.array([[float(v) for v in line] for line in lines]).T
+        at = start.astype(int), step.astype(int)
+        steps = np.bincount(at[0], minlength=len(about["starts"]))
+        cells = np.full((len(columns), len(steps), steps.max()), np.nan)
+        cells[:, *at] = columns
+        by_name = dict(zip(header[2:], cells, strict=True))
+        names = tuple(header[2 : header.index("loss")])
+        values = np.stack([by_name[name] for name in names], axis=-1)
+        loss, alive = by_name["loss"] + by_name["gate"], by_name["alive"] > 0
+    except (OSError, ValueError, KeyError, TypeError, IndexError) as error:
+        if of_machine(error):
+            raise
+        message = f"{folder / TRAJECTORY} is damaged ({error}); rerun `ad-jax tune`"
+        raise InputError(message) from None
+    return Traced(about, names, values, loss, alive, steps)
+
+
+def _members(selection: Selection) -> str:
+    rows = []
+    for i, member in enumerate(selection.pool.members):
+        rows.append(
+            {
+                **describe(member.setting),
+                "seed": member.seed,
+                "status": member.status,
+                "train_loss": member.train_loss,
+                "discrimination": member.discrimination,
+                "seconds": round(member.seconds, 3),
+                **{f"loss.{k}": float(v[i]) for k, v in selection.member_losses.items()},
+            }
+        )
+    header = list(dict.fromkeys(k for row in rows for k in row))
+    return tables.written(header, [[row.get(name, "") for name in header] for row in rows])
+
+
+def _json(path: Path) -> dict[str, Any]:
+    try:
+        return json.loads(path.read_text("utf-8"))
+    except (OSError, ValueError) as error:
+        if of_machine(error):
+            raise
+        raise InputError(f"{path} does not read ({error}); rerun `ad-jax select`") from None
+
+
+def below(paths: Sequence[str | Path]) -> list[Path]:
+    """Folders of all runs at or below the paths, in their order, sorted below each.
+
+    Raises:
+      InputError: none at or below one of them.
+    """
+    out: dict[Path, None] = {}
+    for path in paths:
+        found = sorted(p.parent for p in Path(path).glob(f"**/{MANIFEST}"))
+        if not found:
+            raise InputError(f"{path} holds no run; give a folder that `ad-jax select` wrote")
+        out |= dict.fromkeys(found)
+    return list(out)
+
+
+def name_of(manifest: Mapping[str, Any]) -> str:
+    """What a run is called in tables: the end of its source, and the options."""
+    options = [f"{k}={v}" for k, v in manifest["options"].items()]
+    return ",".join([str(manifest["source"]).rstrip("/").split("/")[-1], *options])
+
+
+def reload(manifest: Mapping[str, Any]) -> tuple[Problem, Truth]:
+    """A run's problem and sealed truth, from the source that its manifest names.
+
+    Raises:
+      InputError: the source has changed since.
+    """
+    named = {"source": manifest["source"], **manifest["options"]}
+    problem, truth = _loaded(named, manifest.get("paths", {}), manifest["fingerprint"])
+    if problem.fingerprint != manifest["fingerprint"]:
+        raise InputError(
+            f"{manifest['source']} has changed since the run (fingerprint "
+            f"{manifest['fingerprint'][:12]}, now {problem.fingerprint[:12]}); "
+            "rerun `ad-jax select` or give --labels FILE"
+        )
+    # The option `kind=` reads labels at every loading; that is one opening of the run's labels.
+    logged = {reason for _, reason in manifest["label_access"]}
+    truth.log[:] = [opening for opening in truth.log if opening[1] not in logged]
+    return problem, truth
+
+
+def _loaded(
+    named: Mapping[str, Any], paths: Mapping[str, str], fingerprint: str
+) -> tuple[Problem, Truth]:
+    """What the names mean here or, where that is nothing or other data, at their absolute paths."""
+    absolute = {**named, **paths}
+    try:
+        problem, truth = load(**named)
+        if problem.fingerprint == fingerprint or absolute == named:
+            return problem, truth
+    except InputError:
+        if absolute == named or not all(map(os.path.exists, paths.values())):
+            raise
+        return load(**absolute)
+    try:
+        other = load(**absolute)
+    except InputError:
+        return problem, truth
+    return other if other[0].fingerprint == fingerprint else (problem, truth)
+
+
+def read(folder: Path) -> Run:
+    """Reads a run back.
+
+    Raises:
+      InputError: no run there, or damaged files.
+    """
+    manifest, pick = _json(folder / MANIFEST), _json(folder / "pick.json")
+    try:
+        path = folder / "scores.npz"
+        with open(path, "rb") as handle, np.load(handle, allow_pickle=False) as file:
+            arrays = {name: file[name] for name in file.files}
+        rows = tables.records(folder / MEMBERS)
+        members = tuple(_member(row) for row in rows)
+        if len(members) != len(arrays["scores"]):
+            raise ValueError(f"{len(members)} members for {len(arrays['scores'])} rows of scores")
+        pool = Pool(
+            members,
+            arrays["scores"],
+            arrays["held_out"],
+            generated_scores=arrays.get("generated"),  # runs of earlier versions have none
+            default_head=arrays["default_head"],
+        )
+        losses = {
+            rule: {k: math.inf if v is None else v for k, v in by_key.items()}
+            for rule, by_key in pick["losses"].items()
+        }
+        return Run(
+            pool,
+            losses,
+            {
+                name.removeprefix("loss."): np.array([float(row[name]) for row in rows])
+                for name in (rows[0] if rows else {})
+                if name.startswith("loss.")
+            },
+            pick["rule"],
+            Setting(**pick["setting"]),
+            pick["trust"],
+            pick.get("signatures", []),
+            arrays["pick"],
+            arrays["brightness"],
+            manifest,
+        )
+    except InputError:
+        raise
+    except Exception as error:  # whatever a damaged file raises, the fix is the same
+        if of_machine(error):
+            raise
+        raise InputError(f"{folder} is damaged ({error}); rerun `ad-jax select`") from None
+
+
+def sample_names(folder: Path) -> list[str]:
+    """Names of a run's target samples, row by row of its scores.
+
+    Raises:
+      InputError: a missing or damaged file.
+    """
+    try:
+        return [row["name"] for row in tables.records(folder / SAMPLES)]
+    except (InputError, KeyError) as error:
+        message = f"{folder / SAMPLES} is damaged ({error}); rerun `ad-jax select`"
+        raise InputError(message) from None
+
+
+def _member(row: dict[str, str]) -> Member:
+    hyper = {
+        k.removeprefix("hyper."): float(v) for k, v in row.items() if k.startswith("hyper.") and v
+    }
+    training = (float(row[k]) for k in ("learning_rate", "weight_decay", "jitter"))
+    return Member(
+        Setting(row["pretext"], row["augmentation"], hyper, *training),
+        int(row["seed"]),
+        row["status"],
+        float(row["train_loss"]),
+        float(row["discrimination"]),
+        float(row["seconds"]),
+    )
+
+
+def log_label_access(
+    folder: Path, manifest: dict[str, Any], log: Sequence[tuple[str, str]]
+) -> None:
+    """Adds openings of the truth to the run's manifest."""
+    manifest = {**manifest, "label_access": [*manifest["label_access"], *map(list, log)]}
+    write_whole(folder / MANIFEST, json_text(manifest, indent=1).encode())

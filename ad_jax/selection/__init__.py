@@ -1,0 +1,30 @@
+"""Hyperparameter selection without labels.
+
+`search` says what is tried, `rules` judge a pool, `selection` picks and says how far to trust the
+pick (`trust`, `failure_modes`); `tuning` descends alignment by gradient instead; `cost` estimates
+what a search takes.
+"""
+
+from ad_jax.selection.selection import (
+    SEEDS,
+    Judged,
+    Selection,
+    choose,
+    judge,
+    of_images,
+    select,
+    select_all,
+    train_one,
+)
+
+__all__ = [
+    "SEEDS",
+    "Judged",
+    "Selection",
+    "choose",
+    "judge",
+    "of_images",
+    "select",
+    "select_all",
+    "train_one",
+]

@@ -1,0 +1,83 @@
+"""What a sweep would cost, from a few real steps: members, minutes, memory, compilations."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from ad_jax.augment import Pseudo
+from ad_jax.base.numerics import in_float32
+from ad_jax.data import Problem
+from ad_jax.detect.look import EMBED_BLOCK, network
+from ad_jax.selection import search
+from ad_jax.train import pretexts
+from ad_jax.train.setting import Config, Setting
+from ad_jax.train.trainer import Hyper, make_train, seed_keys
+
+PROBE = 10  # steps timed
+MEASURING = 1.1  # embedding and alignment come on top of the default number of steps
+
+
+class Cost(NamedTuple):
+    """Estimate of a sweep; memory is what comes on top of the program's start."""
+
+    members: int
+    member_steps: int
+    minutes: float
+    memory_mb: float
+    compilations: int
+
+
+def total(costs: Sequence[Cost]) -> Cost:
+    """Of sweeps one after the other: everything adds up but memory, where the largest counts."""
+    return Cost(*map(sum, zip(*costs)))._replace(memory_mb=max(c.memory_mb for c in costs))
+
+
+@in_float32
+def estimate(
+    problems: Sequence[Problem],
+    settings: Sequence[Setting],
+    seeds: Sequence[int],
+    config: Config,
+    strategy: str = "all",
+) -> Cost:
+    """Cost of one sweep over problems that share their normals."""
+    problem = problems[0]
+    members = len(settings) * len(seeds)
+    steps = len(seeds) * search.budget(strategy, len(settings), config.steps)
+    pretext = pretexts.make("binary", "identity")
+    backbone = network(config, problem.shape, pretext)
+
+    def unchanged(hyper: Hyper, key: jax.Array, samples: jax.Array, donors: jax.Array) -> Pseudo:
+        count = len(samples)
+        return Pseudo(
+            samples, jnp.zeros(samples.shape[:3]), jnp.zeros(count, jnp.int32), jnp.ones(count)
+        )
+
+    trainer = make_train(backbone, pretext, unchanged)
+    hyper = Hyper(0, 0.0, *(jnp.float32(x) for x in settings[0][3:]))
+    normals = jnp.asarray(problem.split(0).train)
+
+    def short(normals: jax.Array) -> Any:
+        return trainer.train(seed_keys(0, 0), hyper, normals, PROBE)[0].params
+
+    compiled = jax.jit(short).lower(normals).compile()
+    start = time.perf_counter()
+    jax.block_until_ready(compiled(normals))
+    step = (time.perf_counter() - start) / PROBE
+    scratch = getattr(compiled.memory_analysis(), "temp_size_in_bytes", 0)
+    held = sum(2 * p.train.nbytes + p.target.nbytes for p in problems)
+    # a block of samples under four views as float32, cut into 3 x 3 patches
+    block = EMBED_BLOCK * 4 * int(np.prod(problem.shape)) * 9 * 4
+    return Cost(
+        members,
+        steps,
+        steps * step * MEASURING / 60.0,
+        (scratch + held + 4 * block) / 1e6,
+        len({(s.pretext, s.pretext in pretexts.APART and s.augmentation) for s in settings}),
+    )

@@ -1,0 +1,312 @@
+"""Choose an augmentation without labels: search, losses, pick, trust, detector."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, fields, replace
+
+import numpy as np
+
+from ad_jax.base.errors import InputError
+from ad_jax.base.numerics import in_float32
+from ad_jax.base.parameters import numbered
+from ad_jax.data import Problem
+from ad_jax.detect import tiles
+from ad_jax.detect.detector import FittedDetector
+from ad_jax.detect.state import Tiling, Trained, TrainedSeeds
+from ad_jax.pool import Pool
+from ad_jax.pool.chunks import Shard
+from ad_jax.pool.sweep import Progress, Sweep
+from ad_jax.selection import rules
+from ad_jax.selection.failure_modes import Signature, signatures
+from ad_jax.selection.search import SEARCHES, grid, train_all
+from ad_jax.selection.trust import Trust, trust
+from ad_jax.store import Record
+from ad_jax.train.setting import Config, Setting, checked_settings
+
+SEEDS = (0, 1, 2)
+
+
+@dataclass(frozen=True)
+class Judged:
+    """What a search found on one problem; nothing in it depends on labels.
+
+    Attributes:
+      pool: what is known of every member.
+      rule: name of the rule that picked.
+      member_losses: rule -> loss of every member `[members]`.
+      losses: rule -> setting key -> loss (infinite: cannot be picked).
+      pick: the selected setting.
+      trust: how far to trust the pick.
+      signatures: ways in which the search may have failed, and what to do next.
+      progress: cost of the sweep.
+    """
+
+    pool: Pool
+    rule: str
+    member_losses: dict[str, np.ndarray]
+    losses: dict[str, dict[str, float]]
+    pick: Setting
+    trust: Trust
+    signatures: tuple[Signature, ...]
+    progress: Progress
+
+
+def judge(pool: Pool, rule: str, progress: Progress, second: Pool | None = None) -> Judged:
+    """What every rule says of a pool, and what the one of that name picks.
+
+    Args:
+      pool: of a sweep, or read back from a run's folder.
+      rule: that picks.
+      progress: of the sweep.
+      second: the same members on a second unlabelled target.
+
+    Raises:
+      InputError: nothing to pick.
+    """
+    served = {**rules.available(pool), rule: rules.served(rule, pool)}
+    member_losses = {name: entry.loss(pool) for name, entry in served.items()}
+    losses = {name: rules.by_setting(pool, values) for name, values in member_losses.items()}
+    by_key = losses[rule]
+    best = min(pool.settings, key=lambda s: by_key[s.key])
+    if not np.isfinite(by_key[best.key]):
+        whole = len(pool.settings) - len(pool.stopped)
+        raise InputError(
+            f"none of the {whole} settings that were trained to the end learned anything; train "
+            "longer (more steps) or give more normals"
+        )
+    supported = trust(pool, rule, member_losses[rule], by_key, best)
+    seen = signatures(pool, rule, best, supported, second)
+    return Judged(pool, rule, member_losses, losses, best, supported, seen, progress)
+
+
+@dataclass(frozen=True)
+class Selection(Judged):
+    """Outcome of a selection on one problem; nothing in it depends on labels.
+
+    Attributes:
+      detector: the pick's trained seeds; the others as in `Judged`.
+    """
+
+    detector: FittedDetector
+
+
+def check_problems(problems: Sequence[Problem]) -> None:
+    """Refuses what is no problem: arrays, or the pair that `load` returns.
+
+    Raises:
+      InputError: says how a problem is made.
+    """
+    for one in problems:
+        if not isinstance(one, Problem):
+            raise InputError(
+                f"a {type(one).__name__} is no problem; give Problem(train=…, target=…), or the "
+                "first of the two that load(…) returns"
+            )
+
+
+def check(rule: str, seeds: Sequence[int], search: str) -> None:
+    """Refuses a rule or a search that is unknown or cannot be, before anything is written."""
+    if rules.get(rule).needs == "seeds" and len(seeds) < 2:
+        raise InputError(f"rule {rule} compares the seeds of a setting; give at least 2 seeds")
+    if search not in SEARCHES:
+        raise InputError(f"no search {search!r}; known: {', '.join(SEARCHES)}")
+
+
+def targets(problems: Sequence[Problem], second: np.ndarray | None = None) -> list[Problem]:
+    """All that is measured: the problems, and last the second unlabelled set if there is one."""
+    if second is None:
+        return list(problems)
+    own = problems[0]  # the same trainings look at it, too
+    return [
+        *problems,
+        Problem(
+            train=own.train,
+            held_out=own.held_out,
+            groups=own.groups,
+            target=second,
+            distinct=False,  # the same normals as they are
+        ),
+    ]
+
+
+def work(
+    problems: Sequence[Problem],
+    settings: Sequence[Setting],
+    shard: Shard,
+    seeds: Sequence[int],
+    config: Config,
+    record: Record,
+    report: Callable[[Progress], None] | None = None,
+    second: np.ndarray | None = None,
+) -> int:
+    """One worker's share of a selection that searches all settings; nothing is picked.
+
+    Returns:
+      members that are left, for other workers.
+    """
+    sweep = Sweep(targets(problems, second), settings, seeds, config, record, report)
+    return sweep.work([(s, seed) for s in settings for seed in seeds], config.steps, shard)
+
+
+def _trained_seeds(
+    pool: Pool, setting: Setting, trained: dict[tuple[str, int], Trained]
+) -> TrainedSeeds:
+    rows = pool.rows(setting, trained=True)
+    seeds = tuple(pool.members[i].seed for i in rows)
+    return TrainedSeeds(
+        setting,
+        seeds,
+        tuple(trained[setting.key, seed] for seed in seeds),
+        pool.own_scores()[1][rows],
+    )
+
+
+@in_float32
+def choose(
+    problems: Sequence[Problem],
+    settings: Sequence[Setting] | None,
+    seeds: Sequence[int],
+    rule: str = rules.DEFAULT,
+    config: Config = Config(),
+    record: Record | None = None,
+    report: Callable[[Progress], None] | None = None,
+    search: str = "all",
+    second: np.ndarray | None = None,
+) -> list[tuple[Judged, TrainedSeeds]]:
+    """Per problem what was found and the pick's trained seeds; arguments as in `select`."""
+    check_problems(problems)
+    seeds, config = numbered(seeds), config.checked()
+    check(rule, seeds, search)
+    if settings is None:
+        settings = grid(problems[0].shape)
+    sweep = Sweep(targets(problems, second), settings, seeds, config, record, report)
+    pools, trained, progress = sweep.finish(SEARCHES[search](sweep, rule))
+    other = pools.pop() if second is not None else None
+    found = (judge(pool, rule, progress, other) for pool in pools)
+    return [(judged, _trained_seeds(judged.pool, judged.pick, trained)) for judged in found]
+
+
+def select_all(
+    problems: Sequence[Problem],
+    settings: Sequence[Setting] | None = None,
+    seeds: Sequence[int] = SEEDS,
+    rule: str = rules.DEFAULT,
+    config: Config = Config(),
+    record: Record | None = None,
+    report: Callable[[Progress], None] | None = None,
+    search: str = "all",
+    second: np.ndarray | None = None,
+) -> list[Selection]:
+    """`select` for several problems that share their normals, and so their trainings."""
+    config = config.checked()
+    found = choose(problems, settings, seeds, rule, config, record, report, search, second)
+    return [
+        Selection(
+            **{field.name: getattr(judged, field.name) for field in fields(Judged)},
+            detector=FittedDetector.of(
+                problem, members.setting, members.trained, members.held_out, config, members.seeds
+            ),
+        )
+        for problem, (judged, members) in zip(problems, found, strict=True)
+    ]
+
+
+def select(
+    problem: Problem,
+    settings: Sequence[Setting] | None = None,
+    seeds: Sequence[int] = SEEDS,
+    rule: str = rules.DEFAULT,
+    config: Config = Config(),
+    record: Record | None = None,
+    report: Callable[[Progress], None] | None = None,
+    search: str = "all",
+    second: np.ndarray | None = None,
+) -> Selection:
+    """Trains a pool on the problem's normals and picks a setting by its unlabelled target.
+
+    Args:
+      problem: normals and unlabelled target.
+      settings: what to try; `search.grid` by default, `search.draw` for random search.
+      seeds: trainings per setting; folds of held-out normals rotate over them.
+      rule: name in `rules.RULES`.
+      config: steps, width, network.
+      record: keeps finished chunks, so that a second call skips them.
+      report: called with the progress after every chunk.
+      search: "all", or "halving" to drop settings early by the rule's loss.
+      second: `[k, ...]` another unlabelled set: would it have picked alike? (`signatures`)
+
+    Raises:
+      InputError: settings, rule or problem that cannot run; nothing is written then.
+    """
+    return select_all(
+        [problem], settings, seeds, rule, config, record, report, search, second=second
+    )[0]
+
+
+def train_one(
+    problem: Problem,
+    setting: Setting,
+    seeds: Sequence[int],
+    config: Config = Config(),
+    record: Record | None = None,
+    report: Callable[[Progress], None] | None = None,
+) -> TrainedSeeds:
+    """Trains one setting as given, with no search and no rule.
+
+    Raises:
+      InputError: a setting that cannot run, or fewer than half of its seeds learned anything.
+    """
+    (setting,) = checked_settings([setting])
+    sweep = Sweep([problem], [setting], seeds, config, record, report)
+    (pool,), trained, _ = sweep.finish(train_all(sweep))
+    members = _trained_seeds(pool, setting, trained)
+    if 2 * len(members.seeds) < len(sweep.seeds):
+        raise InputError(
+            f"{setting.label} learned nothing with {len(sweep.seeds) - len(members.seeds)} of "
+            f"{len(sweep.seeds)} seeds; train longer (steps={config.steps}) or give more normals"
+        )
+    return members
+
+
+def of_images(
+    selection: Selection, problem: Problem, cuts: tiles.Tiled, tiling: Tiling
+) -> Selection:
+    """A selection that was made on tiles, as one of the images that they were cut from.
+
+    Pick, losses and trust stay those of tiles. The detector looks at images, and so do the pool's
+    scores of target and held-out normals: an image's is that of its highest tile. What the pool
+    knows of tiles alone (alignment, generated samples) is left out.
+
+    Args:
+      selection: on `cuts.problem`.
+      problem: of images.
+      cuts, tiling: how their tiles were cut.
+    """
+    pool, state = selection.pool, selection.detector.state_
+    held_out = [
+        tiles.held_out_scores(cuts, own, member.seed)
+        for member, own in zip(pool.members, pool.held_out_scores, strict=True)
+    ]
+    trained = [
+        Trained(*(state.arrays[name][i] for name in Trained._fields))
+        for i in range(len(state.seeds))
+    ]
+    return replace(
+        selection,
+        pool=Pool(
+            pool.members,
+            tiles.image_scores(cuts, pool.scores),
+            np.stack(held_out),
+            default_head=pool.default_head,
+        ),
+        detector=FittedDetector.of(
+            problem,
+            selection.pick,
+            trained,
+            state.arrays["held_out"],
+            state.config,
+            state.seeds,
+            tiling,
+        ),
+    )

@@ -1,0 +1,30 @@
+"""Descend alignment through training, by gradient, in the augmentation's own hyperparameters."""
+
+from ad_jax.selection.tuning.chunks import Step, Trajectory, profile
+from ad_jax.selection.tuning.descent import Descent, Start, check, descend, diagnosis
+from ad_jax.selection.tuning.estimators import ESTIMATORS, Bilevel, Estimate
+from ad_jax.selection.tuning.loop import Plan
+from ad_jax.selection.tuning.losses import OUTER
+from ad_jax.selection.tuning.space import Space, make_space
+from ad_jax.selection.tuning.tuned import Tuned, tune, work
+
+__all__ = [
+    "ESTIMATORS",
+    "OUTER",
+    "Bilevel",
+    "Descent",
+    "Estimate",
+    "Plan",
+    "Space",
+    "Start",
+    "Step",
+    "Trajectory",
+    "Tuned",
+    "check",
+    "descend",
+    "diagnosis",
+    "make_space",
+    "profile",
+    "tune",
+    "work",
+]

@@ -1,0 +1,140 @@
+"""Outer losses: what theta should lower, from the embeddings of one look at every set.
+
+All are minimised. Any of them can be calibrated (`calibrated_NAME`): minus the same with held-out
+normals in the target's place, which takes away what an augmentation gains on any normals.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+
+from ad_jax import alignment
+from ad_jax.alignment import transport
+from ad_jax.base.errors import InputError
+from ad_jax.base.numerics import safe_sqrt
+from ad_jax.detect import scores
+
+CALIBRATED = "calibrated_"
+DETECTABLE = 0.9  # of the loss at chance; above it the gate closes
+GATE = 10.0  # a network that learned nothing pays 1, more than any outer loss can win by collapse
+
+
+class Sets(NamedTuple):
+    """One look: embeddings `[n, d]` and log-odds of being augmented `[n]`.
+
+    Attributes:
+      train, augmented, target, held_out: embeddings; all of one network.
+      weights: `[k]` of the augmented samples, 1 on average.
+      odds_target, odds_held_out: log-odds.
+      pretext: loss of telling `train` from `augmented`, in units of the loss at chance.
+    """
+
+    train: jax.Array
+    augmented: jax.Array
+    target: jax.Array
+    held_out: jax.Array
+    weights: jax.Array
+    odds_target: jax.Array
+    odds_held_out: jax.Array
+    pretext: jax.Array
+
+
+def _dsv(form: str) -> Callable[[Sets], jax.Array]:
+    def loss(sets: Sets) -> jax.Array:
+        part = alignment.parts(sets.train, sets.augmented, sets.target, sets.weights)
+        return alignment.dsv_from_parts(part, form).loss
+
+    return loss
+
+
+def _mmd(sets: Sets) -> jax.Array:
+    return alignment.mmd(sets.train, sets.augmented, sets.target, augmented_weights=sets.weights)
+
+
+def _smooth_auroc(target: jax.Array, held_out: jax.Array) -> jax.Array:
+    """Smooth AUROC of scores against those of held-out normals (scalar).
+
+    The step of a pair is a sigmoid of a quarter of the normals' own spread.
+    """
+    scale = safe_sqrt(jnp.var(held_out)) / 4.0 + 1e-3
+    return jax.nn.sigmoid((target[:, None] - held_out[None, :]) / scale).mean()
+
+
+def held_out_auroc(sets: Sets) -> jax.Array:
+    """Minus the smooth AUROC of the target against held-out normals, by the log-odds.
+
+    Held-out normals are exchangeable with the target's, so in expectation it is
+    `(1 - g) / 2 + g AUROC(anomalies against normals)`, whatever the share g of anomalies: it rises
+    with what is wanted and stays at 1/2 where nothing is learned.
+    """
+    return -_smooth_auroc(sets.odds_target, sets.odds_held_out)
+
+
+def held_out_density(sets: Sets) -> jax.Array:
+    """The same by the Mahalanobis distance to the batch of normals, the score of the detector."""
+    fitted = scores.fit_density(sets.train)
+    return -_smooth_auroc(
+        scores.score_density(fitted, sets.target), scores.score_density(fitted, sets.held_out)
+    )
+
+
+OUTER: dict[str, Callable[[Sets], jax.Array]] = {
+    **{f"dsv_{form}": _dsv(form) for form in alignment.FORMS},
+    "mean_distance": lambda s: transport.mean_distance(s.train, s.augmented, s.target, s.weights),
+    "sinkhorn": lambda s: transport.sinkhorn(s.train, s.augmented, s.target, weights=s.weights),
+    "mmd": _mmd,
+    "held_out_auroc": held_out_auroc,
+    "held_out_density": held_out_density,
+}
+
+INDIRECT = ("held_out_auroc", "held_out_density")  # theta reaches them through training alone
+
+
+def gate(sets: Sets) -> jax.Array:
+    """What it costs that the network cannot tell the augmentation: 0 where it can.
+
+    Without it most losses reward embeddings that are all alike: every set is then near every other.
+    """
+    return GATE * jax.nn.relu(sets.pretext - DETECTABLE)
+
+
+def parse(text: str) -> dict[str, float]:
+    """`name`, or `name=weight,name=weight`, as weights of outer losses.
+
+    Raises:
+      InputError: an unknown name or a weight that is no number.
+    """
+    out = {}
+    for piece in text.split(","):
+        name, equals, number = piece.partition("=")
+        if name.removeprefix(CALIBRATED) not in OUTER:
+            raise InputError(
+                f"no outer loss {name!r}; known: {', '.join(OUTER)}, and each behind {CALIBRATED!r}"
+            )
+        try:
+            out[name] = float(number) if equals else 1.0
+        except ValueError:
+            raise InputError(f"outer loss {piece!r} has no number as weight") from None
+    return out
+
+
+def combine(weights: Mapping[str, float]) -> Callable[[Sets], jax.Array]:
+    """The weighted sum of outer losses, without the gate."""
+
+    def loss(sets: Sets) -> jax.Array:
+        total = jnp.float32(0.0)
+        for name, weight in weights.items():
+            plain = OUTER[name.removeprefix(CALIBRATED)]
+            value = plain(sets)
+            if name.startswith(CALIBRATED):
+                value = value - plain(
+                    sets._replace(target=sets.held_out, odds_target=sets.odds_held_out)
+                )
+            total = total + weight * value
+        return total
+
+    return loss

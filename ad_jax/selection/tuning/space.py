@@ -1,0 +1,254 @@
+"""What is tuned: unconstrained theta outside, physical hyperparameters inside.
+
+Every tuned hyperparameter is a share p in (0, 1) of its range, on its own scale, and theta is the
+logit of p. The weights of a mixture are the softmax of their thetas.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from ad_jax import augment as augmentations
+from ad_jax.augment import Pseudo, at_share, part_of
+from ad_jax.base.errors import InputError
+from ad_jax.base.parameters import real
+from ad_jax.train.pretexts import augment_all
+
+EDGE = 0.02  # a share this near to 0 or 1 stands on its bound
+WEIGHTS = "weights"  # stands for the weights of a mixture, which are tuned together
+
+
+class Free(NamedTuple):
+    """A tuned hyperparameter: full name (`scar.width` in a mixture), bounds, "log" or "linear"."""
+
+    name: str
+    low: float
+    high: float
+    scale: str
+
+
+class Space(NamedTuple):
+    """A family or a mixture and which of its hyperparameters are tuned.
+
+    Attributes:
+      augmentation: name in the catalogue, or `a+b`.
+      families: its parts; itself if it is no mixture.
+      free: what is tuned besides weights.
+      weighted: whether the weights of the mixture are tuned; they come last in theta.
+      fixed: every other hyperparameter.
+    """
+
+    augmentation: str
+    families: tuple[str, ...]
+    free: tuple[Free, ...]
+    weighted: bool
+    fixed: dict[str, float]
+
+    @property
+    def size(self) -> int:
+        """Length of theta."""
+        return len(self.free) + (len(self.families) if self.weighted else 0)
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Full names in the order of theta."""
+        weights = tuple(f"{f}.weight" for f in self.families) if self.weighted else ()
+        return tuple(one.name for one in self.free) + weights
+
+
+def make_space(
+    augmentation: str,
+    shape: tuple[int, ...],
+    tune: Sequence[str] | None = None,
+    bounds: Mapping[str, tuple[float, float]] | None = None,
+    fixed: Mapping[str, float] | None = None,
+) -> Space:
+    """A space of tuned hyperparameters.
+
+    Args:
+      augmentation: name in the catalogue, or `a+b` for a mixture.
+      shape: of one sample.
+      tune: full names, `weights` for those of a mixture; everything that carries a gradient by
+        default.
+      bounds: name -> (low, high) inside the catalogue's range.
+      fixed: name -> value of hyperparameters that are not tuned, instead of their defaults.
+
+    Raises:
+      InputError: nothing to tune, a name that is unknown or carries no gradient, bounds that are
+        reversed or out of range, a fixed value out of range.
+    """
+    entry = augmentations.get(augmentation)
+    families = tuple(augmentation.split("+"))
+    if entry.lacks(shape):
+        raise InputError(f"{augmentation} needs {entry.lacks(shape)}, these are {shape}")
+    carrying = [name for name, one in entry.space.items() if one.gradient]
+    fixed = {name: real(name, value) for name, value in (fixed or {}).items()}
+    known = [*carrying, *([WEIGHTS] if len(families) > 1 else [])]
+    if tune is None:
+        tune = [name for name in known if name not in fixed]
+    for name in tune:
+        if name not in known:
+            what = "carries no gradient" if name in entry.space else "is unknown"
+            raise InputError(
+                f"{name!r} of {augmentation} {what}, so it cannot be descended; "
+                f"tune: {', '.join(known) or 'nothing here; see docs/catalogue.md'}"
+            )
+        if name in fixed:
+            raise InputError(f"{name!r} is both tuned and fixed; choose one")
+    if not tune:
+        raise InputError(
+            f"{augmentation} has nothing that a gradient reaches; take one that has (cutdiff, "
+            "soft_cutpaste, rotate …, see docs/catalogue.md) or a mixture like cutdiff+scar"
+        )
+    free = []
+    for name in tune:
+        if name == WEIGHTS:
+            continue
+        one = entry.space[name]
+        low, high = (real(name, end) for end in (bounds or {}).get(name, (one.low, one.high)))
+        if not one.low <= low < high <= one.high:
+            raise InputError(
+                f"bounds {low} to {high} of {name} are reversed or out of range; take "
+                f"{one.low} <= low < high <= {one.high}"
+            )
+        family, _, own = name.rpartition(".") if len(families) > 1 else (augmentation, "", name)
+        seen = augmentations.get(family).low(own, shape)  # what is smaller changes nothing
+        if not seen < high:
+            raise InputError(
+                f"bounds {low} to {high} of {name} are too small to be seen at {shape}"
+            )
+        low = max(low, seen)
+        free.append(Free(name, float(low), float(high), one.scale))
+    strange = set(bounds or {}) - {one.name for one in free}
+    if strange:
+        raise InputError(f"bounds of {sorted(strange)[0]!r}, which is not tuned")
+    tuned = {f.name for f in free}
+    tuned |= {f"{family}.weight" for family in families} if WEIGHTS in tune else set()
+    rest = {k: v for k, v in entry.defaults().items() if k not in tuned}
+    for name in fixed:
+        if name not in entry.space:
+            raise InputError(f"{augmentation} has no {name!r}; it has: {', '.join(entry.space)}")
+    rest |= fixed
+    space = Space(augmentation, families, tuple(free), WEIGHTS in tune, rest)
+    entry.check(augmentation, to_hyper(space, np.zeros(space.size)), shape)
+    return space
+
+
+def shares(space: Space, theta: Any) -> jax.Array:
+    """Position of every tuned number in its range, `[size]` in (0, 1); weights as they are."""
+    count = len(space.free)
+    inside = jax.nn.sigmoid(theta[:count])
+    return jnp.concatenate([inside, jax.nn.softmax(theta[count:])]) if space.weighted else inside
+
+
+def constrain(space: Space, theta: Any) -> dict[str, jax.Array]:
+    """All hyperparameters of the augmentation at theta `[size]`; a gradient flows through."""
+    hyper: dict[str, Any] = {name: jnp.float32(value) for name, value in space.fixed.items()}
+    share = shares(space, theta)
+    for i, one in enumerate(space.free):
+        hyper[one.name] = at_share(one.low, one.high, one.scale, share[i])
+    if space.weighted:
+        hyper |= {f"{f}.weight": share[len(space.free) + i] for i, f in enumerate(space.families)}
+    return hyper
+
+
+def to_hyper(space: Space, theta: Any) -> dict[str, float]:
+    """The same as plain numbers, inside their bounds to the last digit."""
+    hyper = {k: float(v) for k, v in constrain(space, jnp.asarray(theta, jnp.float32)).items()}
+    for one in space.free:
+        hyper[one.name] = min(max(hyper[one.name], one.low), one.high)
+    return hyper | space.fixed
+
+
+def theta_at(space: Space, share: Any) -> np.ndarray:
+    """Theta `[size]` at shares in (0, 1) of every range, and at relative weights; see `shares`."""
+    share = np.clip(np.asarray(share, np.float64), 1e-6, None)
+    count = len(space.free)
+    inside = np.minimum(share[:count], 1.0 - 1e-6)
+    theta = np.concatenate([np.log(inside / (1.0 - inside)), np.log(share[count:])])
+    return theta.astype(np.float32)
+
+
+def unconstrain(space: Space, hyper: Mapping[str, float]) -> np.ndarray:
+    """Theta `[size]` of hyperparameters; missing ones stand in the middle of their range.
+
+    Values on a bound are moved inside by half of `EDGE`: a logit has no number for them.
+
+    Raises:
+      InputError: a value outside its bounds, or one that is not tuned.
+    """
+    strange = set(hyper) - set(space.names)
+    if strange:
+        raise InputError(
+            f"start gives {sorted(strange)[0]!r}, which is not tuned; tuned: "
+            f"{', '.join(space.names)}"
+        )
+    share = np.full(space.size, 0.5)
+    for i, one in enumerate(space.free):
+        value = hyper.get(one.name)
+        if value is None:
+            continue
+        if not one.low <= value <= one.high:
+            raise InputError(
+                f"start {one.name}={value} is out of bounds; take {one.low:.3g} to {one.high:.3g}"
+            )
+        if one.scale == "log":
+            place = math.log(value / one.low) / math.log(one.high / one.low)
+        else:
+            place = (value - one.low) / (one.high - one.low)
+        share[i] = min(max(place, EDGE / 2), 1.0 - EDGE / 2)
+    if space.weighted:
+        weights = np.array([hyper.get(f"{f}.weight", 1.0) for f in space.families])
+        share[len(space.free) :] = np.maximum(weights, 1e-3) / weights.sum()
+    return theta_at(space, share)
+
+
+def random_starts(space: Space, count: int, seed: int) -> np.ndarray:
+    """Thetas `[count, size]`: shares uniform in 0.1..0.9, weights equal."""
+    shares = np.ones((count, space.size))
+    shares[:, : len(space.free)] = np.random.default_rng(seed).uniform(
+        0.1, 0.9, (count, len(space.free))
+    )
+    return np.stack([theta_at(space, one) for one in shares])
+
+
+def relaxed(space: Space, theta: Any, key: jax.Array, samples: jax.Array, donors: Any) -> Pseudo:
+    """Pseudo-anomalies of a batch `[n, ...]` with a gradient to every entry of theta.
+
+    A mixture is not drawn but counted: its families share the batch equally and each
+    pseudo-anomaly weighs as often as its family should come up: a weighted mean is the expected
+    loss.
+    """
+    hyper = constrain(space, theta)
+    if len(space.families) == 1:
+        entry = augmentations.get(space.augmentation)
+        return augment_all(lambda k, s, d: entry.pseudo(k, hyper, s, d), key, samples, donors)
+    keys = jax.random.split(key, len(space.families))
+    weights = jnp.stack([hyper[f"{name}.weight"] for name in space.families])
+    weights = weights / weights.sum()
+    ends = np.linspace(0, samples.shape[0], len(space.families) + 1).astype(int)
+    out = []
+    for i, (name, start, end) in enumerate(zip(space.families, ends[:-1], ends[1:], strict=True)):
+        entry = augmentations.get(name)
+        own = part_of(name, {k: v for k, v in hyper.items() if k != f"{name}.weight"})
+
+        def one(
+            k: jax.Array, s: jax.Array, d: jax.Array, entry: Any = entry, own: Any = own
+        ) -> Any:
+            return entry.pseudo(k, own, s, d)
+
+        pseudo = augment_all(one, keys[i], samples[start:end], donors[start:end])
+        share = samples.shape[0] / (end - start)
+        out.append(
+            pseudo._replace(
+                kind=jnp.full(end - start, i, jnp.int32),
+                weight=jnp.full(end - start, share) * weights[i],
+            )
+        )
+    return jax.tree.map(lambda *parts: jnp.concatenate(parts), *out)

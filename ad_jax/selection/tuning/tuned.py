@@ -1,0 +1,190 @@
+"""Tune an augmentation by gradient: several starts, a rule that picks an end, a diagnosis."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from ad_jax.base.parameters import numbered
+from ad_jax.data import Problem
+from ad_jax.detect.detector import FittedDetector
+from ad_jax.pool import program
+from ad_jax.pool.chunks import Shard
+from ad_jax.pool.sweep import Progress, Sweep
+from ad_jax.selection import rules
+from ad_jax.selection.search import train_all
+from ad_jax.selection.selection import SEEDS, Selection, check_problems, select_all
+from ad_jax.selection.tuning import loop
+from ad_jax.selection.tuning.chunks import Step, Trajectory
+from ad_jax.selection.tuning.descent import (
+    STARTS,
+    Descent,
+    default_of,
+    descend,
+    descend_some,
+    diagnosis,
+    make_job,
+)
+from ad_jax.selection.tuning.space import make_space
+from ad_jax.store import Record
+from ad_jax.train.setting import Setting
+
+
+@dataclass(frozen=True)
+class Tuned:
+    """Outcome of a tuning; nothing in it depends on labels.
+
+    Attributes:
+      descent: starts, where they ended, every outer step.
+      selection: pool of the untuned default and of every end, trained from scratch; the rule picks
+        among them, since the end of the lowest outer loss is often worse than the default
+        (experiments/results/worth.txt). `trust.reasons` say how far to trust the pick: what the
+        rule prefers, bounds, noise, starts that disagree, collapse.
+      picked: number of the start whose end the rule picked, None for the untuned default.
+    """
+
+    descent: Descent
+    selection: Selection
+    picked: int | None
+
+    @property
+    def setting(self) -> Setting:
+        return self.selection.pick
+
+    @property
+    def hyper(self) -> dict[str, float]:
+        return self.setting.hyper
+
+    @property
+    def trajectory(self) -> Trajectory:
+        return self.descent.trajectory
+
+    @property
+    def detector(self) -> FittedDetector:
+        return self.selection.detector
+
+    @property
+    def reasons(self) -> tuple[str, ...]:
+        return self.selection.trust.reasons
+
+
+def tune(
+    problem: Problem,
+    augmentation: str = "cutdiff",
+    tune: Sequence[str] | None = None,
+    bounds: Mapping[str, tuple[float, float]] | None = None,
+    fixed: Mapping[str, float] | None = None,
+    starts: int | Sequence[Mapping[str, float]] = STARTS,
+    plan: loop.Plan = loop.Plan(),
+    seeds: Sequence[int] = SEEDS,
+    rule: str = rules.DEFAULT,
+    config: program.Config = program.Config(),
+    tune_on: np.ndarray | None = None,
+    memory_mb: float | None = None,
+    record: Record | None = None,
+    report: Callable[[Step], None] | None = None,
+    report_training: Callable[[Progress], None] | None = None,
+) -> Tuned:
+    """Descends an alignment loss through training (ST-SSAD, arXiv 2306.12033, and beyond).
+
+    Args:
+      problem: normals and unlabelled target.
+      augmentation: a family that carries a gradient, or a mixture like `cutdiff+scar`.
+      tune, bounds, fixed: see `make_space`.
+      starts: how many (the first at the defaults, the others random), or their hyperparameters.
+        All have the first of `seeds`, so that their losses differ by theta alone.
+      plan: how to tune.
+      seeds: trainings of the untuned default and of every end.
+      rule: picks among these.
+      config: network and training; `steps` are those of the final trainings.
+      tune_on: `[n, ...]` unlabelled samples to tune on instead of the target.
+      memory_mb: refuse programs that need more than this.
+      record: keeps the outer state of every chunk and the final trainings; a second call goes on.
+      report, report_training: called after every chunk of tuning, of training.
+
+    Raises:
+      InputError: what cannot be descended, zero steps, bounds or starts out of range, a program
+        above the memory limit, no start that survives.
+    """
+    rules.get(rule)
+    check_problems([problem])
+    seeds, config = numbered(seeds), config.checked()
+    space = make_space(augmentation, problem.shape, tune, bounds, fixed)
+    descent = descend(
+        problem, space, starts, plan, seeds[0], config, tune_on, memory_mb, record, report
+    )
+    ends = {
+        i: Setting("binary", augmentation, start.end)
+        for i, start in enumerate(descent.starts)
+        if start.status != "diverged"
+    }
+    default = Setting("binary", augmentation, default_of(space))
+    settings = {setting.key: setting for setting in (default, *ends.values())}
+    (selection,) = select_all(
+        [problem], list(settings.values()), seeds, rule, config, record, report_training
+    )
+    own = (i for i, setting in ends.items() if setting.key == selection.pick.key)
+    picked = None if selection.pick.key == default.key else next(own)
+    reasons = diagnosis(descent) + _preference(selection, descent, picked)
+    return Tuned(
+        descent,
+        replace(selection, trust=selection.trust._replace(reasons=tuple(reasons))),
+        picked,
+    )
+
+
+def work(
+    problem: Problem,
+    shard: Shard,
+    record: Record,
+    augmentation: str = "cutdiff",
+    tune: Sequence[str] | None = None,
+    bounds: Mapping[str, tuple[float, float]] | None = None,
+    fixed: Mapping[str, float] | None = None,
+    starts: int | Sequence[Mapping[str, float]] = STARTS,
+    plan: loop.Plan = loop.Plan(),
+    seeds: Sequence[int] = SEEDS,
+    config: program.Config = program.Config(),
+    tune_on: np.ndarray | None = None,
+    memory_mb: float | None = None,
+    report: Callable[[Step], None] | None = None,
+    report_training: Callable[[Progress], None] | None = None,
+) -> int:
+    """One worker's share of `tune`: its starts, then the trainings of their ends.
+
+    The first worker trains the untuned default, too. Nothing is picked: `tune` with the same
+    record gathers.
+
+    Returns:
+      starts that are left, for other workers.
+    """
+    check_problems([problem])
+    seeds, config = numbered(seeds), config.checked()
+    space = make_space(augmentation, problem.shape, tune, bounds, fixed)
+    job = make_job(problem, space, starts, plan, seeds[0], config, tune_on)
+    ends, left = descend_some(job, shard, record, memory_mb, report)
+    hypers = [default_of(space)] if shard.number == 1 else []
+    hypers += [start.end for start in ends if start.status != "diverged"]
+    settings = {s.key: s for s in (Setting("binary", augmentation, hyper) for hyper in hypers)}
+    if settings:
+        sweep = Sweep([problem], list(settings.values()), seeds, config, record, report_training)
+        train_all(sweep)
+    return left
+
+
+def _preference(selection: Selection, descent: Descent, picked: int | None) -> list[str]:
+    """What the rule made of the ends."""
+    if picked is None:
+        return [
+            f"the rule {selection.rule} prefers the untuned default to all "
+            f"{len(descent.starts)} ends: tuning has not helped"
+        ]
+    out = [f"among default and ends, {reason}" for reason in selection.trust.reasons]
+    if picked != descent.best:
+        out.append(
+            f"the rule {selection.rule} prefers the end of start {picked} to that of start "
+            f"{descent.best}, which has the lowest outer loss"
+        )
+    return out

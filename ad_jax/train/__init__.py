@@ -1,0 +1,1 @@
+"""Self-supervised training: backbones, pretexts, one training loop."""

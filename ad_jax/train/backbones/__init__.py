@@ -1,0 +1,41 @@
+"""Networks: the only room that knows flax.
+
+A network maps one batch of samples to `Outputs`: a pooled embedding (what alignment and densities
+read), logits (what the pretext trains), every stage's feature map (what localisation reads) and, if
+asked for, a reconstruction (what denoising trains). Normalisation is per sample (GroupNorm,
+LayerNorm): no state to carry through a differentiated training, and no coupling between normal and
+augmented samples of a batch, through which BatchNorm would tell them apart. The nonlinearity is
+gelu: gradients through training need second derivatives.
+
+Every factory is `(shape, classes, width, decode=False) -> Backbone`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from ad_jax.train.backbones.contract import Backbone, Cells, Outputs
+from ad_jax.train.backbones.convolutional import SMALLEST_SIDE, encoder
+from ad_jax.train.backbones.dense import mlp
+from ad_jax.train.backbones.layers import patches
+from ad_jax.train.backbones.residual import resnet18, resnet18_large
+
+BACKBONES: dict[str, Callable[..., Backbone]] = {
+    "encoder": encoder,
+    "resnet18": resnet18,
+    "resnet18_large": resnet18_large,
+    "mlp": mlp,
+}
+
+__all__ = [
+    "BACKBONES",
+    "SMALLEST_SIDE",
+    "Backbone",
+    "Cells",
+    "Outputs",
+    "encoder",
+    "mlp",
+    "patches",
+    "resnet18",
+    "resnet18_large",
+]

@@ -1,0 +1,128 @@
+"""What is trained: settings (pretext, augmentation, hyperparameters) and static choices."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable
+from typing import Any, NamedTuple
+
+from ad_jax.augment import CATALOGUE
+from ad_jax.base.errors import InputError
+from ad_jax.base.parameters import ROOT_MOST, real, whole, word
+
+
+class Config(NamedTuple):
+    """Static choices of a sweep: another value is another compiled program.
+
+    Attributes:
+      steps: training steps per member.
+      width: channels of the encoder's first stage.
+      backbone: name of the network.
+      root: root of all random keys.
+    """
+
+    steps: int = 800
+    width: int = 24
+    backbone: str = "encoder"
+    root: int = 0
+
+    def checked(self) -> Config:
+        """The same as plain numbers and text.
+
+        Raises:
+          InputError: what is no number or name, a negative one, a root beyond 32 bits.
+        """
+        return Config(
+            whole("steps", self.steps, 0),
+            whole("width", self.width, 1),
+            word("backbone", self.backbone),
+            whole("root", self.root, 0, ROOT_MOST),
+        )
+
+
+class Setting(NamedTuple):
+    """One choice of pretext, augmentation and hyperparameters.
+
+    Attributes:
+      pretext, augmentation: names; together the family. Detectors of other libraries have the
+        pretext "external", and their name stands for the augmentation.
+      hyper: physical hyperparameters of the augmentation, all of them.
+      learning_rate, weight_decay, jitter: of training.
+    """
+
+    pretext: str
+    augmentation: str
+    hyper: dict[str, float]
+    learning_rate: float = 5e-4
+    weight_decay: float = 1e-3
+    jitter: float = 0.1
+
+    def checked(self) -> Setting:
+        """The same as plain numbers and text.
+
+        Raises:
+          InputError: what is no number or name.
+        """
+        names = ("learning_rate", "weight_decay", "jitter")
+        return Setting(
+            word("pretext", self.pretext),
+            word("augmentation", self.augmentation),
+            {word("hyper", name): real(name, value) for name, value in self.hyper.items()},
+            *(real(name, getattr(self, name)) for name in names),
+        )
+
+    @property
+    def family(self) -> str:
+        external = self.pretext == "external"
+        return self.augmentation if external else f"{self.pretext}/{self.augmentation}"
+
+    @property
+    def strength(self) -> float | None:
+        """Value of the hyperparameter that a grid moves; None for families without one.
+
+        Of an external setting its only hyperparameter.
+        """
+        if self.pretext == "external":
+            return next(iter(self.hyper.values())) if len(self.hyper) == 1 else None
+        entry = CATALOGUE.get(self.augmentation)  # control members are not in it
+        return None if entry is None or entry.strength is None else self.hyper[entry.strength]
+
+    @property
+    def label(self) -> str:
+        """Short name for tables."""
+        if self.pretext == "external":
+            return " ".join([self.augmentation, *(f"{k}={v:g}" for k, v in self.hyper.items())])
+        return self.family if self.strength is None else f"{self.family} {self.strength:.3g}"
+
+    @property
+    def key(self) -> str:
+        return json.dumps(self._asdict(), sort_keys=True)
+
+
+def checked_settings(settings: Iterable[Setting]) -> list[Setting]:
+    """Settings as plain numbers and text, `Setting.checked`.
+
+    Raises:
+      InputError: what is no list of settings; says how one is made.
+    """
+    how = "; give a list such as [ad_jax.setting('binary', 'cutpaste', area=0.1)]"
+    if not isinstance(settings, Iterable):
+        raise InputError(f"{settings!r} is no list of settings{how}")
+    out = []
+    for one in settings:
+        if not isinstance(one, Setting):
+            raise InputError(f"{one!r} is no setting{how}")
+        out.append(one.checked())
+    return out
+
+
+def describe(setting: Setting) -> dict[str, Any]:
+    """A flat row for tables and files."""
+    return {
+        "pretext": setting.pretext,
+        "augmentation": setting.augmentation,
+        **{f"hyper.{k}": v for k, v in setting.hyper.items()},
+        "learning_rate": setting.learning_rate,
+        "weight_decay": setting.weight_decay,
+        "jitter": setting.jitter,
+    }

@@ -1,0 +1,168 @@
+"""Training: `init`, `step`, and `train` as a scan of `step`. It never receives the target.
+
+The learning rate is constant after a short warm-up: a schedule without a fixed horizon, so that a
+training can stop, go on and be differentiated anywhere.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import optax
+
+from ad_jax.augment import Pseudo
+from ad_jax.train.backbones import Backbone
+from ad_jax.train.pretexts import Pretext
+
+WARM_UP = 50  # steps
+
+
+class Hyper(NamedTuple):
+    """Everything of a training that may be swept or differentiated (all traced).
+
+    Attributes:
+      family: index of the augmentation among the program's families, int32.
+      augmentation: packed hyperparameters of the augmentation (`augment.packed_length`).
+      learning_rate: of Adam, after the warm-up.
+      weight_decay: decoupled, per unit of learning rate.
+      jitter: brightness and contrast jitter of every input, so that neither gives a class away.
+    """
+
+    family: Any
+    augmentation: Any
+    learning_rate: Any
+    weight_decay: Any
+    jitter: Any
+
+
+class State(NamedTuple):
+    """What the next step needs: network, optimiser, and the number of steps taken."""
+
+    params: Any
+    optimiser: Any
+    step: jax.Array
+
+
+class Info(NamedTuple):
+    """Diagnostics of one step (scalars)."""
+
+    loss: jax.Array
+
+
+class Keys(NamedTuple):
+    """One key per purpose, the same for all settings of a seed (common random numbers)."""
+
+    initialisation: jax.Array
+    order: jax.Array
+    augmentation: jax.Array
+    evaluation: jax.Array
+
+
+class Trainer(NamedTuple):
+    """Training as pure functions.
+
+    Attributes:
+      init: `(keys, hyper) -> state`.
+      step: `(state, keys, hyper, normals [n, h, w, c]) -> (state, info)`.
+      train: `(keys, hyper, normals, steps) -> (state, info of every step)`; `steps` is static, and
+        a gradient flows through.
+      go_on: `(state, keys, hyper, normals, start, stop) -> (state, info over the last tenth)`: the
+        same steps with traced bounds, so that one program serves every length; no reverse mode.
+    """
+
+    init: Callable[..., State]
+    step: Callable[..., tuple[State, Info]]
+    train: Callable[..., tuple[State, Info]]
+    go_on: Callable[..., tuple[State, Info]]
+
+
+USUAL_DRAWS = {  # JAX's own choices, by which records without a word on them were made
+    "jax_default_prng_impl": "threefry2x32",
+    "jax_threefry_partitionable": True,
+    "jax_random_seed_offset": 0,
+}
+
+
+def other_draws() -> dict[str, Any]:
+    """What a record's keys say of JAX's options that change every random draw: what is unusual."""
+    found = {name: getattr(jax.config, name) for name in USUAL_DRAWS}
+    other = {name: value for name, value in found.items() if value != USUAL_DRAWS[name]}
+    return {"draws": other} if other else {}
+
+
+def seed_keys(root: int, seed: jax.Array | int) -> Keys:
+    """The keys of one seed: root x seed x purpose."""
+    return Keys(*jax.random.split(jax.random.fold_in(jax.random.key(root), seed), 4))
+
+
+def as_unit(samples: jax.Array) -> jax.Array:
+    """uint8 0..255 or floats in [0, 1] -> float32 in [0, 1]."""
+    if samples.dtype == jnp.uint8:
+        return samples.astype(jnp.float32) / 255.0
+    return samples.astype(jnp.float32)
+
+
+def _jitter(key: jax.Array, samples: jax.Array, amount: jax.Array) -> jax.Array:
+    size = (2, samples.shape[0]) + (1,) * (samples.ndim - 1)
+    brightness, contrast = amount * jax.random.uniform(key, size, minval=-1.0, maxval=1.0)
+    mean = samples.mean(axis=tuple(range(1, samples.ndim)), keepdims=True)
+    return jnp.clip((samples - mean) * (1.0 + contrast) + mean + brightness, 0.0, 1.0)
+
+
+def make_train(backbone: Backbone, pretext: Pretext, augment: Callable[..., Pseudo]) -> Trainer:
+    """Trainer of one pretext; `augment(hyper, key, samples, donors) -> Pseudo` of a batch."""
+
+    def optimiser(hyper: Hyper, step: jax.Array) -> optax.GradientTransformation:
+        rate = hyper.learning_rate * jnp.minimum(1.0, (step + 1) / WARM_UP)
+        return optax.chain(
+            optax.scale_by_adam(eps_root=1e-12),  # finite when Adam itself is differentiated
+            optax.add_decayed_weights(hyper.weight_decay),
+            optax.scale_by_learning_rate(rate),
+        )
+
+    def init(keys: Keys, hyper: Hyper) -> State:
+        params = backbone.init(keys.initialisation)
+        return State(params, optimiser(hyper, jnp.int32(0)).init(params), jnp.int32(0))
+
+    def step(state: State, keys: Keys, hyper: Hyper, normals: jax.Array) -> tuple[State, Info]:
+        order = jax.random.fold_in(keys.order, state.step)
+        draw, jitter = jax.random.split(jax.random.fold_in(keys.augmentation, state.step))
+        rows = jax.random.randint(order, (pretext.normals,), 0, normals.shape[0])
+        inputs, targets, weights = pretext.batch(
+            draw, lambda k, s, d: augment(hyper, k, s, d), as_unit(normals[rows])
+        )
+        if pretext.jitter:
+            inputs = _jitter(jitter, inputs, hyper.jitter)
+
+        def loss_of(params: Any) -> jax.Array:
+            return (weights * pretext.loss(backbone.apply(params, inputs), targets)).mean()
+
+        loss, gradient = jax.value_and_grad(loss_of)(state.params)
+        updates, moments = optimiser(hyper, state.step).update(
+            gradient, state.optimiser, state.params
+        )
+        params = optax.apply_updates(state.params, updates)
+        return State(params, moments, state.step + 1), Info(loss)
+
+    def train(keys: Keys, hyper: Hyper, normals: jax.Array, steps: int) -> tuple[State, Info]:
+        return jax.lax.scan(
+            lambda state, _: step(state, keys, hyper, normals), init(keys, hyper), length=steps
+        )
+
+    def go_on(
+        state: State, keys: Keys, hyper: Hyper, normals: jax.Array, start: Any, stop: Any
+    ) -> tuple[State, Info]:
+        late = jnp.minimum(jnp.maximum(stop // 10, 1), stop - start)
+
+        def body(i: jax.Array, carried: tuple[State, jax.Array]) -> tuple[State, jax.Array]:
+            state, total = carried
+            state, info = step(state, keys, hyper, normals)
+            return state, total + jnp.where(i >= stop - late, info.loss, 0.0)
+
+        state, total = jax.lax.fori_loop(start, stop, body, (state, jnp.float32(0.0)))
+        return state, Info(total / late)
+
+    return Trainer(init, step, train, go_on)
