@@ -5,11 +5,10 @@ import numpy as np
 import pytest
 from small_detector import _members, images
 
-from ad_jax import Problem, select, tune
+from ad_jax import Problem, estimator, select, tune
 from ad_jax.base.errors import InputError
 from ad_jax.base.parameters import numbered, real, whole, word
 from ad_jax.detect.state import TrainedSeeds
-from ad_jax import estimator
 from ad_jax.estimator import Detector
 from ad_jax.pool.rows import Data, names
 from ad_jax.pool.sweep import Sweep

@@ -54,9 +54,9 @@ print(len(problem.train), "normals,", len(problem.target), "unlabelled, each", p
 # steadier.
 
 # %%
+from ad_jax import Config
 from ad_jax.report.table import render
 from ad_jax.selection import search
-from ad_jax import Config
 
 families = ["binary/quarter_turns", "binary/cutpaste", "binary/gaussian_noise"]
 settings = search.grid(problem.shape, (0.04, 0.16), families)
