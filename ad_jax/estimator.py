@@ -28,6 +28,7 @@ from ad_jax.pool.sweep import Progress
 from ad_jax.selection import rules
 from ad_jax.selection.search import default_setting
 from ad_jax.selection.selection import choose, train_one
+from ad_jax.selection.spec import Runtime, Spec
 from ad_jax.selection.trust import Trust
 from ad_jax.store import Record
 from ad_jax.train.setting import Config, Setting
@@ -228,22 +229,14 @@ class Detector(FittedDetector):
             raise InputError(unattainable("alpha", alpha, count))
         if config.steps < 1:
             raise InputError(f"steps={config.steps} is too small; take at least 1")
-        record = Record(Path(self.record)) if self.record else None
+        runtime = Runtime(Record(Path(self.record)) if self.record else None, self.report)
         trust = None
         if target is None or self.setting is not None:
             setting = self.setting or default_setting()
-            members = train_one(task, setting, seeds, config, record, self.report)
+            members = train_one(task, setting, seeds, config, runtime)
         else:
-            ((judged, members),) = choose(
-                [task],
-                self.settings,
-                seeds,
-                rule,
-                config,
-                record,
-                self.report,
-                search,
-            )
+            spec = Spec(self.settings, seeds, rule, search, config)
+            ((judged, members),) = choose([task], spec, runtime)
             trust = judged.trust
         networks = networks_of(normals, members, config, tiling)
         if localiser is not None:

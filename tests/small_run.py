@@ -10,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 
-from ad_jax.pool import Member, Pool
+from ad_jax.pool import Member, Pool, View
 from ad_jax.runs import run
 from ad_jax.selection import rules, search
 from ad_jax.store import write_arrays, write_whole
@@ -19,6 +19,12 @@ from ad_jax.train.setting import Setting, describe
 FAMILIES = ("binary/quarter_turns", "binary/cutpaste", "binary/scar", "binary/gaussian_noise")
 CONTROLS = ("raw_nearest_neighbour", "raw_principal_components", "untrained_encoder")
 RULES = ("tail_and_auroc", "auroc_held_out", "tail_share", "score_variance", "train_loss", "random")
+
+
+def seen(pool, scores, held_out=None):
+    """The pool as if its members had seen other scores `[members, heads, n]`."""
+    held_out = pool.held_out if held_out is None else pool.held_out._replace(scores=held_out)
+    return replace(pool, target=pool.target._replace(scores=scores), held_out=held_out)
 
 
 def drawn(settings, seeds, n, held_out, share, seed):
@@ -43,7 +49,7 @@ def drawn(settings, seeds, n, held_out, share, seed):
     scores = generator.normal(size=(count, 1, n)).astype(np.float32)
     scores += np.array(shifts, np.float32)[:, None, None] * labels
     normals = generator.normal(size=(count, 1, held_out)).astype(np.float32)
-    return Pool(tuple(members), scores, normals, default_head=np.zeros(count, int)), labels
+    return Pool(tuple(members), View(scores), View(normals), np.zeros(count, int)), labels
 
 
 def write(

@@ -135,7 +135,7 @@ def test_the_other_losses_are_their_twins():
     np.testing.assert_allclose(mmd(*sets(), alpha), expected, rtol=1e-4)
     weights = np.arange(17, dtype=np.float32) / np.arange(17).sum()
     expected = ((mean - weights @ target) ** 2).sum()
-    np.testing.assert_allclose(mmd(*sets(), alpha, weights), expected, rtol=1e-4)
+    np.testing.assert_allclose(mmd(*sets(), alpha, target_weights=weights), expected, rtol=1e-4)
 
 
 # ---- parts ----

@@ -49,7 +49,7 @@ def test_a_detector_with_parameters_of_numpy_saves_and_loads(tmp_path, monkeypat
     problem, _, trained, held_out = _members((16, 16, 1), 3, 40)
     seen = {}
 
-    def train_one(task, setting, seeds, config, record, report):
+    def train_one(task, setting, seeds, config, runtime):
         seen.update(setting=setting, seeds=seeds, config=config)
         return TrainedSeeds(setting.checked(), seeds, tuple(trained), held_out)
 

@@ -11,7 +11,7 @@ import jax.numpy as jnp
 import pytest
 
 from ad_jax import alignment
-from ad_jax.alignment import transport
+from ad_jax.alignment import Sets
 from ad_jax.base import ranks
 from ad_jax.detect import scores
 from ad_jax.detect.localise import densities, features
@@ -23,7 +23,9 @@ ROWS = jax.ShapeDtypeStruct((24, WIDTH), jnp.float32)
 MAPS = jax.ShapeDtypeStruct((5, 4, 4, WIDTH), jnp.float32)
 GRID = features.grid_of((8, 8), [Cells(2)])  # of 4 x 4 positions
 LIST = jax.ShapeDtypeStruct((24,), jnp.float32)
-SETS = losses.Sets(ROWS, ROWS, ROWS, ROWS, LIST, LIST, LIST, jax.ShapeDtypeStruct((), jnp.float32))
+SETS = losses.Embedded(
+    ROWS, ROWS, ROWS, ROWS, LIST, LIST, LIST, jax.ShapeDtypeStruct((), jnp.float32)
+)
 
 
 def with_gradient(loss):
@@ -38,9 +40,9 @@ def fit_and_score(method):
 PROGRAMS = {
     "parts": (alignment.parts, (ROWS, ROWS, ROWS, LIST)),
     "mmd": (alignment.mmd, (ROWS, ROWS, ROWS, 0.5, LIST, LIST)),
-    "distances": (
-        transport.distances,
-        (*[ROWS] * 4, jax.ShapeDtypeStruct((2, 24), jnp.float32)),
+    "measure": (
+        alignment.measure,
+        (Sets(*[ROWS] * 3, target_weights=jax.ShapeDtypeStruct((2, 24), jnp.float32)), ROWS),
     ),
     "auroc": (ranks.auroc, (LIST, LIST)),
     "average_precision": (ranks.average_precision, (LIST, LIST)),

@@ -6,16 +6,19 @@ import hashlib
 import itertools
 import math
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 import scipy.special
 import scipy.stats
+from small_run import seen
 
 import ad_jax
-from ad_jax.alignment import Parts, transport
+from ad_jax import alignment
+from ad_jax.alignment import Parts, Sets, distances, measuring
 from ad_jax.base import ranks
-from ad_jax.pool import Member, Pool
+from ad_jax.pool import Member, Pool, View
 from ad_jax.selection import rules, search
 from ad_jax.train.setting import Setting
 
@@ -46,18 +49,16 @@ def make_pool(ties=False):
     def draw(*shape):
         return generator.normal(size=(count, *shape)).astype(np.float32)
 
-    def parts(n):
-        return Parts(*(abs(draw(n)) + 1 for _ in range(6)), between=abs(draw()) + 1)
+    def measured(n):
+        parts = Parts(*(abs(draw(n)) + 1 for _ in range(6)), between=abs(draw()) + 1)
+        return {"parts": parts, "mmd": draw(), "mean_distance": draw(), "sinkhorn": draw()}
 
     return Pool(
         tuple(members),
-        scores,
-        draw(HEADS, 15),
-        parts(40),
-        parts(15),
-        *(draw() for _ in range(6)),
-        generated_scores=draw(HEADS, 15) + 1,
-        default_head=np.array([i % 2 for i in range(count - 1)] + [0]),
+        View(scores, measured(40)),
+        View(draw(HEADS, 15), measured(15)),
+        np.array([i % 2 for i in range(count - 1)] + [0]),
+        View(draw(HEADS, 15) + 1),
     )
 
 
@@ -136,6 +137,12 @@ def twin_variance(pool):
     return {i: -np.var(scaled(own(pool)[i].astype(np.float64))) for i in finite_rows(pool)}
 
 
+def apart(pool, name):
+    """What is measured of the target minus the same of held-out normals."""
+    pairs = zip(pool.target.alignment[name], pool.held_out.alignment[name], strict=True)
+    return {i: a - b for i, (a, b) in enumerate(pairs)}
+
+
 def twin_entropy(pool):
     out = {}
     for i in finite_rows(pool):
@@ -184,7 +191,7 @@ def twin_several(pool):
 def twin_npd(pool):
     out = {}
     for i, head in enumerate(pool.default_head):
-        made = pool.generated_scores[i, head].astype(np.float64)
+        made = pool.generated.scores[i, head].astype(np.float64)
         held_out = pool.held_out_scores[i, head].astype(np.float64)
         out[i] = -((made.mean() - held_out.mean()) ** 2) / (2 * (made.var() + held_out.var()))
     return out
@@ -226,15 +233,11 @@ TWINS = {
     "random": twin_random,
     "default_setting": twin_default,
     "train_loss": lambda pool: {i: 0.1 * i + 0.05 for i in range(8)},
-    "mean_distance": lambda pool: dict(enumerate(pool.mean_distance)),
-    "sinkhorn": lambda pool: dict(enumerate(pool.sinkhorn)),
-    "mmd": lambda pool: dict(enumerate(pool.mmd)),
-    "calibrated_mean_distance": lambda pool: {
-        i: a - b for i, (a, b) in enumerate(zip(pool.mean_distance, pool.held_out_mean_distance))
-    },
-    "calibrated_sinkhorn": lambda pool: {
-        i: a - b for i, (a, b) in enumerate(zip(pool.sinkhorn, pool.held_out_sinkhorn))
-    },
+    "mean_distance": lambda pool: dict(enumerate(pool.target.alignment["mean_distance"])),
+    "sinkhorn": lambda pool: dict(enumerate(pool.target.alignment["sinkhorn"])),
+    "mmd": lambda pool: dict(enumerate(pool.target.alignment["mmd"])),
+    "calibrated_mean_distance": lambda pool: apart(pool, "mean_distance"),
+    "calibrated_sinkhorn": lambda pool: apart(pool, "sinkhorn"),
 }
 
 
@@ -268,14 +271,13 @@ def test_a_whole_pool_serves_every_rule():
     assert rules.left_out(POOLS["plain"]) == {}
 
 
-def some(pool, rows, **change):
+def some(pool, rows):
     """The pool of some members, scores alone."""
     return Pool(
         tuple(pool.members[i] for i in rows),
-        pool.scores[rows],
-        pool.held_out_scores[rows],
-        default_head=pool.default_head[rows],
-        **change,
+        View(pool.scores[rows]),
+        View(pool.held_out_scores[rows]),
+        pool.default_head[rows],
     )
 
 
@@ -283,11 +285,11 @@ def lacking():
     pool = POOLS["plain"]
     unknown = tuple(member._replace(train_loss=math.nan) for member in pool.members)
     return {
-        "parts": (dataclasses.replace(pool, parts=None), "dsv_code", "embeddings"),
+        "parts": (some(pool, range(9)), "dsv_code", "embeddings"),
         "distances": (some(pool, range(9)), "calibrated_sinkhorn", "embeddings"),
         "generated": (some(pool, range(9)), "npd", "generated"),
         "held-out": (
-            dataclasses.replace(pool, held_out_scores=np.zeros((9, HEADS, 0))),
+            dataclasses.replace(pool, held_out=View(np.zeros((9, HEADS, 0)))),
             "several_tails",
             "held-out",
         ),
@@ -339,15 +341,13 @@ def beside(pool, statuses, seed):
         drawn = generator.normal(generator.normal(0, 2), 1, (extra, *array.shape[1:]))
         return np.concatenate([array, drawn.astype(array.dtype)])
 
-    changed = {f: longer(getattr(pool, f)) for f in ARRAYS}
-    for name in ("parts", "held_out_parts"):
-        changed[name] = Parts(*(abs(longer(part)) for part in getattr(pool, name)))
+    target, held_out, generated = (
+        jax.tree.map(longer, view) for view in (pool.target, pool.held_out, pool.generated)
+    )
+    for view in (target, held_out):
+        view.alignment["parts"] = Parts(*map(abs, view.alignment["parts"]))
     heads = np.concatenate([pool.default_head, np.zeros(extra, int)])
-    return Pool(members=tuple(members), default_head=heads, **changed)
-
-
-ARRAYS = ("scores", "held_out_scores", "mmd", "held_out_mmd", "mean_distance", "sinkhorn")
-ARRAYS += ("held_out_mean_distance", "held_out_sinkhorn", "generated_scores")
+    return Pool(tuple(members), target, held_out, heads, generated)
 
 
 @pytest.mark.parametrize("name", rules.RULES)
@@ -370,10 +370,10 @@ def test_a_control_is_ranked_among_what_can_be_picked(name):
     pool = make_pool()
     scores, held_out = pool.scores.copy(), pool.held_out_scores.copy()
     scores[8, 0], held_out[8, 0] = scores[0, 0], held_out[0, 0]
-    same = rules.get(name).loss(dataclasses.replace(pool, scores=scores, held_out_scores=held_out))
+    same = rules.get(name).loss(seen(pool, scores, held_out))
     assert same[8] == same[0]
     scores[8, 0] = held_out.max() + 1
-    best = rules.get(name).loss(dataclasses.replace(pool, scores=scores, held_out_scores=held_out))
+    best = rules.get(name).loss(seen(pool, scores, held_out))
     assert best[8] < best[VOTERS].min()
 
 
@@ -448,47 +448,45 @@ def test_weights_pick_the_rows_of_a_problem():
     train, augmented, target = sets((9, 9, 12))
     rows = np.array([1, 4, 5, 8, 10])
     weights = jnp.zeros(12).at[rows].set(1 / 5)
-    found = transport.mean_distance(train, augmented, target, target_weights=weights)
+    found = distances.mean_distance(train, augmented, target, target_weights=weights)
     np.testing.assert_allclose(
-        found, transport.mean_distance(train, augmented, target[rows]), rtol=1e-5
+        found, distances.mean_distance(train, augmented, target[rows]), rtol=1e-5
     )
-    other = jnp.zeros((1, 12)).at[0, rows].set(1 / 5)
-    both = transport.distances(train, augmented, target, target[:6], other)
-    np.testing.assert_allclose(both.mean_distance[0], found, rtol=1e-5)
-    np.testing.assert_allclose(
-        both.sinkhorn[0], transport.sinkhorn(train, augmented, target[rows]), rtol=1e-4, atol=1e-5
+    problems = jnp.zeros((1, 12)).at[0, rows].set(1 / 5)
+    of_target, of_held_out = alignment.measure(
+        Sets(train, augmented, target, target_weights=problems), target[:6]
     )
-    np.testing.assert_allclose(
-        both.held_out_sinkhorn,
-        transport.sinkhorn(train, augmented, target[:6]),
-        rtol=1e-4,
-        atol=1e-5,
-    )
-    np.testing.assert_allclose(
-        both.held_out_mean_distance,
-        transport.mean_distance(train, augmented, target[:6]),
-        rtol=1e-5,
-    )
+    np.testing.assert_allclose(of_target["mean_distance"][0], found, rtol=1e-5)
+    near = {"rtol": 1e-4, "atol": 1e-5}
+    for name in ("mmd", "mean_distance", "sinkhorn"):
+        distance = getattr(alignment, name)
+        alone = distance(train, augmented, target[rows])
+        np.testing.assert_allclose(of_target[name][0], alone, **near)
+        alone = distance(train, augmented, target[:6])
+        np.testing.assert_allclose(of_held_out[name], alone, **near)
 
 
 def test_systematic_rows_follow_their_weights():
     weights = np.array([0.0, 3.0, 0.0, 1.0, 1.0, 2.0, 3.0])
-    rows, masses = (np.asarray(x) for x in transport.systematic(jnp.array(weights), 20))
+    rows, masses = (np.asarray(x) for x in measuring.systematic(jnp.array(weights), 20))
     np.testing.assert_allclose(
         np.bincount(rows, masses, minlength=7), weights / 10, atol=1e-6
     )  # taken whole
     assert len(set(rows[5:])) == 1  # spare places repeat a row
     many = np.random.default_rng(0).uniform(0, 1, 500) * (np.arange(500) % 3 > 0)
-    rows, masses = (np.asarray(x) for x in transport.systematic(jnp.array(many), 64))
+    rows, masses = (np.asarray(x) for x in measuring.systematic(jnp.array(many), 64))
     times = np.bincount(rows, minlength=500)
     assert (np.abs(times - 64 * many / many.sum()) < 1).all() and (times[many == 0] == 0).all()
     np.testing.assert_allclose(masses, 1 / 64)
     assert (np.diff(rows) >= 0).all()
 
 
-def test_sampled_sinkhorn_is_near_the_whole(monkeypatch):
-    train, augmented, target, held_out = sets((300, 300, 300, 90))
-    whole = transport.sinkhorn(train, augmented, target)
-    monkeypatch.setattr(transport, "SAMPLED", 150)
-    found = transport.distances(train, augmented, target, held_out, jnp.full((1, 300), 1 / 300))
-    np.testing.assert_allclose(found.sinkhorn[0], whole, rtol=0.15)
+def test_sampled_sinkhorn_is_near_the_whole():
+    train, augmented, target = sets((300, 300, 300))
+    whole = distances.sinkhorn(train, augmented, target)
+    few = measuring.sampled(
+        Sets(train, augmented, target, target_weights=jnp.full(300, 1 / 300)), 150
+    )
+    assert [len(z) for z in few[:3]] == [150, 150, 150]
+    found = distances.sinkhorn(*few[:3], target_weights=few.target_weights)
+    np.testing.assert_allclose(found, whole, rtol=0.15)

@@ -16,7 +16,7 @@ from ad_jax import evaluate
 from ad_jax.base.errors import InputError
 from ad_jax.data import Labels, Truth
 from ad_jax.evaluate import bought, halves, intervals, stages, tried
-from ad_jax.pool import Member, Pool
+from ad_jax.pool import Member, Pool, View
 from ad_jax.report import chart
 from ad_jax.report.judged import picture, text
 from ad_jax.train.setting import Setting
@@ -53,7 +53,7 @@ def make_pool(families=(3, 2), seeds=2, n=40, signal=1.5, missing=(), rare=None,
         held_out.append(generator.normal(size=(3, 15)))
         default.append(0)
     arrays = (np.array(x, np.float32) for x in (scores, held_out))
-    return Pool(tuple(members), *arrays, default_head=np.array(default)), labels
+    return Pool(tuple(members), *map(View, arrays), np.array(default)), labels
 
 
 def truth_of(labels):

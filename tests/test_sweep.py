@@ -9,10 +9,10 @@ import numpy as np
 import pytest
 
 import ad_jax
-from ad_jax import alignment, selection, store
+from ad_jax import selection, store
 from ad_jax.base.errors import DataWarning, InputError, MembersFailed
 from ad_jax.estimator import Detector
-from ad_jax.pool import Member, Pool, per_setting, program, sweep
+from ad_jax.pool import Member, Pool, View, per_setting, program, sweep
 from ad_jax.pool.chunks import Shard
 from ad_jax.pool.rows import Data, Row, names
 from ad_jax.selection import rules, search
@@ -98,10 +98,11 @@ def test_a_damaged_chunk_is_done_again(problem, record, swept, tmp_path):
 def test_double_precision_around_it_changes_no_bit(problem, swept, float64):
     (pool,), trained, _ = run([problem], SETTINGS, (0,))
     rows = [i for i, member in enumerate(swept[0][0].members) if member.seed == 0]
-    for name in ("scores", "held_out_scores", "generated_scores", "mmd", "sinkhorn"):
-        ours, usual = getattr(pool, name), getattr(swept[0][0], name)[rows]
-        assert ours.dtype == usual.dtype
-        np.testing.assert_array_equal(ours, usual, err_msg=name)
+    for name in ("target", "held_out", "generated"):
+        ours, usual = (getattr(one, name).fields() for one in (pool, swept[0][0]))
+        for field in ours:
+            assert ours[field].dtype == usual[field].dtype
+            np.testing.assert_array_equal(ours[field], usual[field][rows], err_msg=field)
     for key, one in trained.items():
         np.testing.assert_array_equal(one.params, swept[1][key].params)
 
@@ -188,15 +189,12 @@ def test_two_targets_share_their_trainings(problem, swept):
     pools, _, progress = run([problem, half], [SETTINGS[1]], (0,))
     assert progress.total == 1
     np.testing.assert_array_equal(pools[0].scores[:, :, ::2], pools[1].scores)
-    own = alignment.Parts(*(np.asarray(p)[0] for p in pools[1].parts))
-    whole = alignment.Parts(*(np.asarray(p)[0] for p in pools[0].parts))
-    np.testing.assert_array_equal(whole.to_train[::2], own.to_train)
-    for name in ("mmd", "mean_distance", "sinkhorn"):
-        assert getattr(pools[0], name)[0] != getattr(pools[1], name)[0]
+    whole, own = (pool.target.alignment for pool in pools)
+    np.testing.assert_array_equal(whole["parts"].to_train[0, ::2], own["parts"].to_train[0])
     (alone,), _, _ = run([half], [SETTINGS[1]], (0,))
     for name in ("mmd", "mean_distance", "sinkhorn"):  # rows without weight do not count
-        together = getattr(pools[1], name)[0]
-        np.testing.assert_allclose(together, getattr(alone, name)[0], rtol=1e-4)
+        assert whole[name][0] != own[name][0]
+        np.testing.assert_allclose(own[name][0], alone.target.alignment[name][0], rtol=1e-4)
 
 
 def test_new_targets_are_measured_without_training(problem, tmp_path):
@@ -216,10 +214,10 @@ def test_new_targets_are_measured_without_training(problem, tmp_path):
         lines.append((one._ran, one.progress.skipped))
     assert lines == [(0, 2), (2 * CONFIG.steps, 0)]
     (again,), (fresh,) = (outcome.pools for outcome in outcomes)
-    for name in ("scores", "held_out_scores", "mmd", "mean_distance", "sinkhorn"):
-        np.testing.assert_array_equal(getattr(again, name), getattr(fresh, name))
-    for one, another in zip(again.parts, fresh.parts, strict=True):
-        np.testing.assert_array_equal(one, another)
+    for name in ("target", "held_out"):
+        once, twice = getattr(again, name).fields(), getattr(fresh, name).fields()
+        for field in once:
+            np.testing.assert_array_equal(once[field], twice[field], err_msg=field)
     for one, another in zip(again.members, fresh.members, strict=True):
         assert str(one._replace(seconds=0.0)) == str(another._replace(seconds=0.0))  # NaN is NaN
     assert not np.array_equal(again.scores, before.scores)
@@ -310,8 +308,9 @@ def test_every_rule_gives_a_loss_per_setting(swept, name):
 def test_generated_samples_are_scored_by_members_and_controls(problem, swept):
     (pool,), _, _ = swept
     count = len(problem.split(0).held_out)
-    assert pool.own_generated().shape == (len(pool.members), count)
-    assert np.isfinite(pool.own_generated()).all()
+    generated = pool.of_own_heads(pool.generated)
+    assert generated.shape == (len(pool.members), count)
+    assert np.isfinite(generated).all()
     normals = np.asarray(problem.split(0).train)
     made = np.asarray(program.generate(jax.random.key(1), normals, 4000))
     assert made.dtype == np.uint8 and made.shape[1:] == problem.shape
@@ -335,7 +334,7 @@ def _pool(statuses, losses):
         Member(Setting("binary", "cutpaste", {"area": 0.1 * (1 + i // 2)}), i % 2, s, x, 1.0, 0.0)
         for i, (s, x) in enumerate(zip(statuses, losses, strict=True))
     )
-    return Pool(members, np.zeros((4, 4, 5)), np.zeros((4, 4, 5)), default_head=np.zeros(4, int))
+    return Pool(members, View(np.zeros((4, 4, 5))), View(np.zeros((4, 4, 5))), np.zeros(4, int))
 
 
 def test_members_that_learned_nothing_never_win():

@@ -29,13 +29,16 @@ def trainer_of(name):
     task = pretext.make(name, family)
     backbone = encoder(SHAPE, task.classes, 8, task.reconstructs)
 
-    def turn(hyper, key, samples, donors):
-        def one(key, sample, donor):
-            return augment.switch((family,), hyper.family, key, hyper.augmentation, sample, donor)
+    return train.make_train(backbone, task, train.over((family,)))
 
-        return pretext.augment_all(one, key, samples, donors)
 
-    return train.make_train(backbone, task, turn)
+def steps_of(trainer, keys, hyper, normals, steps):
+    """State and every step's info, in a scan that can be differentiated."""
+    return jax.lax.scan(
+        lambda state, _: trainer.step(state, keys, hyper, normals),
+        trainer.init(keys, hyper),
+        length=steps,
+    )
 
 
 def hyper_of(rate=3e-3, name="binary"):
@@ -57,7 +60,7 @@ def normals():
 @pytest.mark.parametrize("name", pretext.PRETEXTS)
 def test_a_ramp_is_learned(name, normals):
     trainer = trainer_of(name)
-    run = jax.jit(lambda h: trainer.train(train.seed_keys(0, 0), h, normals, 150)[1])
+    run = jax.jit(lambda h: steps_of(trainer, train.seed_keys(0, 0), h, normals, 150)[1])
     info = run(hyper_of(name=name))
     assert info.loss[-10:].mean() < 0.8 * min(info.loss[0], jnp.log(3.0))
 
@@ -83,7 +86,7 @@ def test_batches_hold_every_class_and_no_more_than_a_batch(name, normals):
 
 def test_traced_lengths_equal_the_scan(normals):
     trainer, keys, hyper = trainer_of("binary"), train.seed_keys(0, 1), hyper_of()
-    whole, info = jax.jit(lambda: trainer.train(keys, hyper, normals, 12))()
+    whole, info = jax.jit(lambda: steps_of(trainer, keys, hyper, normals, 12))()
     go_on = jax.jit(lambda s, a, b: trainer.go_on(s, keys, hyper, normals, a, b))
     state, _ = go_on(trainer.init(keys, hyper), 0, 5)
     state, late = go_on(state, 5, 12)
@@ -97,7 +100,7 @@ def test_steps_compose(normals):
     state = trainer.init(keys, hyper)
     for _ in range(3):
         state = step(state)
-    whole, _ = jax.jit(lambda: trainer.train(keys, hyper, normals, 3))()
+    whole, _ = jax.jit(lambda: steps_of(trainer, keys, hyper, normals, 3))()
     chex.assert_trees_all_close(state.params, whole.params, rtol=1e-3, atol=1e-4)
 
 
@@ -105,7 +108,7 @@ def test_learning_rate_may_be_traced(normals):
     trainer = trainer_of("binary")
 
     def last(rate):
-        return trainer.train(train.seed_keys(0, 0), hyper_of(rate), normals, 3)[1].loss[-1]
+        return steps_of(trainer, train.seed_keys(0, 0), hyper_of(rate), normals, 3)[1].loss[-1]
 
     assert jnp.isfinite(jax.jit(jax.grad(last))(1e-3))
     both = jax.jit(jax.vmap(last))(jnp.array([1e-3, 2e-3]))

@@ -5,11 +5,12 @@ import dataclasses
 import numpy as np
 import pytest
 from scipy.stats import spearmanr
+from small_run import seen
 
 from ad_jax.pool import Pool
 from ad_jax.selection import rules
 from ad_jax.selection.failure_modes import signatures
-from ad_jax.selection.trust import RARE, Rows, draw, halves, null, resampled, take, trust
+from ad_jax.selection.trust import RARE, draw, halves, null, resampled, trust
 
 COUNT, REST, SEEDS = 120, 60, 3
 
@@ -96,19 +97,17 @@ def test_the_null_sees_a_few_anomalies():
     pool = made([0.0, 0.0, 0.0], seeds=2)
     scores = pool.scores.copy()
     scores[..., : COUNT // 6] += 100.0
-    assert null(dataclasses.replace(pool, scores=scores)) < RARE
+    assert null(seen(pool, scores)) < RARE
     assert null(pool) > RARE
 
 
 def test_taking_samples_is_a_pool_of_those_samples():
     pool = made([1.0, 0.5])
     rows, rest = np.array([3, 3, 7, 50, 90]), np.array([0, 5, 5, 9])
-    own = dataclasses.replace(
-        pool, scores=pool.scores[:, :, rows], held_out_scores=pool.held_out_scores[:, :, rest]
-    )
+    own = seen(pool, pool.scores[:, :, rows], pool.held_out_scores[:, :, rest])
     for name in ("tail_share", "auroc_held_out", "score_variance"):
         np.testing.assert_array_equal(
-            rules.get(name).loss(take(pool, Rows(rows, rest))), rules.get(name).loss(own)
+            rules.get(name).loss(pool.take(rows, rest)), rules.get(name).loss(own)
         )
 
 
@@ -147,7 +146,7 @@ def shown(pool, second=None):
 def test_signatures_of_a_healthy_pool():
     pool = made([2.2, 2.0, 1.9, 1.8])
     twin = made([2.2, 2.0, 1.9, 1.8], seed=1)
-    again = shown(pool, dataclasses.replace(twin, held_out_scores=pool.held_out_scores))
+    again = shown(pool, dataclasses.replace(twin, held_out=pool.held_out))
     assert not any(one.found for name, one in again.items() if "second" not in name)
 
 
@@ -170,7 +169,7 @@ def test_signature_budget():
 
 def test_signature_second_set():
     pool, other = made([3.0, 0.0, 0.5, 0.2]), made([0.0, 3.0, 0.5, 2.0], seed=1)
-    second = dataclasses.replace(other, held_out_scores=pool.held_out_scores)
+    second = dataclasses.replace(other, held_out=pool.held_out)
     assert shown(pool, second)["degrades on the second set"].found
 
 
@@ -230,7 +229,7 @@ def test_the_null_pays_for_what_a_search_stopped():
     broken = halved(pool, 1)
     scores = broken.scores.copy()
     scores[-1] = np.nan  # a stopped member that was not finite cannot take part
-    assert np.isfinite(null(dataclasses.replace(broken, scores=scores)))
+    assert np.isfinite(null(seen(broken, scores)))
 
 
 def test_signature_budget_is_silent_on_stopped_settings():
@@ -267,9 +266,7 @@ def test_a_degenerate_target_is_never_trusted(count, rest):
         np.full((12, count), 10.0),
         alike + 1e-7 * generator.normal(size=(12, 1)),
     ):
-        one = dataclasses.replace(
-            pool, scores=scores[:, None], held_out_scores=pool.held_out_scores[:, :, :rest]
-        )
+        one = seen(pool, scores[:, None], pool.held_out_scores[:, :, :rest])
         found, pick = judged(one)
         assert found.verdict == "low" and not abs(found.margin) > 1e3
         assert any("look different" in r or "looks different" in r for r in found.reasons)
@@ -280,7 +277,7 @@ def test_copies_of_one_sample_are_no_evidence_against_the_null():
     """Forty copies of a sample that lies above nine tenths of the normals are one sample."""
     pool = made([0.0] * 3)
     high = np.quantile(pool.held_out_scores, 0.9, axis=2, keepdims=True)
-    found, _ = judged(dataclasses.replace(pool, scores=np.repeat(high, 40, axis=2)))
+    found, _ = judged(seen(pool, np.repeat(high, 40, axis=2)))
     assert found.null > RARE
 
 
@@ -289,7 +286,7 @@ def test_seeds_that_agree_exactly_measure_no_noise():
     pool = made([3.0, 2.0, 1.0], share=0.5)
     scores = pool.scores.copy()
     scores[:SEEDS] += 100.0  # above all held-out normals: an AUROC of 1
-    found, pick = judged(dataclasses.replace(pool, scores=scores), "auroc_held_out")
+    found, pick = judged(seen(pool, scores), "auroc_held_out")
     assert pick.augmentation == "s0" and np.isnan(found.margin)
     assert not any("standard errors" in reason for reason in found.reasons)
 
@@ -318,7 +315,7 @@ def test_settings_that_tie_share_a_draw():
     for i in range(1, 4):
         scores[i * SEEDS : (i + 1) * SEEDS] = scores[:SEEDS]
         held_out[i * SEEDS : (i + 1) * SEEDS] = held_out[:SEEDS]
-    found, _ = judged(dataclasses.replace(pool, scores=scores, held_out_scores=held_out))
+    found, _ = judged(seen(pool, scores, held_out))
     assert found.stability == pytest.approx(0.25) and found.margin == 0.0
 
 

@@ -11,12 +11,12 @@ from scipy.optimize import linear_sum_assignment
 from scipy.special import logsumexp
 
 from ad_jax import augment
-from ad_jax.alignment import transport
+from ad_jax.alignment import distances, transport
 from ad_jax.base.errors import InputError
 from ad_jax.base.numerics import IN_TURN, SIDE_BY_SIDE
 from ad_jax.data import Problem
 from ad_jax.pool.chunks import Shard
-from ad_jax.selection import tuning
+from ad_jax.selection import Runtime, tuning
 from ad_jax.selection.tuning import chunks, estimators, loop, losses
 from ad_jax.selection.tuning import space as spaces
 from ad_jax.selection.tuning.descent import default_of, make_job
@@ -96,7 +96,9 @@ def small_network():
 
     def outer(state, theta):
         z = [embed(state[0], x) for x in (normals, augmented(theta, jax.random.key(9)), target)]
-        sets = losses.Sets(*z, z[0], jnp.ones(24), jnp.zeros(18), jnp.zeros(24), jnp.float64(0.0))
+        sets = losses.Embedded(
+            *z, z[0], jnp.ones(24), jnp.zeros(18), jnp.zeros(24), jnp.float64(0.0)
+        )
         return losses.OUTER["dsv_uncapped"](sets), None
 
     state = (params, adam.init(params), jnp.int32(0))
@@ -294,7 +296,8 @@ def test_starts_are_shared_by_workers_and_stop_by_themselves(
     assert set(steps.tolist()) == {8, 12}
     assert np.isnan(alone.descent.trajectory.values[steps == 8, 8:]).all()
     record = Record(tmp_path)
-    left = [tuning.work(problem, Shard(i, 2), record, tune=["area"], **arguments) for i in (1, 2)]
+    spec = tuning.TuneSpec(tune=["area"], **arguments)
+    left = [tuning.work(problem, spec, Runtime(record, shard=Shard(i, 2))) for i in (1, 2)]
     assert left == [1, 0]
 
     def nothing(*arguments):
@@ -325,7 +328,7 @@ def test_tuning_never_sees_more_than_normals_and_the_unlabelled_set(problem):
     other = Problem(train=bump(0, 32), target=bump(7, 9))
     space, config = tuning.make_space("cutdiff", SHAPE), Config(width=8)
     found = [
-        tuning.descend(p, space, 1, plan, 0, config, holes(3, 8)).trajectory.values
+        tuning.descend(make_job(p, space, 1, plan, 0, config, holes(3, 8))).trajectory.values
         for p in (problem, other)
     ]
     np.testing.assert_array_equal(*found)
@@ -411,7 +414,7 @@ def sets_of(seed=0, count=16, width=5):
     generator = np.random.default_rng(seed)
     z = [jnp.array(generator.normal(i, 1, (count, width)), jnp.float32) for i in range(4)]
     odds = [jnp.array(generator.normal(i, 1, count), jnp.float32) for i in (1, 0)]
-    return losses.Sets(*z, jnp.ones(count), *odds, jnp.float32(0.5))
+    return losses.Embedded(*z, jnp.ones(count), *odds, jnp.float32(0.5))
 
 
 @pytest.mark.parametrize("name", losses.OUTER)
@@ -469,12 +472,12 @@ def test_collapse_does_not_pay():
     """Dead embeddings beat a perfect alignment by some losses; the gate takes it back by all."""
     generator = np.random.default_rng(0)
     line = [jnp.array(generator.normal(1, 0.1, (40, 4)), jnp.float32) for _ in "abcd"]
-    dead = losses.Sets(*line, jnp.ones(40), jnp.zeros(40), jnp.zeros(40), jnp.float32(1.0))
+    dead = losses.Embedded(*line, jnp.ones(40), jnp.zeros(40), jnp.zeros(40), jnp.float32(1.0))
     a, b = np.eye(4)[0], np.eye(4)[1]
     train, augmented = np.tile(a, (40, 1)), np.tile(b, (40, 1))
     target = np.concatenate([train[:30], augmented[:10]])
     z = [jnp.array(x, jnp.float32) for x in (train, augmented, target, train)]
-    good = losses.Sets(*z, jnp.ones(40), jnp.zeros(40), jnp.zeros(40), jnp.float32(0.1))
+    good = losses.Embedded(*z, jnp.ones(40), jnp.zeros(40), jnp.zeros(40), jnp.float32(0.1))
     trapped = [n for n, loss in losses.OUTER.items() if loss(dead) < loss(good)]
     assert {"mean_distance", "sinkhorn", "mmd"} <= set(trapped)
     assert losses.gate(good) == 0
@@ -495,7 +498,7 @@ def test_outer_losses_parse():
 def test_normalise_together_gives_unit_norm_and_pair_distance_two():
     generator = np.random.default_rng(0)
     sets = [jnp.array(generator.normal(3, 2, (n, 4)), jnp.float32) for n in (10, 20, 5)]
-    rows = np.concatenate(transport.normalise_together(sets))
+    rows = np.concatenate(distances.normalise_together(sets))
     np.testing.assert_allclose((rows**2).sum(1).mean(), 1.0, rtol=1e-5)
     pairs = ((rows[:, None] - rows[None]) ** 2).sum(-1)
     np.testing.assert_allclose(pairs.mean(), 2.0, rtol=1e-5)
@@ -511,7 +514,7 @@ def test_mean_distance_equals_its_twin():
     expected = 0.0
     for row in c:
         expected += np.linalg.norm(row - a.mean(0)) + np.linalg.norm(row - b.mean(0))
-    found = transport.mean_distance(
+    found = distances.mean_distance(
         *(jnp.array(x, jnp.float32) for x in (train, augmented, target))
     )
     np.testing.assert_allclose(found, expected / 16, rtol=1e-5)
@@ -551,7 +554,7 @@ def clouds(seed, sizes, width, apart):
     x, y = (generator.normal(size=(n, width)) * np.exp(-np.arange(width) / 6) for n in sizes)
     x[::2, 0] += apart
     y[::3, 0] += apart
-    return [np.asarray(z) for z in transport.normalise_together([x, y])]
+    return [np.asarray(z) for z in distances.normalise_together([x, y])]
 
 
 def divergence_in_the_limit(x, y):

@@ -1,5 +1,11 @@
-"""Alignment of `D_in + D_aug` with unlabelled data: DSV and the losses it is compared with."""
+"""Alignment of `D_in + D_aug` with unlabelled data: DSV and the losses it is compared with.
 
+`ALIGNMENTS` names them. A selection rule and an outer loss of tuning follow from every entry: add
+one, and it can be selected by and descended.
+"""
+
+from ad_jax.alignment.contract import Alignment, Measure, Sets
+from ad_jax.alignment.distances import mean_distance, mmd, sinkhorn
 from ad_jax.alignment.dsv import (
     CAP,
     FORMS,
@@ -12,26 +18,34 @@ from ad_jax.alignment.dsv import (
     dsv,
     dsv_from_parts,
     mean_distances,
-    mmd,
     parts,
     separability,
     std,
 )
+from ad_jax.alignment.measuring import ALIGNMENTS, MEASURES, measure
 
 __all__ = [
+    "ALIGNMENTS",
     "CAP",
     "FORMS",
+    "MEASURES",
     "TOGETHER",
+    "Alignment",
     "Dsv",
+    "Measure",
     "Parts",
+    "Sets",
     "base",
     "between",
     "discordance",
     "dsv",
     "dsv_from_parts",
+    "mean_distance",
     "mean_distances",
+    "measure",
     "mmd",
     "parts",
     "separability",
+    "sinkhorn",
     "std",
 ]

@@ -1,4 +1,4 @@
-"""Alignment of `D_in + D_aug` with unlabelled data: DSV and the losses it is compared with.
+"""DSV, and losses of its parts.
 
 All of them are functions of `Parts`: a handful of numbers per target sample and one distance
 between the training set and its augmentation. Parts add up over samples, so subsets, bootstraps,
@@ -11,11 +11,13 @@ L2-normalised embeddings, as in the published code, hence in [0, 1].
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
 
+from ad_jax.alignment.contract import Alignment, Measure, Sets
 from ad_jax.base.errors import InputError
 from ad_jax.base.numerics import HIGHEST, normalise, rowwise, safe_sqrt, squared_distances
 
@@ -207,25 +209,30 @@ def dsv(
     return dsv_from_parts(parts(z_train, z_augmented, z_target), form, alpha)
 
 
-def mmd(
-    z_train: jax.Array,
-    z_augmented: jax.Array,
-    z_target: jax.Array,
-    alpha: float | jax.Array = 0.5,
-    weights: jax.Array | None = None,
-    augmented_weights: jax.Array | None = None,
-) -> jax.Array:
-    """Linear-kernel MMD (squared) of `[train; augmented]` and the target.
+def _parts_of(sets: Sets) -> Parts:
+    return parts(sets.train, sets.augmented, sets.target, sets.weights)
 
-    Unlike the others it is no sum over target samples, so a pool stores its value, not parts.
 
-    Args:
-      weights: `[n]` of the target samples, summing to 1; equal by default.
-      augmented_weights: `[k]` of the augmented samples, 1 on average; equal by default.
-    """
-    z_train, z_augmented, z_target = map(normalise, (z_train, z_augmented, z_target))
-    if augmented_weights is not None:
-        z_augmented = augmented_weights[:, None] * z_augmented
-    mixed = (1.0 - alpha) * z_train.mean(0) + alpha * z_augmented.mean(0)
-    mean = z_target.mean(0) if weights is None else jnp.matmul(weights, z_target, precision=HIGHEST)
-    return ((mixed - mean) ** 2).sum()
+def _dsv_loss(form: str) -> Callable[[Parts], jax.Array]:
+    return lambda part: dsv_from_parts(part, form).loss
+
+
+PARTS = Measure("parts", _parts_of, Parts, per_sample=True)
+DSV: dict[str, Alignment] = {
+    "dsv_code": Alignment(PARTS, _dsv_loss("code"), "DSV as published, halved distances, cap 1/2"),
+    "dsv_uncapped": Alignment(PARTS, _dsv_loss("uncapped"), "DSV without the cap"),
+    "dsv_formula": Alignment(
+        PARTS, _dsv_loss("formula"), "DSV with the paper's full distances, cap 1/2"
+    ),
+    "discordance": Alignment(PARTS, discordance, "first term of DSV alone"),
+    "separability": Alignment(
+        PARTS,
+        lambda part: -jnp.minimum(separability(part), CAP),
+        "minus the second term of DSV alone, capped",
+    ),
+    "separability_uncapped": Alignment(
+        PARTS, lambda part: -separability(part), "minus the second term of DSV alone, no cap"
+    ),
+    "base": Alignment(PARTS, base, "mean distance of [train; augmented] to the target"),
+    "std": Alignment(PARTS, std, "minus the spread of those distances"),
+}

@@ -90,11 +90,12 @@ def select(arguments: argparse.Namespace) -> None:
     from ad_jax.runs import plan, run
     from ad_jax.selection import cost as estimate
     from ad_jax.selection import rules, selection
+    from ad_jax.selection.spec import Runtime, Spec, check
 
     choices = choices_of(arguments)
     rule = choices["rule"] or rules.DEFAULT
     config, seeds = training(choices)
-    selection.check(rule, seeds, choices["search"])
+    check(rule, seeds, choices["search"])
     shard = check_shard(arguments, choices["search"])
     jobs = [job_of(arguments, text) for text in choices["sources"]]
     out = Path(arguments.out)
@@ -175,17 +176,13 @@ def select(arguments: argparse.Namespace) -> None:
                 f"{progress.compilations} programs{soon}"
             )
 
-        common = (seeds, config, finished, report)
+        spec = Spec(settings_of[name], seeds, rule, choices["search"], config)
+        runtime = Runtime(finished, report, shard)
         try:
             if shard:
-                left += selection.work(tasks, settings_of[name], shard, *common, second)
+                left += selection.work(tasks, spec, runtime, second)
                 continue
-            selections = selection.select_all(
-                tasks,
-                settings_of[name],
-                *(seeds, rule, *common[1:], choices["search"]),
-                second=second,
-            )
+            selections = selection.select_all(tasks, spec, runtime, second)
         except MembersFailed as error:  # other training sets go on
             failures.append(str(error))
             continue

@@ -67,7 +67,7 @@ def tune(arguments: argparse.Namespace) -> None:
     from ad_jax.report import tuning as report_tuning
     from ad_jax.report.table import render
     from ad_jax.runs import run
-    from ad_jax.selection import rules, tuning
+    from ad_jax.selection import Runtime, rules, tuning
     from ad_jax.selection.tuning import descent, losses
 
     choices = choices_of(arguments)
@@ -121,15 +121,25 @@ def tune(arguments: argparse.Namespace) -> None:
             f"  final trainings: {progress.done}/{progress.total} members, {progress.seconds:.0f} s"
         )
 
-    descended = (arguments.augmentation, arguments.tune, bounds, fixed, starts, plan, seeds)
-    limits = (config, tune_on, arguments.memory)
-    finished = record(arguments)
+    spec = tuning.TuneSpec(
+        augmentation=arguments.augmentation,
+        tune=arguments.tune,
+        bounds=bounds,
+        fixed=fixed,
+        starts=starts,
+        plan=plan,
+        seeds=seeds,
+        rule=choices["rule"] or rules.DEFAULT,
+        config=config,
+        tune_on=tune_on,
+        memory_mb=arguments.memory,
+    )
+    runtime = Runtime(record(arguments), trained, shard)
     if shard:
-        left = tuning.work(job.task, shard, finished, *descended, *limits, live, trained)
+        left = tuning.work(job.task, spec, runtime, live)
         say_shard(shard, left, "starts", arguments)
         return
-    rule = choices["rule"] or rules.DEFAULT
-    outcome = tuning.tune(job.task, *descended, rule, *limits, finished, live, trained)
+    outcome = tuning.tuned(job.task, spec, runtime, live)
     run.write_tuning(out, outcome)
     out.mkdir(parents=True, exist_ok=True)
     report_tuning.picture(outcome, job.task).save(out / "tuning.png")

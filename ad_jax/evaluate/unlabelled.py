@@ -19,7 +19,7 @@ from ad_jax.evaluate.halves import half_aurocs, split
 from ad_jax.pool import Pool
 from ad_jax.selection import rules
 from ad_jax.selection.rules import Rule
-from ad_jax.selection.trust import RESAMPLED, Rows, take
+from ad_jax.selection.trust import RESAMPLED, Rows
 
 RATES = (0.0, 0.01, 0.05, 0.1, 0.25)
 DRAWS = 20
@@ -96,7 +96,7 @@ class _Groups:
 
     def losses(self, pool: Pool, rule: Rule, draws: Sequence[Rows]) -> np.ndarray:
         """Losses of every setting on each of the draws, `[draws, settings]`; infinite: no pick."""
-        out = self.means(np.stack([rule.loss(take(pool, rows)) for rows in draws]))
+        out = self.means(np.stack([rule.loss(pool.take(*rows)) for rows in draws]))
         return np.where(self.pickable & np.isfinite(out), out, np.inf)
 
 

@@ -6,5 +6,6 @@ members that learned nothing; `external` reads scores of other libraries.
 """
 
 from ad_jax.pool.pool import HEADS, Member, Pool, estimates_by_setting, per_setting
+from ad_jax.pool.view import View
 
-__all__ = ["HEADS", "Member", "Pool", "estimates_by_setting", "per_setting"]
+__all__ = ["HEADS", "Member", "Pool", "View", "estimates_by_setting", "per_setting"]

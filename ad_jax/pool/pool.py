@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any, NamedTuple
 
 import numpy as np
 
-from ad_jax.alignment import Parts
 from ad_jax.base import stats
-from ad_jax.base.errors import InputError
 from ad_jax.pool import external as foreign
 from ad_jax.pool.external import Named
+from ad_jax.pool.view import View
 from ad_jax.train.setting import Setting
 
 HEADS = ("density", "neighbour", "kernel_density", "head")
@@ -47,31 +46,17 @@ class Pool:
 
     Attributes:
       members: one per row of the arrays.
-      scores: `[members, heads, n]` of the target, heads as in `HEADS`; NaN where there is none.
-      held_out_scores: `[members, heads, m]`; the held-out normals differ between seeds; m = 0 if
-        there are none.
-      parts, held_out_parts: alignment parts `[members, n]` / `[members, m]` (`between` `[members]`)
-        of target and held-out normals; None for pools made from scores.
-      mmd, held_out_mmd: `[members]`; None for pools made from scores, as all that follows.
-      mean_distance, held_out_mean_distance: `[members]` (ST-SSAD).
-      sinkhorn, held_out_sinkhorn: `[members]` (TSAP).
-      generated_scores: `[members, heads, k]` of samples drawn around the normals (AutoUAD).
-      default_head: per member the index of the score its pretext names.
+      target, held_out: what they see of the target and of their held-out normals. These differ
+        between seeds; there may be none of them (n = 0).
+      default_head: `[members]` index in `HEADS` of the score that a member's pretext names.
+      generated: scores alone, of samples drawn around the normals (AutoUAD).
     """
 
     members: tuple[Member, ...]
-    scores: np.ndarray
-    held_out_scores: np.ndarray
-    parts: Parts | None = None
-    held_out_parts: Parts | None = None
-    mmd: np.ndarray | None = None
-    held_out_mmd: np.ndarray | None = None
-    mean_distance: np.ndarray | None = None
-    held_out_mean_distance: np.ndarray | None = None
-    sinkhorn: np.ndarray | None = None
-    held_out_sinkhorn: np.ndarray | None = None
-    generated_scores: np.ndarray | None = None
-    default_head: np.ndarray = field(default_factory=lambda: np.zeros(0, int))
+    target: View
+    held_out: View
+    default_head: np.ndarray
+    generated: View | None = None
 
     @classmethod
     def from_scores(
@@ -110,9 +95,9 @@ class Pool:
         )
         return cls(
             members,
-            found.scores[:, None],
-            found.held_out[:, None],
-            default_head=np.zeros(len(members), int),
+            View(found.scores[:, None]),
+            View(found.held_out[:, None]),
+            np.zeros(len(members), int),
         )
 
     @property
@@ -156,20 +141,31 @@ class Pool:
             found.setdefault(member.setting.key, (member.setting, []))[1].append(i)
         return found
 
+    @property
+    def scores(self) -> np.ndarray:
+        """`[members, heads, n]` of the target."""
+        return self.target.scores
+
+    @property
+    def held_out_scores(self) -> np.ndarray:
+        """`[members, heads, m]`."""
+        return self.held_out.scores
+
+    def of_own_heads(self, view: View) -> np.ndarray:
+        """Scores `[members, n]` by each member's default head."""
+        return view.scores[np.arange(len(self.members)), self.default_head]
+
     def own_scores(self) -> tuple[np.ndarray, np.ndarray]:
         """Scores of target `[members, n]` and held-out `[members, m]` by each member's head."""
-        rows = np.arange(len(self.members))
-        return self.scores[rows, self.default_head], self.held_out_scores[rows, self.default_head]
+        return self.of_own_heads(self.target), self.of_own_heads(self.held_out)
 
-    def own_generated(self) -> np.ndarray:
-        """Scores of generated samples `[members, k]` by each member's head.
+    def take(self, target: np.ndarray, held_out: np.ndarray) -> Pool:
+        """The pool on some samples of the target `[k]` and of the held-out normals `[l]`.
 
-        Raises:
-          InputError: the pool has none.
+        They may repeat. What a rule knows as one number of the whole target (MMD, transport) stays
+        as it was. Held-out normals differ between seeds, so the same rows are other samples there.
         """
-        if self.generated_scores is None:
-            raise InputError("the pool holds no scores of generated samples; train it with ad_jax")
-        return self.generated_scores[np.arange(len(self.members)), self.default_head]
+        return replace(self, target=self.target.at(target), held_out=self.held_out.at(held_out))
 
 
 def per_setting(pool: Pool, per_member: np.ndarray, settings: Sequence[Setting]) -> np.ndarray:

@@ -16,37 +16,38 @@ from jax.flatten_util import ravel_pytree
 
 from ad_jax import alignment
 from ad_jax import augment as augmentations
-from ad_jax.alignment import Parts, transport
+from ad_jax.alignment import Sets
 from ad_jax.augment import Pseudo
 from ad_jax.base import ranks
 from ad_jax.base.numerics import OverMembers, rowwise
 from ad_jax.detect import scores
 from ad_jax.detect.look import EMBED_BLOCK, make_look, network
-from ad_jax.train.pretexts import Pretext, augment_all
+from ad_jax.detect.state import Trained
+from ad_jax.pool.view import View
+from ad_jax.train.pretexts import Pretext
 from ad_jax.train.setting import Config
-from ad_jax.train.trainer import Hyper, Keys, State, as_unit, make_train
+from ad_jax.train.trainer import Hyper, Keys, State, as_unit, make_train, over
 
 
 class Measured(NamedTuple):
-    """What the program returns per member."""
+    """What the program returns per member.
 
-    params: jax.Array  # [p] flattened
-    mean: jax.Array  # [d] of the Gaussian density of the training embeddings
-    precision: jax.Array  # [d, d]
+    Attributes:
+      network: flattened, and the Gaussian density of its training embeddings.
+      train_loss: mean over the last tenth of the steps.
+      chance_loss: of a network that learned nothing.
+      discrimination: AUROC of held-out normals against their augmentations, by the network.
+      target: of all problems, `View.of_problem` cuts one out; held_out: of the held-out normals.
+      generated: scores alone, of as many generated samples as held-out normals.
+    """
+
+    network: Trained
     train_loss: jax.Array
-    chance_loss: jax.Array  # of a network that learned nothing
+    chance_loss: jax.Array
     discrimination: jax.Array
-    scores: jax.Array  # [heads, n]
-    held_out_scores: jax.Array  # [heads, m]
-    parts: Parts
-    held_out_parts: Parts
-    mmd: jax.Array  # [problems]
-    held_out_mmd: jax.Array
-    mean_distance: jax.Array  # [problems]
-    held_out_mean_distance: jax.Array
-    sinkhorn: jax.Array  # [problems]
-    held_out_sinkhorn: jax.Array
-    generated_scores: jax.Array  # [heads, m] of as many generated samples as held-out normals
+    target: View
+    held_out: View
+    generated: View
 
 
 def head_scores(
@@ -139,12 +140,7 @@ def make_member(
     def augment(hyper: Hyper, key: jax.Array, sample: jax.Array, donor: jax.Array) -> Pseudo:
         return augmentations.switch(families, hyper.family, key, hyper.augmentation, sample, donor)
 
-    def augment_batch(
-        hyper: Hyper, key: jax.Array, samples: jax.Array, donors: jax.Array
-    ) -> Pseudo:
-        return augment_all(functools.partial(augment, hyper), key, samples, donors)
-
-    trainer = make_train(backbone, pretext, augment_batch)
+    trainer = make_train(backbone, pretext, over(families))
 
     def both(
         params: Any, hyper: Hyper, key: jax.Array, train: jax.Array, held_out: jax.Array
@@ -187,38 +183,28 @@ def make_member(
         held_out: jax.Array,
         shared: Shared,
     ) -> tuple[State, Measured]:
-        target, weights = shared.target, shared.weights
         state, info = trainer.go_on(state, keys, hyper, train, shared.start, shared.stop)
-        count = train.shape[0]
+        count, kept = train.shape[0], held_out.shape[0]
         z, strange, z_made, strange_made = both(
             state.params, hyper, keys.evaluation, train, held_out
         )
-        z_train, z_augmented = z[:count], z_made[:count]
-        normal, shifted = strange[count:], strange_made[count:]
-        kept = held_out.shape[0]
+        z_train = z[:count]
         made = generate(generation_key(keys), train, kept)
-        seen, heads = look.judge(state.params, jnp.concatenate([held_out, made, target]))
-        z_held_out, z_target = seen[:kept], seen[2 * kept :]
+        samples = jnp.concatenate([held_out, made, shared.target])
+        seen, heads = look.judge(state.params, samples)
         density = scores.fit_density(z_train)
-        scored = head_scores(density, z_train, seen, heads)
-        near = transport.distances(z_train, z_augmented, z_target, z_held_out, weights)
+        scored: Any = head_scores(density, z_train, seen, heads)
+        network: Any = (ravel_pytree(state.params)[0], density.mean, density.precision)
+        sets = Sets(z_train, z_made[:count], seen[2 * kept :], target_weights=shared.weights)
+        of_target, of_held_out = alignment.measure(sets, seen[:kept])
         return state, Measured(
-            params=ravel_pytree(state.params)[0],
-            mean=density.mean,
-            precision=density.precision,
+            Trained(*network),
             train_loss=info.loss,
             chance_loss=pretext.chance(as_unit(train)),
-            discrimination=ranks.auroc(normal, shifted),
-            scores=scored[:, 2 * kept :],
-            held_out_scores=scored[:, :kept],
-            generated_scores=scored[:, kept : 2 * kept],
-            parts=alignment.parts(z_train, z_augmented, z_target),
-            held_out_parts=alignment.parts(z_train, z_augmented, z_held_out),
-            mmd=jax.vmap(lambda w: alignment.mmd(z_train, z_augmented, z_target, weights=w))(
-                weights
-            ),
-            held_out_mmd=alignment.mmd(z_train, z_augmented, z_held_out),
-            **near._asdict(),
+            discrimination=ranks.auroc(strange[count:], strange_made[count:]),
+            target=View(scored[:, 2 * kept :], of_target),
+            held_out=View(scored[:, :kept], of_held_out),
+            generated=View(scored[:, kept : 2 * kept]),
         )
 
     return Member(trainer.init, run)

@@ -7,33 +7,33 @@ same trainings serve targets that were not there when they ran.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from traceback import format_exception
-from typing import Any, NamedTuple
+from types import MappingProxyType
+from typing import NamedTuple
 
+import jax
 import numpy as np
 
-from ad_jax.alignment import Parts
 from ad_jax.base.devices import peak_memory_mb
 from ad_jax.data import Problem
 from ad_jax.pool.program import Measured
+from ad_jax.pool.view import Fields
 from ad_jax.store import Record, digest
 from ad_jax.train.setting import Config, Setting
 from ad_jax.train.trainer import other_draws
 
-Fields = dict[str, np.ndarray]
 Members = Sequence[tuple[Setting, int]]  # (setting, seed)
-TARGETED = ("scores", "parts", "mmd", "mean_distance", "sinkhorn")  # of `Measured`
+LEARNED = ("train_loss", "chance_loss", "discrimination")  # of `Measured`
 
 
 class Row(NamedTuple):
     """What is known of one member.
 
     Attributes:
-      made: of training and of the normals: all fields of `Measured` but `TARGETED` (fields of
-        `held_out_parts` apart), `seconds` (share of its chunk's run time) and `stop` (steps).
-      seen: per problem what its target adds: `scores [heads, n]`, `parts.… [n]`, `mmd`,
-        `mean_distance`, `sinkhorn`; empty if its target is still to be measured.
+      made: of training and of the normals: network, `LEARNED`, fields of the views of held-out
+        normals and generated samples, `seconds` (share of its chunk's run time), `stop` (steps).
+      seen: per problem the fields of its target's view; empty if that is still to be measured.
       state: leaves of the training state; empty if not kept.
     """
 
@@ -160,28 +160,28 @@ class Ledger:
         return [f"{setting.label}, seed {seed}: {first}" for setting, seed in members]
 
 
-def alignment_of(flat: Sequence[Fields], controls: int) -> dict[str, Any]:
-    """What a pool knows of alignment, by the pool's names; NaN for control members, the last ones.
+def gatherer(
+    flat: Sequence[Fields], controls: int, scores: Mapping[str, np.ndarray] = MappingProxyType({})
+) -> Callable[[str], np.ndarray]:
+    """`(name) -> ` that field of all members, control members last.
 
     Args:
       flat: per trained member the fields of `made` and of one problem's `seen`.
-      controls: how many rows to add for control members.
+      controls: how many control members there are; they have NaN but for their scores.
+      scores: of control members `[controls, 1, n]`, by name; they have one head.
     """
 
-    def gathered(name: str) -> np.ndarray:
-        own = np.stack([row[name] for row in flat])
-        return np.concatenate([own, np.full((controls, *own.shape[1:]), np.nan, own.dtype)])
+    def gather(name: str) -> np.ndarray:
+        trained = np.stack([row[name] for row in flat])
+        of_controls = np.full((controls, *trained.shape[1:]), np.nan, trained.dtype)
+        if name in scores:
+            of_controls[:, :1] = scores[name]
+        return np.concatenate([trained, of_controls])
 
-    out: dict[str, Any] = {}
-    for prefix in ("", "held_out_"):
-        parts = (gathered(f"{prefix}parts.{part}") for part in Parts._fields)
-        out[f"{prefix}parts"] = Parts(*parts)  # type: ignore[arg-type]
-        for name in ("mmd", "mean_distance", "sinkhorn"):
-            out[prefix + name] = gathered(prefix + name)
-    return out
+    return gather
 
 
-def split(
+def rows_of(
     measured: Measured, count: int, places: Sequence[np.ndarray]
 ) -> list[tuple[Fields, tuple[Fields, ...]]]:
     """`made` and `seen` of the first `count` members of a chunk.
@@ -190,32 +190,16 @@ def split(
       measured: arrays with a leading axis of members, target samples in a union's order.
       places: per problem its samples' rows in the union.
     """
-    flat: dict[str, np.ndarray] = {}
-    for name, value in measured._asdict().items():
-        if isinstance(value, Parts):
-            flat |= {f"{name}.{part}": np.asarray(a) for part, a in value._asdict().items()}
-        else:
-            flat[name] = np.asarray(value)
-
-    def of_target(name: str) -> bool:
-        return name.partition(".")[0] in TARGETED
-
-    def at(name: str, value: Any, problem: int) -> np.ndarray:
-        if not name.startswith(("scores", "parts.")):
-            return value[problem]
-        return value[..., places[problem]] if np.ndim(value) else value  # one part is a number
-
+    measured = jax.tree.map(np.asarray, measured)
     out = []
     for i in range(count):
-        own = {name: array[i] for name, array in flat.items()}
-        made = {name: value for name, value in own.items() if not of_target(name)}
-        out.append(
-            (
-                made,
-                tuple(
-                    {name: at(name, value, p) for name, value in own.items() if of_target(name)}
-                    for p in range(len(places))
-                ),
-            )
-        )
+        own = jax.tree.map(lambda array, i=i: array[i], measured)
+        made = {
+            **own.network._asdict(),
+            **{name: getattr(own, name) for name in LEARNED},
+            **own.held_out.fields("held_out_"),
+            **own.generated.fields("generated_"),
+        }
+        seen = tuple(own.target.of_problem(p, rows).fields() for p, rows in enumerate(places))
+        out.append((made, seen))
     return out

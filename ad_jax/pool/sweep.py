@@ -36,7 +36,8 @@ from ad_jax.pool.chunks import (
 )
 from ad_jax.pool.controls import control_members
 from ad_jax.pool.program import PerMember, Program, Shared, make_program
-from ad_jax.pool.rows import Data, Ledger, Members, Row, alignment_of, split
+from ad_jax.pool.rows import Data, Ledger, Members, Row, gatherer, rows_of
+from ad_jax.pool.view import View
 from ad_jax.store import Record
 from ad_jax.train import pretexts
 from ad_jax.train.setting import Config, Setting, checked_settings
@@ -140,6 +141,11 @@ class Sweep:
             record.begin()
         self.progress = Progress(0, 0, 0, 0, 0.0, 0.0, 0, float("nan"))
         self.planned = len(self.settings) * len(self.seeds) * config.steps  # member-steps
+
+    @property
+    def members(self) -> list[tuple[Setting, int]]:
+        """Every setting with every seed."""
+        return [(setting, seed) for setting in self.settings for seed in self.seeds]
 
     def program_of(self, setting: Setting) -> tuple[str, tuple[str, ...]]:
         """Pretext and families of the program that a setting runs in."""
@@ -359,7 +365,7 @@ class Sweep:
         seconds = (time.perf_counter() - before) / count
         leaves = [np.asarray(leaf) for leaf in jax.tree.leaves(state)] if keep_state else []
         out = []
-        for i, (made, seen) in enumerate(split(measured, count, self.joined.rows)):
+        for i, (made, seen) in enumerate(rows_of(measured, count, self.joined.rows)):
             if start == stop:  # nothing was trained: what training made stays as it is
                 out.append(rows[i]._replace(seen=seen))
                 continue
@@ -407,20 +413,18 @@ class Sweep:
             pretext = pretexts.make(setting.pretext, setting.augmentation)
             heads.append(HEADS.index(pretext.score))
 
-        def gather(name: str, control: np.ndarray) -> np.ndarray:
-            """Trained members' scores, then the control members' (NaN for heads they lack)."""
-            own = np.stack([row[name] for row in flat])
-            extra = np.full((len(controls[0]), *own.shape[1:]), np.nan, own.dtype)
-            extra[:, : control.shape[1]] = control
-            return np.concatenate([own, extra])
+        of_controls = dict(
+            zip(("scores", "held_out_scores", "generated_scores"), controls[1:], strict=True)
+        )
+        of_controls["scores"] = of_controls["scores"][:, :, places]
 
+        gather = gatherer(flat, len(controls[0]), of_controls)
         return Pool(
             tuple(members) + tuple(controls[0]),
-            gather("scores", controls[1][:, :, places]),
-            gather("held_out_scores", controls[2]),
-            generated_scores=gather("generated_scores", controls[3]),
-            default_head=np.array(heads + [0] * len(controls[0])),
-            **alignment_of(flat, len(controls[0])),
+            View.of_fields(gather),
+            View.of_fields(gather, "held_out_"),
+            np.array(heads + [0] * len(controls[0])),
+            View(gather("generated_scores")),
         )
 
 

@@ -22,10 +22,10 @@ from ad_jax.pool.chunks import Shard
 from ad_jax.data import Problem
 from ad_jax.base.errors import InputError, of_machine
 from ad_jax.base.json_text import json_text
-from ad_jax.pool import Pool
+from ad_jax.pool import Pool, View
 from ad_jax.train.setting import Setting
 from ad_jax.train.setting import Config
-from ad_jax.pool.rows import Data, Ledger, alignment_of, names
+from ad_jax.pool.rows import Data, Ledger, gatherer, names
 from ad_jax.runs.run import Run
 from ad_jax.store import Record, write_whole
 from ad_jax.pool.sweep import Progress
@@ -220,7 +220,13 @@ def whole_pool(folder: Path, one: Run) -> Pool:
                 "again"
             )
         flat.append({**row.made, **row.seen[0]})
-    return replace(one.pool, **alignment_of(flat, len(one.pool.members) - len(trained)))
+    gather = gatherer(flat, len(one.pool.members) - len(trained))
+    target, held_out = (View.of_fields(gather, prefix) for prefix in ("", "held_out_"))
+    return replace(
+        one.pool,
+        target=one.pool.target._replace(alignment=target.alignment),
+        held_out=one.pool.held_out._replace(alignment=held_out.alignment),
+    )
 
 
 def judged_anew(folder: Path, one: Run) -> Run:

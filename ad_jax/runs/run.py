@@ -22,7 +22,7 @@ from ad_jax.detect import Loading
 from ad_jax.base.devices import peak_memory_mb
 from ad_jax.base.errors import InputError, of_machine
 from ad_jax.base.json_text import json_text
-from ad_jax.pool import Member, Pool
+from ad_jax.pool import Member, Pool, View
 from ad_jax.train.setting import Setting, describe
 from ad_jax.train.setting import Config
 from ad_jax.selection.selection import Selection
@@ -111,7 +111,7 @@ def write(
     import jax
 
     pool = selection.pool
-    generated = {} if pool.generated_scores is None else {"generated": pool.generated_scores}
+    generated = {} if pool.generated is None else {"generated": pool.generated.scores}
     write_arrays(
         folder / "scores.npz",
         {
@@ -340,10 +340,10 @@ def read(folder: Path) -> Run:
             raise ValueError(f"{len(members)} members for {len(arrays['scores'])} rows of scores")
         pool = Pool(
             members,
-            arrays["scores"],
-            arrays["held_out"],
-            generated_scores=arrays.get("generated"),  # runs of earlier versions have none
-            default_head=arrays["default_head"],
+            View(arrays["scores"]),
+            View(arrays["held_out"]),
+            arrays["default_head"],
+            View(arrays["generated"]) if "generated" in arrays else None,
         )
         losses = {
             rule: {k: math.inf if v is None else v for k, v in by_key.items()}

@@ -6,7 +6,6 @@ what a search takes.
 """
 
 from ad_jax.selection.selection import (
-    SEEDS,
     Judged,
     Selection,
     choose,
@@ -16,11 +15,14 @@ from ad_jax.selection.selection import (
     select_all,
     train_one,
 )
+from ad_jax.selection.spec import SEEDS, Runtime, Spec
 
 __all__ = [
     "SEEDS",
     "Judged",
+    "Runtime",
     "Selection",
+    "Spec",
     "choose",
     "judge",
     "of_images",

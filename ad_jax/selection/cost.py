@@ -10,14 +10,14 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from ad_jax.augment import Pseudo
+from ad_jax.augment import PACKED
 from ad_jax.base.numerics import in_float32
 from ad_jax.data import Problem
 from ad_jax.detect.look import EMBED_BLOCK, network
 from ad_jax.selection import search
 from ad_jax.train import pretexts
 from ad_jax.train.setting import Config, Setting
-from ad_jax.train.trainer import Hyper, make_train, seed_keys
+from ad_jax.train.trainer import Hyper, make_train, over, seed_keys
 
 PROBE = 10  # steps timed
 MEASURING = 1.1  # embedding and alignment come on top of the default number of steps
@@ -52,19 +52,15 @@ def estimate(
     steps = len(seeds) * search.budget(strategy, len(settings), config.steps)
     pretext = pretexts.make("binary", "identity")
     backbone = network(config, problem.shape, pretext)
-
-    def unchanged(hyper: Hyper, key: jax.Array, samples: jax.Array, donors: jax.Array) -> Pseudo:
-        count = len(samples)
-        return Pseudo(
-            samples, jnp.zeros(samples.shape[:3]), jnp.zeros(count, jnp.int32), jnp.ones(count)
-        )
-
-    trainer = make_train(backbone, pretext, unchanged)
-    hyper = Hyper(0, 0.0, *(jnp.float32(x) for x in settings[0][3:]))
+    trainer = make_train(backbone, pretext, over(("identity",)))
+    training = (getattr(settings[0], name) for name in Hyper._fields[2:])
+    hyper = Hyper(0, jnp.zeros(PACKED), *map(jnp.float32, training))
     normals = jnp.asarray(problem.split(0).train)
 
     def short(normals: jax.Array) -> Any:
-        return trainer.train(seed_keys(0, 0), hyper, normals, PROBE)[0].params
+        keys = seed_keys(0, 0)
+        state = trainer.init(keys, hyper)
+        return trainer.go_on(state, keys, hyper, normals, 0, PROBE)[0].params
 
     compiled = jax.jit(short).lower(normals).compile()
     start = time.perf_counter()

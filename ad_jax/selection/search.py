@@ -168,8 +168,7 @@ def draw(
 
 def train_all(sweep: Sweep) -> dict[tuple[str, int], Row]:
     """Trains every setting with every seed to the end."""
-    members = [(s, seed) for s in sweep.settings for seed in sweep.seeds]
-    return sweep.advance(members, sweep.config.steps)
+    return sweep.advance(sweep.members, sweep.config.steps)
 
 
 def stops(steps: int, reduction: int = REDUCTION, stages: int = STAGES) -> list[int]:

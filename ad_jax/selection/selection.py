@@ -9,22 +9,19 @@ import numpy as np
 
 from ad_jax.base.errors import InputError
 from ad_jax.base.numerics import in_float32
-from ad_jax.base.parameters import numbered
 from ad_jax.data import Problem
 from ad_jax.detect import tiles
 from ad_jax.detect.detector import FittedDetector
 from ad_jax.detect.state import Tiling, Trained, TrainedSeeds
-from ad_jax.pool import Pool
-from ad_jax.pool.chunks import Shard
+from ad_jax.pool import Pool, View
 from ad_jax.pool.sweep import Progress, Sweep
 from ad_jax.selection import rules
 from ad_jax.selection.failure_modes import Signature, signatures
-from ad_jax.selection.search import SEARCHES, grid, train_all
+from ad_jax.selection.search import SEARCHES, train_all
+from ad_jax.selection.spec import SEEDS, Runtime, Spec
 from ad_jax.selection.trust import Trust, trust
 from ad_jax.store import Record
 from ad_jax.train.setting import Config, Setting, checked_settings
-
-SEEDS = (0, 1, 2)
 
 
 @dataclass(frozen=True)
@@ -105,14 +102,6 @@ def check_problems(problems: Sequence[Problem]) -> None:
             )
 
 
-def check(rule: str, seeds: Sequence[int], search: str) -> None:
-    """Refuses a rule or a search that is unknown or cannot be, before anything is written."""
-    if rules.get(rule).needs == "seeds" and len(seeds) < 2:
-        raise InputError(f"rule {rule} compares the seeds of a setting; give at least 2 seeds")
-    if search not in SEARCHES:
-        raise InputError(f"no search {search!r}; known: {', '.join(SEARCHES)}")
-
-
 def targets(problems: Sequence[Problem], second: np.ndarray | None = None) -> list[Problem]:
     """All that is measured: the problems, and last the second unlabelled set if there is one."""
     if second is None:
@@ -131,22 +120,22 @@ def targets(problems: Sequence[Problem], second: np.ndarray | None = None) -> li
 
 
 def work(
-    problems: Sequence[Problem],
-    settings: Sequence[Setting],
-    shard: Shard,
-    seeds: Sequence[int],
-    config: Config,
-    record: Record,
-    report: Callable[[Progress], None] | None = None,
-    second: np.ndarray | None = None,
+    problems: Sequence[Problem], spec: Spec, runtime: Runtime, second: np.ndarray | None = None
 ) -> int:
-    """One worker's share of a selection that searches all settings; nothing is picked.
+    """One worker's shard of a selection that searches all settings; nothing is picked.
 
     Returns:
       members that are left, for other workers.
     """
-    sweep = Sweep(targets(problems, second), settings, seeds, config, record, report)
-    return sweep.work([(s, seed) for s in settings for seed in seeds], config.steps, shard)
+    assert runtime.shard is not None
+    spec = spec.checked(problems[0].shape)
+    sweep = _sweep(targets(problems, second), spec, runtime)
+    return sweep.work(sweep.members, spec.config.steps, runtime.shard)
+
+
+def _sweep(problems: Sequence[Problem], spec: Spec, runtime: Runtime) -> Sweep:
+    assert spec.settings is not None
+    return Sweep(problems, spec.settings, spec.seeds, spec.config, runtime.record, runtime.report)
 
 
 def _trained_seeds(
@@ -165,50 +154,42 @@ def _trained_seeds(
 @in_float32
 def choose(
     problems: Sequence[Problem],
-    settings: Sequence[Setting] | None,
-    seeds: Sequence[int],
-    rule: str = rules.DEFAULT,
-    config: Config = Config(),
-    record: Record | None = None,
-    report: Callable[[Progress], None] | None = None,
-    search: str = "all",
+    spec: Spec = Spec(),
+    runtime: Runtime = Runtime(),
     second: np.ndarray | None = None,
 ) -> list[tuple[Judged, TrainedSeeds]]:
-    """Per problem what was found and the pick's trained seeds; arguments as in `select`."""
+    """Per problem what was found and the pick's trained seeds; see `select`."""
     check_problems(problems)
-    seeds, config = numbered(seeds), config.checked()
-    check(rule, seeds, search)
-    if settings is None:
-        settings = grid(problems[0].shape)
-    sweep = Sweep(targets(problems, second), settings, seeds, config, record, report)
-    pools, trained, progress = sweep.finish(SEARCHES[search](sweep, rule))
+    spec = spec.checked(problems[0].shape)
+    sweep = _sweep(targets(problems, second), spec, runtime)
+    pools, trained, progress = sweep.finish(SEARCHES[spec.search](sweep, spec.rule))
     other = pools.pop() if second is not None else None
-    found = (judge(pool, rule, progress, other) for pool in pools)
+    found = (judge(pool, spec.rule, progress, other) for pool in pools)
     return [(judged, _trained_seeds(judged.pool, judged.pick, trained)) for judged in found]
 
 
 def select_all(
     problems: Sequence[Problem],
-    settings: Sequence[Setting] | None = None,
-    seeds: Sequence[int] = SEEDS,
-    rule: str = rules.DEFAULT,
-    config: Config = Config(),
-    record: Record | None = None,
-    report: Callable[[Progress], None] | None = None,
-    search: str = "all",
+    spec: Spec = Spec(),
+    runtime: Runtime = Runtime(),
     second: np.ndarray | None = None,
 ) -> list[Selection]:
     """`select` for several problems that share their normals, and so their trainings."""
-    config = config.checked()
-    found = choose(problems, settings, seeds, rule, config, record, report, search, second)
     return [
         Selection(
             **{field.name: getattr(judged, field.name) for field in fields(Judged)},
             detector=FittedDetector.of(
-                problem, members.setting, members.trained, members.held_out, config, members.seeds
+                problem,
+                members.setting,
+                members.trained,
+                members.held_out,
+                spec.config,
+                members.seeds,
             ),
         )
-        for problem, (judged, members) in zip(problems, found, strict=True)
+        for problem, (judged, members) in zip(
+            problems, choose(problems, spec, runtime, second), strict=True
+        )
     ]
 
 
@@ -239,9 +220,8 @@ def select(
     Raises:
       InputError: settings, rule or problem that cannot run; nothing is written then.
     """
-    return select_all(
-        [problem], settings, seeds, rule, config, record, report, search, second=second
-    )[0]
+    spec = Spec(settings, seeds, rule, search, config)
+    return select_all([problem], spec, Runtime(record, report), second)[0]
 
 
 def train_one(
@@ -249,8 +229,7 @@ def train_one(
     setting: Setting,
     seeds: Sequence[int],
     config: Config = Config(),
-    record: Record | None = None,
-    report: Callable[[Progress], None] | None = None,
+    runtime: Runtime = Runtime(),
 ) -> TrainedSeeds:
     """Trains one setting as given, with no search and no rule.
 
@@ -258,7 +237,7 @@ def train_one(
       InputError: a setting that cannot run, or fewer than half of its seeds learned anything.
     """
     (setting,) = checked_settings([setting])
-    sweep = Sweep([problem], [setting], seeds, config, record, report)
+    sweep = _sweep([problem], Spec([setting], seeds, config=config), runtime)
     (pool,), trained, _ = sweep.finish(train_all(sweep))
     members = _trained_seeds(pool, setting, trained)
     if 2 * len(members.seeds) < len(sweep.seeds):
@@ -296,9 +275,9 @@ def of_images(
         selection,
         pool=Pool(
             pool.members,
-            tiles.image_scores(cuts, pool.scores),
-            np.stack(held_out),
-            default_head=pool.default_head,
+            View(tiles.image_scores(cuts, pool.scores)),
+            View(np.stack(held_out)),
+            pool.default_head,
         ),
         detector=FittedDetector.of(
             problem,

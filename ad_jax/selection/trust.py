@@ -11,14 +11,12 @@ nothing good of a pick, as they pick worse.
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
 from scipy.stats import rankdata
 
-from ad_jax.alignment import Parts
 from ad_jax.pool import Pool
 from ad_jax.selection import rules
 from ad_jax.selection.rules.contract import voters
@@ -84,28 +82,6 @@ class Rows(NamedTuple):
     held_out: np.ndarray
 
 
-def take(pool: Pool, rows: Rows) -> Pool:
-    """The pool on some of its samples.
-
-    What a rule knows as one number of the whole target (MMD, transport) stays as it was. Held-out
-    normals differ between seeds, so the same rows are other samples there.
-    """
-
-    def some(parts: Parts | None, which: np.ndarray) -> Parts | None:
-        if parts is None:
-            return None
-        fields = {k: v if v.ndim == 1 else v[:, which] for k, v in parts._asdict().items()}
-        return Parts(**fields)
-
-    return dataclasses.replace(
-        pool,
-        scores=pool.scores[:, :, rows.target],
-        held_out_scores=pool.held_out_scores[:, :, rows.held_out],
-        parts=some(pool.parts, rows.target),
-        held_out_parts=some(pool.held_out_parts, rows.held_out),
-    )
-
-
 def draw(pool: Pool, generator: np.random.Generator) -> Rows:
     """A bootstrap draw of target and held-out normals."""
     return Rows(*(generator.integers(0, n, n) for n in _sizes(pool)))
@@ -126,7 +102,7 @@ def _sizes(pool: Pool) -> tuple[int, int]:
 
 def resampled(pool: Pool, rule: str, draws: Sequence[Rows]) -> np.ndarray:
     """Losses of every setting on each of the draws, `[draws, settings]`; infinite: no pick."""
-    return np.stack([list(rules.losses(take(pool, rows), rule).values()) for rows in draws])
+    return np.stack([list(rules.losses(pool.take(*rows), rule).values()) for rows in draws])
 
 
 def null(pool: Pool, seed: int = 0, permutations: int = PERMUTATIONS) -> float:
@@ -278,7 +254,7 @@ def trust(
             f"{len(different)} of {_sizes(pool)[0]} target samples {looks} different to the "
             f"settings; it takes {FEWEST} to judge by"
         )
-        chance = null(take(pool, Rows(different, np.arange(_sizes(pool)[1]))), seed)
+        chance = null(pool.take(different, np.arange(_sizes(pool)[1])), seed)
     else:
         chance = null(pool, seed)
     if chance > RARE:

@@ -1,4 +1,4 @@
-"""Training: `init`, `step`, and `train` as a scan of `step`. It never receives the target.
+"""Training: `init`, `step`, and a loop of steps. It never receives the target.
 
 The learning rate is constant after a short warm-up: a schedule without a fixed horizon, so that a
 training can stop, go on and be differentiated anywhere.
@@ -13,9 +13,10 @@ import jax
 import jax.numpy as jnp
 import optax
 
+from ad_jax import augment as augmentations
 from ad_jax.augment import Pseudo
 from ad_jax.train.backbones import Backbone
-from ad_jax.train.pretexts import Pretext
+from ad_jax.train.pretexts import Pretext, augment_all
 
 WARM_UP = 50  # steps
 
@@ -67,15 +68,12 @@ class Trainer(NamedTuple):
     Attributes:
       init: `(keys, hyper) -> state`.
       step: `(state, keys, hyper, normals [n, h, w, c]) -> (state, info)`.
-      train: `(keys, hyper, normals, steps) -> (state, info of every step)`; `steps` is static, and
-        a gradient flows through.
       go_on: `(state, keys, hyper, normals, start, stop) -> (state, info over the last tenth)`: the
         same steps with traced bounds, so that one program serves every length; no reverse mode.
     """
 
     init: Callable[..., State]
     step: Callable[..., tuple[State, Info]]
-    train: Callable[..., tuple[State, Info]]
     go_on: Callable[..., tuple[State, Info]]
 
 
@@ -112,8 +110,22 @@ def _jitter(key: jax.Array, samples: jax.Array, amount: jax.Array) -> jax.Array:
     return jnp.clip((samples - mean) * (1.0 + contrast) + mean + brightness, 0.0, 1.0)
 
 
+def over(families: tuple[str, ...]) -> Callable[..., Pseudo]:
+    """`(hyper, key, samples, donors) -> Pseudo` of a batch by `families[hyper.family]`."""
+
+    def augment(hyper: Hyper, key: jax.Array, samples: jax.Array, donors: jax.Array) -> Pseudo:
+        def one(key: jax.Array, sample: jax.Array, donor: jax.Array) -> Pseudo:
+            return augmentations.switch(
+                families, hyper.family, key, hyper.augmentation, sample, donor
+            )
+
+        return augment_all(one, key, samples, donors)
+
+    return augment
+
+
 def make_train(backbone: Backbone, pretext: Pretext, augment: Callable[..., Pseudo]) -> Trainer:
-    """Trainer of one pretext; `augment(hyper, key, samples, donors) -> Pseudo` of a batch."""
+    """Trainer of one pretext; `augment(hyper, key, samples, donors) -> Pseudo`, such as `over`."""
 
     def optimiser(hyper: Hyper, step: jax.Array) -> optax.GradientTransformation:
         rate = hyper.learning_rate * jnp.minimum(1.0, (step + 1) / WARM_UP)
@@ -147,11 +159,6 @@ def make_train(backbone: Backbone, pretext: Pretext, augment: Callable[..., Pseu
         params = optax.apply_updates(state.params, updates)
         return State(params, moments, state.step + 1), Info(loss)
 
-    def train(keys: Keys, hyper: Hyper, normals: jax.Array, steps: int) -> tuple[State, Info]:
-        return jax.lax.scan(
-            lambda state, _: step(state, keys, hyper, normals), init(keys, hyper), length=steps
-        )
-
     def go_on(
         state: State, keys: Keys, hyper: Hyper, normals: jax.Array, start: Any, stop: Any
     ) -> tuple[State, Info]:
@@ -165,4 +172,4 @@ def make_train(backbone: Backbone, pretext: Pretext, augment: Callable[..., Pseu
         state, total = jax.lax.fori_loop(start, stop, body, (state, jnp.float32(0.0)))
         return state, Info(total / late)
 
-    return Trainer(init, step, train, go_on)
+    return Trainer(init, step, go_on)

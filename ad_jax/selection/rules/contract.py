@@ -60,13 +60,13 @@ def _no_held_out(pool: Pool) -> str:
     return "" if pool.held_out_scores.shape[-1] else "no scores of held-out normals"
 
 
-def _no_embeddings(pool: Pool, field: str) -> str:
-    return "" if getattr(pool, field) is not None else "no embeddings: only ad_jax trains with them"
+def _no_embeddings(pool: Pool) -> str:
+    return "" if pool.target.alignment else "no embeddings: only ad_jax trains with them"
 
 
 def _no_generated(pool: Pool) -> str:
     return _no_held_out(pool) or (
-        "" if pool.generated_scores is not None else "no scores of generated samples"
+        "" if pool.generated is not None else "no scores of generated samples"
     )
 
 
@@ -91,8 +91,8 @@ NEEDS: dict[str, Callable[[Pool], str]] = {
     "target": lambda pool: "",
     "scores": _no_held_out,
     "seeds": _one_seed,
-    "parts": lambda pool: _no_embeddings(pool, "parts"),
-    "whole": lambda pool: _no_embeddings(pool, "mmd"),  # one number of the whole target
+    "parts": _no_embeddings,
+    "whole": _no_embeddings,  # one number of the whole target
     "generated": _no_generated,
     "training": _no_training,
     "defaults": _no_defaults,

@@ -77,7 +77,8 @@ def npd(pool: Pool) -> np.ndarray:
     which had to be chosen, and draws as many as there are held-out normals.
     """
     _, held_out = pool.own_scores()
-    generated = pool.own_generated()
+    assert pool.generated is not None
+    generated = pool.of_own_heads(pool.generated)
     gap = (generated.mean(1) - held_out.mean(1)) ** 2
     spread = generated.var(1) + held_out.var(1)
     return _judged(-gap / (2.0 * spread + EPSILON), held_out, generated)

@@ -14,7 +14,6 @@ from ad_jax.base.numerics import in_float32
 from ad_jax.base.parameters import real, whole, word
 from ad_jax.data import Problem
 from ad_jax.data.samples import in_content_order
-from ad_jax.pool import program
 from ad_jax.pool.chunks import Shard
 from ad_jax.selection.tuning import loop, losses
 from ad_jax.selection.tuning.chunks import Job, Step, Trajectory, join, run_chunks
@@ -28,6 +27,7 @@ from ad_jax.selection.tuning.space import (
     unconstrain,
 )
 from ad_jax.store import Record
+from ad_jax.train.setting import Config
 
 STARTS = 4
 LATE = 3  # the last third of the outer steps is averaged
@@ -78,13 +78,7 @@ class Descent(NamedTuple):
 
 
 def descend(
-    problem: Problem,
-    space: Space,
-    starts: int | Sequence[Mapping[str, float]] = STARTS,
-    plan: loop.Plan = loop.Plan(),
-    seed: int = 0,
-    config: program.Config = program.Config(),
-    tune_on: np.ndarray | None = None,
+    job: Job,
     memory_mb: float | None = None,
     record: Record | None = None,
     report: Callable[[Step], None] | None = None,
@@ -92,16 +86,15 @@ def descend(
     """Alternates training and steps of theta from several starts; see `tuned.tune`.
 
     Raises:
-      InputError: zero steps, starts out of bounds, samples of another shape, a program above the
-        memory limit, no start that survives.
+      InputError: a program above the memory limit, no start that survives.
     """
-    job = make_job(problem, space, starts, plan, seed, config, tune_on)
+    space = job.space
     trajectory = join(space, run_chunks(job, memory_mb, record, report))
     ended = [_end(space, theta, trajectory, i) for i, theta in enumerate(job.thetas)]
     best = min(range(len(ended)), key=lambda i: ended[i].loss)
     if ended[best].status == "diverged":
         raise InputError(
-            f"all {len(ended)} starts diverged; take a smaller horizon than {plan.horizon}, or "
+            f"all {len(ended)} starts diverged; take a smaller horizon than {job.plan.horizon}, or "
             "estimator=first_order"
         )
     return Descent(space, ended, best, trajectory, job.plan)
@@ -132,13 +125,17 @@ def descend_some(
 def make_job(
     problem: Problem,
     space: Space,
-    starts: int | Sequence[Mapping[str, float]],
-    plan: loop.Plan,
-    seed: int,
-    config: program.Config,
-    tune_on: np.ndarray | None,
+    starts: int | Sequence[Mapping[str, float]] = STARTS,
+    plan: loop.Plan = loop.Plan(),
+    seed: int = 0,
+    config: Config = Config(),
+    tune_on: np.ndarray | None = None,
 ) -> Job:
-    """Draws the starts, and refuses what cannot be descended; see `descend`."""
+    """Draws the starts, and refuses what cannot be descended; see `tuned.tune`.
+
+    Raises:
+      InputError: zero steps, starts out of bounds, samples of another shape.
+    """
     check_backend()
     plan, config = check(plan), config.checked()
     if hasattr(starts, "__index__"):

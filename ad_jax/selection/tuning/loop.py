@@ -129,7 +129,7 @@ def make_tuner(backbone: Backbone, space: Space, plan: Plan) -> Tuner:
     trainer = make_train(backbone, pretext, augment)
     objective = losses.combine(dict(plan.outer))
 
-    def look(params: Any, theta: jax.Array, key: jax.Array, data: Data) -> losses.Sets:
+    def look(params: Any, theta: jax.Array, key: jax.Array, data: Data) -> losses.Embedded:
         """Embeds a batch of every set; the same rows and draws whatever theta is."""
         order, draw = jax.random.split(key)
         rows = [
@@ -144,7 +144,7 @@ def make_tuner(backbone: Backbone, space: Space, plan: Plan) -> Tuner:
         odds = jnp.split(pretext.strangeness(outputs, inputs), 4)
         told = jax.nn.softplus(odds[0]).mean() + (pseudo.weight * jax.nn.softplus(-odds[1])).mean()
         z_train, z_augmented, z_target, z_held_out = z
-        return losses.Sets(
+        return losses.Embedded(
             z_train,
             z_augmented,
             z_target,

@@ -12,8 +12,7 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 
-from ad_jax import alignment
-from ad_jax.alignment import transport
+from ad_jax.alignment import ALIGNMENTS, Alignment, Sets
 from ad_jax.base.errors import InputError
 from ad_jax.base.numerics import safe_sqrt
 from ad_jax.detect import scores
@@ -23,8 +22,8 @@ DETECTABLE = 0.9  # of the loss at chance; above it the gate closes
 GATE = 10.0  # a network that learned nothing pays 1, more than any outer loss can win by collapse
 
 
-class Sets(NamedTuple):
-    """One look: embeddings `[n, d]` and log-odds of being augmented `[n]`.
+class Embedded(NamedTuple):
+    """One look at every set: embeddings `[n, d]` and log-odds of being augmented `[n]`.
 
     Attributes:
       train, augmented, target, held_out: embeddings; all of one network.
@@ -43,18 +42,6 @@ class Sets(NamedTuple):
     pretext: jax.Array
 
 
-def _dsv(form: str) -> Callable[[Sets], jax.Array]:
-    def loss(sets: Sets) -> jax.Array:
-        part = alignment.parts(sets.train, sets.augmented, sets.target, sets.weights)
-        return alignment.dsv_from_parts(part, form).loss
-
-    return loss
-
-
-def _mmd(sets: Sets) -> jax.Array:
-    return alignment.mmd(sets.train, sets.augmented, sets.target, augmented_weights=sets.weights)
-
-
 def _smooth_auroc(target: jax.Array, held_out: jax.Array) -> jax.Array:
     """Smooth AUROC of scores against those of held-out normals (scalar).
 
@@ -64,7 +51,7 @@ def _smooth_auroc(target: jax.Array, held_out: jax.Array) -> jax.Array:
     return jax.nn.sigmoid((target[:, None] - held_out[None, :]) / scale).mean()
 
 
-def held_out_auroc(sets: Sets) -> jax.Array:
+def held_out_auroc(sets: Embedded) -> jax.Array:
     """Minus the smooth AUROC of the target against held-out normals, by the log-odds.
 
     Held-out normals are exchangeable with the target's, so in expectation it is
@@ -74,7 +61,7 @@ def held_out_auroc(sets: Sets) -> jax.Array:
     return -_smooth_auroc(sets.odds_target, sets.odds_held_out)
 
 
-def held_out_density(sets: Sets) -> jax.Array:
+def held_out_density(sets: Embedded) -> jax.Array:
     """The same by the Mahalanobis distance to the batch of normals, the score of the detector."""
     fitted = scores.fit_density(sets.train)
     return -_smooth_auroc(
@@ -82,11 +69,12 @@ def held_out_density(sets: Sets) -> jax.Array:
     )
 
 
-OUTER: dict[str, Callable[[Sets], jax.Array]] = {
-    **{f"dsv_{form}": _dsv(form) for form in alignment.FORMS},
-    "mean_distance": lambda s: transport.mean_distance(s.train, s.augmented, s.target, s.weights),
-    "sinkhorn": lambda s: transport.sinkhorn(s.train, s.augmented, s.target, weights=s.weights),
-    "mmd": _mmd,
+def _aligned(alignment: Alignment) -> Callable[[Embedded], jax.Array]:
+    return lambda sets: alignment(Sets(sets.train, sets.augmented, sets.target, sets.weights))
+
+
+OUTER: dict[str, Callable[[Embedded], jax.Array]] = {
+    **{name: _aligned(alignment) for name, alignment in ALIGNMENTS.items()},
     "held_out_auroc": held_out_auroc,
     "held_out_density": held_out_density,
 }
@@ -94,7 +82,7 @@ OUTER: dict[str, Callable[[Sets], jax.Array]] = {
 INDIRECT = ("held_out_auroc", "held_out_density")  # theta reaches them through training alone
 
 
-def gate(sets: Sets) -> jax.Array:
+def gate(sets: Embedded) -> jax.Array:
     """What it costs that the network cannot tell the augmentation: 0 where it can.
 
     Without it most losses reward embeddings that are all alike: every set is then near every other.
@@ -122,10 +110,10 @@ def parse(text: str) -> dict[str, float]:
     return out
 
 
-def combine(weights: Mapping[str, float]) -> Callable[[Sets], jax.Array]:
+def combine(weights: Mapping[str, float]) -> Callable[[Embedded], jax.Array]:
     """The weighted sum of outer losses, without the gate."""
 
-    def loss(sets: Sets) -> jax.Array:
+    def loss(sets: Embedded) -> jax.Array:
         total = jnp.float32(0.0)
         for name, weight in weights.items():
             plain = OUTER[name.removeprefix(CALIBRATED)]

@@ -4,20 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from typing import NamedTuple
 
 import numpy as np
 
 from ad_jax.base.parameters import numbered
 from ad_jax.data import Problem
 from ad_jax.detect.detector import FittedDetector
-from ad_jax.pool import program
-from ad_jax.pool.chunks import Shard
 from ad_jax.pool.sweep import Progress, Sweep
 from ad_jax.selection import rules
 from ad_jax.selection.search import train_all
-from ad_jax.selection.selection import SEEDS, Selection, check_problems, select_all
+from ad_jax.selection.selection import Selection, check_problems, select_all
+from ad_jax.selection.spec import SEEDS, Runtime, Spec
 from ad_jax.selection.tuning import loop
-from ad_jax.selection.tuning.chunks import Step, Trajectory
+from ad_jax.selection.tuning.chunks import Job, Step, Trajectory
 from ad_jax.selection.tuning.descent import (
     STARTS,
     Descent,
@@ -29,7 +29,7 @@ from ad_jax.selection.tuning.descent import (
 )
 from ad_jax.selection.tuning.space import make_space
 from ad_jax.store import Record
-from ad_jax.train.setting import Setting
+from ad_jax.train.setting import Config, Setting
 
 
 @dataclass(frozen=True)
@@ -70,6 +70,42 @@ class Tuned:
         return self.selection.trust.reasons
 
 
+class TuneSpec(NamedTuple):
+    """What decides every number of a tuning; see `tune`."""
+
+    augmentation: str = "cutdiff"
+    tune: Sequence[str] | None = None
+    bounds: Mapping[str, tuple[float, float]] | None = None
+    fixed: Mapping[str, float] | None = None
+    starts: int | Sequence[Mapping[str, float]] = STARTS
+    plan: loop.Plan = loop.Plan()
+    seeds: Sequence[int] = SEEDS
+    rule: str = rules.DEFAULT
+    config: Config = Config()
+    tune_on: np.ndarray | None = None
+    memory_mb: float | None = None
+
+    def checked(self) -> TuneSpec:
+        """The same with seeds and config in plain values.
+
+        Raises:
+          InputError: what is no number or name.
+        """
+        return self._replace(seeds=numbered(self.seeds), config=self.config.checked())
+
+    def job(self, problem: Problem) -> Job:
+        """The descent on a problem.
+
+        Raises:
+          InputError: what cannot be descended; see `tune`.
+        """
+        check_problems([problem])
+        space = make_space(self.augmentation, problem.shape, self.tune, self.bounds, self.fixed)
+        return make_job(
+            problem, space, self.starts, self.plan, self.seeds[0], self.config, self.tune_on
+        )
+
+
 def tune(
     problem: Problem,
     augmentation: str = "cutdiff",
@@ -80,7 +116,7 @@ def tune(
     plan: loop.Plan = loop.Plan(),
     seeds: Sequence[int] = SEEDS,
     rule: str = rules.DEFAULT,
-    config: program.Config = program.Config(),
+    config: Config = Config(),
     tune_on: np.ndarray | None = None,
     memory_mb: float | None = None,
     record: Record | None = None,
@@ -108,23 +144,32 @@ def tune(
       InputError: what cannot be descended, zero steps, bounds or starts out of range, a program
         above the memory limit, no start that survives.
     """
-    rules.get(rule)
-    check_problems([problem])
-    seeds, config = numbered(seeds), config.checked()
-    space = make_space(augmentation, problem.shape, tune, bounds, fixed)
-    descent = descend(
-        problem, space, starts, plan, seeds[0], config, tune_on, memory_mb, record, report
+    spec = TuneSpec(
+        augmentation, tune, bounds, fixed, starts, plan, seeds, rule, config, tune_on, memory_mb
     )
+    return tuned(problem, spec, Runtime(record, report_training), report)
+
+
+def tuned(
+    problem: Problem,
+    spec: TuneSpec,
+    runtime: Runtime = Runtime(),
+    report: Callable[[Step], None] | None = None,
+) -> Tuned:
+    """`tune` by a spec; `report` is called after every chunk of tuning."""
+    rules.get(spec.rule)
+    spec = spec.checked()
+    job = spec.job(problem)
+    descent = descend(job, spec.memory_mb, runtime.record, report)
     ends = {
-        i: Setting("binary", augmentation, start.end)
+        i: Setting("binary", spec.augmentation, start.end)
         for i, start in enumerate(descent.starts)
         if start.status != "diverged"
     }
-    default = Setting("binary", augmentation, default_of(space))
+    default = Setting("binary", spec.augmentation, default_of(job.space))
     settings = {setting.key: setting for setting in (default, *ends.values())}
-    (selection,) = select_all(
-        [problem], list(settings.values()), seeds, rule, config, record, report_training
-    )
+    final = Spec(list(settings.values()), spec.seeds, spec.rule, config=spec.config)
+    (selection,) = select_all([problem], final, runtime)
     own = (i for i, setting in ends.items() if setting.key == selection.pick.key)
     picked = None if selection.pick.key == default.key else next(own)
     reasons = diagnosis(descent) + _preference(selection, descent, picked)
@@ -137,39 +182,28 @@ def tune(
 
 def work(
     problem: Problem,
-    shard: Shard,
-    record: Record,
-    augmentation: str = "cutdiff",
-    tune: Sequence[str] | None = None,
-    bounds: Mapping[str, tuple[float, float]] | None = None,
-    fixed: Mapping[str, float] | None = None,
-    starts: int | Sequence[Mapping[str, float]] = STARTS,
-    plan: loop.Plan = loop.Plan(),
-    seeds: Sequence[int] = SEEDS,
-    config: program.Config = program.Config(),
-    tune_on: np.ndarray | None = None,
-    memory_mb: float | None = None,
+    spec: TuneSpec,
+    runtime: Runtime,
     report: Callable[[Step], None] | None = None,
-    report_training: Callable[[Progress], None] | None = None,
 ) -> int:
-    """One worker's share of `tune`: its starts, then the trainings of their ends.
+    """One worker's shard of `tuned`: its starts, then the trainings of their ends.
 
-    The first worker trains the untuned default, too. Nothing is picked: `tune` with the same
+    The first worker trains the untuned default, too. Nothing is picked: `tuned` with the same
     record gathers.
 
     Returns:
       starts that are left, for other workers.
     """
-    check_problems([problem])
-    seeds, config = numbered(seeds), config.checked()
-    space = make_space(augmentation, problem.shape, tune, bounds, fixed)
-    job = make_job(problem, space, starts, plan, seeds[0], config, tune_on)
-    ends, left = descend_some(job, shard, record, memory_mb, report)
-    hypers = [default_of(space)] if shard.number == 1 else []
+    assert runtime.shard is not None and runtime.record is not None
+    spec = spec.checked()
+    job = spec.job(problem)
+    ends, left = descend_some(job, runtime.shard, runtime.record, spec.memory_mb, report)
+    hypers = [default_of(job.space)] if runtime.shard.number == 1 else []
     hypers += [start.end for start in ends if start.status != "diverged"]
-    settings = {s.key: s for s in (Setting("binary", augmentation, hyper) for hyper in hypers)}
+    settings = {s.key: s for s in (Setting("binary", spec.augmentation, h) for h in hypers)}
     if settings:
-        sweep = Sweep([problem], list(settings.values()), seeds, config, record, report_training)
+        final = list(settings.values())
+        sweep = Sweep([problem], final, spec.seeds, spec.config, runtime.record, runtime.report)
         train_all(sweep)
     return left
 

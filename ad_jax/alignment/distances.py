@@ -1,0 +1,162 @@
+"""Distances between `[train; augmented]` and the target as whole sets: MMD, ST-SSAD's, TSAP's.
+
+None of them is a sum over target samples, so a pool stores their values. Sets have weights, so that
+one measurement serves several problems that share their normals.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import jax
+import jax.numpy as jnp
+
+from ad_jax.alignment.contract import Alignment, Measure, Sets
+from ad_jax.alignment.transport import shares, sinkhorn_divergence
+from ad_jax.base.numerics import HIGHEST, normalise, safe_sqrt
+
+SAMPLED = 256  # rows of each set that a pool's Sinkhorn divergence is measured on, at most
+
+
+def mmd(
+    z_train: jax.Array,
+    z_augmented: jax.Array,
+    z_target: jax.Array,
+    alpha: float | jax.Array = 0.5,
+    weights: jax.Array | None = None,
+    target_weights: jax.Array | None = None,
+) -> jax.Array:
+    """Linear-kernel MMD (squared) of `[train; augmented]` and the target.
+
+    Unlike the others it is no sum over target samples, so a pool stores its value, not parts.
+
+    Args:
+      z_train, z_augmented, z_target: `[n, d]` embeddings; normalised here.
+      alpha: share of the augmented set in `[train; augmented]`.
+      weights: `[k]` of the augmented samples, 1 on average; equal by default.
+      target_weights: `[n]` of the target samples, summing to 1; equal by default.
+    """
+    z_train, z_augmented, z_target = map(normalise, (z_train, z_augmented, z_target))
+    if weights is not None:
+        z_augmented = weights[:, None] * z_augmented
+    mixed = (1.0 - alpha) * z_train.mean(0) + alpha * z_augmented.mean(0)
+    mean = (
+        z_target.mean(0)
+        if target_weights is None
+        else jnp.matmul(target_weights, z_target, precision=HIGHEST)
+    )
+    return ((mixed - mean) ** 2).sum()
+
+
+def normalise_together(
+    sets: list[jax.Array],
+    masses: list[jax.Array] | None = None,
+    count: float | jax.Array | None = None,
+) -> list[jax.Array]:
+    """Sets `[n_i, d]` around their common mean, scaled to a mean squared norm of 1.
+
+    Total pairwise squared distance normalisation (arXiv 2306.12033): the mean squared distance of
+    a pair is then 2. The mean over rows is weighted by `masses`, which sum to `count`, by default
+    the number of rows.
+    """
+    rows = jnp.concatenate(sets)
+    count = len(rows) if count is None else count
+    weights = jnp.ones(len(rows)) if masses is None else jnp.concatenate(masses)
+    centred = rows - (weights[:, None] * rows).sum(0) / count
+    norm = safe_sqrt((weights[:, None] * centred**2).sum() / count)
+    centred = centred / jnp.maximum(norm, 1e-12)
+    ends = [0]
+    for one in sets:
+        ends.append(ends[-1] + len(one))
+    return [centred[a:b] for a, b in zip(ends, ends[1:])]
+
+
+def _together(
+    sets: list[jax.Array], weights: jax.Array | None, target_weights: jax.Array | None
+) -> list[jax.Array]:
+    """`normalise_together` of train, augmented and target by their weights.
+
+    A target with weights counts as many rows as have one, as if the others were not there.
+    """
+    if weights is None and target_weights is None:
+        return normalise_together(sets)
+    masses = [jnp.ones(len(one)) for one in sets]
+    count: float | jax.Array = float(sum(map(len, sets)))
+    if weights is not None:
+        masses[1] = weights
+    if target_weights is not None:
+        present = (target_weights > 0).sum()
+        masses[2] = present * shares(len(sets[2]), target_weights)
+        count = len(sets[0]) + len(sets[1]) + present
+    return normalise_together(sets, masses, count)
+
+
+def mean_distance(
+    z_train: jax.Array,
+    z_augmented: jax.Array,
+    z_target: jax.Array,
+    weights: jax.Array | None = None,
+    target_weights: jax.Array | None = None,
+) -> jax.Array:
+    """ST-SSAD's loss (arXiv 2306.12033): mean distance of the target to both sets' means.
+
+    Args:
+      z_train, z_augmented, z_target: `[n, d]` embeddings, not normalised.
+      weights: `[k]` of the augmented samples, 1 on average; equal by default.
+      target_weights: `[n]` of the target samples, summing to 1; equal by default. Samples without
+        weight do not count at all.
+    """
+    train, augmented, target = _together([z_train, z_augmented, z_target], weights, target_weights)
+    mass_target = shares(len(target), target_weights)
+    total = jnp.float32(0.0)
+    for one, mass in ((train, None), (augmented, weights)):
+        centre = jnp.matmul(shares(len(one), mass), one, precision=HIGHEST)
+        total = total + (mass_target * safe_sqrt(((target - centre) ** 2).sum(-1))).sum()
+    return total / 2.0
+
+
+def sinkhorn(
+    z_train: jax.Array,
+    z_augmented: jax.Array,
+    z_target: jax.Array,
+    alpha: float | jax.Array = 0.5,
+    weights: jax.Array | None = None,
+    target_weights: jax.Array | None = None,
+) -> jax.Array:
+    """TSAP's loss: divergence between `[train; augmented]` and the target, normalised together.
+
+    Args:
+      z_train, z_augmented, z_target: `[n, d]` embeddings, not normalised.
+      alpha: share of the augmented set in `[train; augmented]`.
+      weights: `[k]` of the augmented samples, 1 on average; equal by default. They do not enter the
+        normalisation.
+      target_weights: `[n]` of the target samples, summing to 1; equal by default. A sample without
+        weight must be the copy of one that has some: its mass is tiny, not zero.
+    """
+    train, augmented, target = _together([z_train, z_augmented, z_target], None, target_weights)
+    masses = jnp.concatenate(
+        [(1.0 - alpha) * shares(len(train)), alpha * shares(len(augmented), weights)]
+    )
+    return sinkhorn_divergence(jnp.concatenate([train, augmented]), target, masses, target_weights)
+
+
+def _whole(
+    name: str, distance: Callable[..., jax.Array], about: str, rows: int | None = None
+) -> dict[str, Alignment]:
+    def of(sets: Sets) -> jax.Array:
+        return distance(
+            sets.train,
+            sets.augmented,
+            sets.target,
+            weights=sets.weights,
+            target_weights=sets.target_weights,
+        )
+
+    return {name: Alignment(Measure(name, of, rows=rows), jnp.asarray, about)}
+
+
+DISTANCES: dict[str, Alignment] = {
+    **_whole("mmd", mmd, "linear-kernel MMD"),
+    **_whole("mean_distance", mean_distance, "to both sets' means (ST-SSAD, arXiv 2306.12033)"),
+    **_whole("sinkhorn", sinkhorn, "Sinkhorn divergence (TSAP, arXiv 2404.02865)", SAMPLED),
+}
