@@ -188,6 +188,60 @@ def _fit_of(detector: Any, folder: Path) -> str:
         return "stretch"
 
 
+class Flagging(NamedTuple):
+    """How rows are flagged: one by one at `alpha`, or a batch by a share of false discoveries."""
+
+    alpha: float
+    share: float | None
+    proven: bool
+
+    @property
+    def asked(self) -> str:
+        if self.share is None:
+            return f"alpha={self.alpha:g}"
+        return f"false_discovery={self.share:g}"
+
+
+def _flagging(arguments: argparse.Namespace, detector: Any) -> Flagging:
+    """Refuses what so few held-out normals cannot attain, before anything is scored."""
+    from ad_jax.detect import check_false_discovery, check_level
+
+    known, proven = detector.calibration_, arguments.proven
+    alpha = detector.alpha if arguments.alpha is None else check_level("alpha", arguments.alpha)
+    if arguments.false_discovery is None:
+        known.check(alpha, proven)
+        return Flagging(alpha, None, proven)
+    return Flagging(alpha, check_false_discovery(known, arguments.false_discovery, proven), proven)
+
+
+def _batches(arguments: argparse.Namespace, detector: Any) -> Iterator[Any]:
+    """Batches of image files, loaded as the detector was trained."""
+    from ad_jax.data.scale import ends_of
+    from ad_jax.data.stream import BATCH, stream
+
+    return stream(
+        _sources(arguments.source),
+        detector.shape,
+        arguments.fit or _fit_of(detector, folder_of(arguments.detector)),
+        max(1, BATCH // detector.networks.tiles),
+        range=ends_of(arguments.range) or (detector.loading and detector.loading.range),
+        dtype=detector.dtype,
+        max_pixels=arguments.max_pixels or MAX_PIXELS,
+    )
+
+
+def _overlaid(overlays: Any, detector: Any, scored: Seen) -> list[tuple[str, str]]:
+    """Writes the heatmaps of a batch; names and reasons of those that could not be."""
+    if overlays is None:
+        return []
+    maps = _seen(detector.heatmaps, scored.names, scored.samples, detector.shape)
+    reasons = [
+        (name, overlays.write(name, sample, heatmap))
+        for name, sample, heatmap in zip(*maps[:3], strict=True)
+    ]
+    return maps.bad + [(name, reason) for name, reason in reasons if reason]
+
+
 def score(arguments: argparse.Namespace) -> int:
     """Streams rows; with a share of false discoveries they wait on disk for the last one.
 
@@ -195,88 +249,66 @@ def score(arguments: argparse.Namespace) -> int:
       Exit status: 0, or 1 if something did not read.
     """
     from ad_jax.cli.overlays import Overlays
-    from ad_jax.data.scale import ends_of
-    from ad_jax.data.stream import BATCH, stream
-    from ad_jax.detect import check_false_discovery, check_level, false_discovery_cut
+    from ad_jax.detect import false_discovery_cut
     from ad_jax.detect.calibration import SLACK
-    from ad_jax.estimator import Detector
+    from ad_jax.detect.detector import FittedDetector
 
     if arguments.alpha and arguments.false_discovery:
         raise InputError("--alpha and --false-discovery are two ways to flag; give one")
-    folder, proven = folder_of(arguments.detector), arguments.proven
-    detector = Detector.load(folder)
-    alpha = detector.alpha if arguments.alpha is None else check_level("alpha", arguments.alpha)
-    share: float | None = None
-    if arguments.false_discovery is not None:
-        share = check_false_discovery(detector.calibration_, arguments.false_discovery, proven)
-    else:
-        detector.calibration_.check(alpha, proven)
+    detector = FittedDetector.load(folder_of(arguments.detector))
+    flagging = _flagging(arguments, detector)
     overlays = None
     if arguments.heatmaps is not None:
         overlays = Overlays(detector, arguments.heatmaps, arguments.source)
-    fit = arguments.fit or _fit_of(detector, folder)
-    ends = ends_of(arguments.range) or (detector.loading and detector.loading.range)
-    pixels = arguments.max_pixels or MAX_PIXELS
-    size = max(1, BATCH // detector.networks.tiles)
     counts: Counter[float] = Counter()
-    bad = 0
-    cut = alpha + SLACK
+    bad, cut = 0, flagging.alpha + SLACK
     with _opened(arguments.out) as out, tempfile.TemporaryFile("w+", encoding="utf-8") as waiting:
         write = _writer(out, arguments.json)
-        for batch in stream(
-            _sources(arguments.source),
-            detector.shape,
-            fit,
-            size,
-            range=ends,
-            dtype=detector.dtype,
-            max_pixels=pixels,
-        ):
-            own = _seen(
+        for batch in _batches(arguments, detector):
+            scored = _seen(
                 lambda x: detector.networks.raw(x).T, batch.names, batch.samples, detector.shape
             )
-            unusable = batch.bad + own.bad
-            if overlays is not None:
-                maps = _seen(detector.heatmaps, own.names, own.samples, detector.shape)
-                unusable += maps.bad
-                for name, sample, heatmap in zip(*maps[:3], strict=True):
-                    reason = overlays.write(name, sample, heatmap)
-                    unusable += [(name, reason)] if reason else []
+            unusable = batch.bad + scored.bad + _overlaid(overlays, detector, scored)
             for name, reason in unusable:
                 say(f"ad-jax: {name}: {reason}")
             bad += len(unusable)
-            for row in _rows(detector, own.names, own.found.T, proven):
+            for row in _rows(detector, scored.names, scored.found.T, flagging.proven):
                 counts[row.p] += 1
-                if share is None:
+                if flagging.share is None:
                     write(row, row.p <= cut)
                 else:
                     waiting.write(json_text(row) + "\n")
             out.flush()  # whoever reads along sees every batch
         if not counts and not bad:
             raise InputError(f"{', '.join(arguments.source)}: no images there; nothing to score")
-        if share is not None and counts:
-            cut = false_discovery_cut(counts, share)
+        if flagging.share is not None and counts:
+            cut = false_discovery_cut(counts, flagging.share)
             waiting.seek(0)
             for line in waiting:
                 row = Row(*json.loads(line))
                 write(row, row.p <= cut)
-    total = sum(counts.values())
-    flagged = sum(n for p, n in counts.items() if p <= cut)
-    asked = f"alpha={alpha:g}" if share is None else f"false_discovery={share:g}"
-    say(f"  {flagged} of {total} flagged at {asked}; {bad} not readable")
+    _say_scored(detector, flagging, counts, cut, bad)
     if overlays is not None:
         overlays.write_scale()
-        reached = detector.heatmap_alarm(alpha)
+        alpha, reached = flagging.alpha, detector.heatmap_alarm(flagging.alpha)
         say(
             f"  heatmaps in {arguments.heatmaps}, one colour scale: 0 to {overlays.top:g} decades "
             f"of held-out normals' pixels; {alpha:g} of normal images reach {reached:.1f} somewhere"
         )
-    if share is not None:
-        smallest = detector.calibration_.smallest(proven)
-        least = math.ceil(total * smallest / share)
+    return 1 if bad else 0
+
+
+def _say_scored(
+    detector: Any, flagging: Flagging, counts: Counter[float], cut: float, bad: int
+) -> None:
+    total = sum(counts.values())
+    flagged = sum(n for p, n in counts.items() if p <= cut)
+    say(f"  {flagged} of {total} flagged at {flagging.asked}; {bad} not readable")
+    if flagging.share is not None:
+        smallest = detector.calibration_.smallest(flagging.proven)
+        least = math.ceil(total * smallest / flagging.share)
         if least > 1:
             say(f"  in a batch of {total}, fewer than {least} anomalies alone are never flagged")
-    return 1 if bad else 0
 
 
 def _writer(out: IO[str], as_json: bool) -> Callable[[Row, bool], None]:
@@ -293,12 +325,12 @@ def _writer(out: IO[str], as_json: bool) -> Callable[[Row, bool], None]:
 
 
 def export(arguments: argparse.Namespace) -> None:
-    from ad_jax.estimator import Detector
+    from ad_jax.detect.detector import FittedDetector
 
     path = Path(os.path.expanduser(arguments.file))
     if path.suffix.lower() != ".npz":
         raise InputError(f"{arguments.file} does not end in .npz, which numpy reads it by")
-    Detector.load(folder_of(arguments.detector)).export(path)
+    FittedDetector.load(folder_of(arguments.detector)).export(path)
     size = path.stat().st_size
     if arguments.json:
         print(json_text({"file": str(path), "bytes": size}))
@@ -308,11 +340,11 @@ def export(arguments: argparse.Namespace) -> None:
 
 def info(arguments: argparse.Namespace) -> None:
     from ad_jax.detect import saving
-    from ad_jax.estimator import Detector
+    from ad_jax.detect.detector import FittedDetector
 
     folder = folder_of(arguments.detector)
     saved_as = saving.read(folder).format
-    detector = Detector.load(folder)
+    detector = FittedDetector.load(folder)
     if arguments.alpha is not None:
         detector.set_threshold(arguments.alpha)
         detector.save(folder)

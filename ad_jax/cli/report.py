@@ -68,13 +68,13 @@ def _place(arguments: argparse.Namespace, folders: Sequence[Path]) -> Path:
 def _problem_of(task: Any) -> Any:
     """A run's data as its networks saw it, for pictures; its labels stay sealed."""
     from ad_jax.detect import tiles
-    from ad_jax.estimator import Detector
+    from ad_jax.detect.detector import FittedDetector
     from ad_jax.runs import run
 
     problem, _ = run.reload(task.run.manifest)
     if not (task.folder / "detector").exists():
         return problem
-    plan = Detector.load(task.folder / "detector").networks.plan
+    plan = FittedDetector.load(task.folder / "detector").networks.plan
     return problem if plan is None else tiles.tiled(problem, plan).problem
 
 

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import argparse
-import math
 import re
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from ad_jax.base.errors import InputError, MembersFailed
 from ad_jax.base.json_text import json_text
@@ -73,8 +72,10 @@ def slug(source: str) -> str:
 
 def _attainable(detector: Any) -> str:
     """Which false-positive rates `score` can be asked for."""
+    from ad_jax.detect.calibration import rounded_up
+
     known, alpha = detector.calibration_, detector.alpha
-    count, least = len(known.scores), math.ceil(1e4 * known.smallest()) / 1e4
+    count, least = len(known.scores), rounded_up(known.smallest())
     said = f"with {count} held-out normals, false-positive rates from {least:g} on are attainable"
     if count >= known.needed(alpha):
         return said
@@ -84,144 +85,206 @@ def _attainable(detector: Any) -> str:
     )
 
 
-def select(arguments: argparse.Namespace) -> None:
-    from ad_jax.pool import chunks
-    from ad_jax.report.table import render
-    from ad_jax.runs import plan, run
-    from ad_jax.selection import cost as estimate
-    from ad_jax.selection import rules, selection
-    from ad_jax.selection.spec import Runtime, Spec, check
+class Group(NamedTuple):
+    """Sources that share their normals, and so their trainings.
 
-    choices = choices_of(arguments)
-    rule = choices["rule"] or rules.DEFAULT
+    Attributes:
+      jobs: one per source.
+      spec: what decides the numbers.
+    """
+
+    jobs: list[Job]
+    spec: Any
+
+    @property
+    def tasks(self) -> list[Any]:
+        return [job.task for job in self.jobs]
+
+
+def _groups(arguments: argparse.Namespace, choices: dict[str, Any]) -> list[Group]:
+    """The sources by training set; everything that cannot run is refused here."""
+    from ad_jax.pool import chunks
+    from ad_jax.runs import run
+    from ad_jax.selection import Spec, rules
+    from ad_jax.selection.spec import check
+
     config, seeds = training(choices)
-    check(rule, seeds, choices["search"])
-    shard = check_shard(arguments, choices["search"])
+    rule, search = choices["rule"] or rules.DEFAULT, choices["search"]
+    check(rule, seeds, search)
     jobs = [job_of(arguments, text) for text in choices["sources"]]
-    out = Path(arguments.out)
     slugs = [slug(job.text) for job in jobs]
     if len(set(slugs)) != len(slugs):
         raise InputError(f"two sources share the folder name {slugs}; give them different options")
-    folders = {
-        job.text: out if len(jobs) == 1 else out / slug
-        for job, slug in zip(jobs, slugs, strict=True)
-    }
-    groups: dict[str, list[Job]] = {}
+    by_normals: dict[str, list[Job]] = {}
     for job in jobs:
-        run.refuse_changes(folders[job.text], job.problem, config)
+        folder = _folder(arguments, job, len(jobs))
+        run.refuse_changes(folder, job.problem, config)
         check_localiser(arguments.localiser, config, job.problem.shape, job.tiling)
-        groups.setdefault(job.task.train_fingerprint, []).append(job)
-    settings_of = {}
-    for name, group in groups.items():
-        shape = group[0].task.shape
-        settings_of[name] = make_settings(choices, shape)
-        chunks.check_settings(settings_of[name], shape, config)
-    if arguments.dry_run or arguments.plan:
-        costs = [
-            estimate.estimate(
-                [job.task for job in group],
-                settings_of[name],
-                seeds,
-                config,
-                choices["search"],
+        by_normals.setdefault(job.task.train_fingerprint, []).append(job)
+    groups = []
+    for some in by_normals.values():
+        settings = make_settings(choices, some[0].task.shape)
+        chunks.check_settings(settings, some[0].task.shape, config)
+        groups.append(Group(some, Spec(settings, seeds, rule, search, config)))
+    return groups
+
+
+def _folder(arguments: argparse.Namespace, job: Job, jobs: int) -> Path:
+    """Where a job's run is written: `--out`, or a folder in it where there are several."""
+    out = Path(arguments.out)
+    return out if jobs == 1 else out / slug(job.text)
+
+
+def _say_cost(groups: list[Group], as_json: bool) -> None:
+    from ad_jax.selection import cost
+
+    total = cost.total(
+        [
+            cost.estimate(
+                group.tasks,
+                group.spec.settings,
+                group.spec.seeds,
+                group.spec.config,
+                group.spec.search,
             )
-            for name, group in groups.items()
+            for group in groups
         ]
-        total = estimate.total(costs)
-        if arguments.json:
-            print(json_text(total._asdict()))
-        else:
-            print(
-                f"{total.members} members, {total.member_steps} member-steps, about "
-                f"{total.minutes:.1f} minutes, {total.memory_mb:.0f} MB beyond the program's "
-                f"start, {total.compilations} compilations"
-            )
+    )
+    if as_json:
+        print(json_text(total._asdict()))
+        return
+    print(
+        f"{total.members} members, {total.member_steps} member-steps, about "
+        f"{total.minutes:.1f} minutes, {total.memory_mb:.0f} MB beyond the program's "
+        f"start, {total.compilations} compilations"
+    )
+
+
+def _say_progress(progress: Any) -> None:
+    known = progress.left == progress.left  # NaN before anything ran here
+    soon = f", about {progress.left:.0f} s left" if known else ""
+    say(
+        f"  {progress.done}/{progress.total} members ({progress.skipped} from the record), "
+        f"{progress.seconds:.0f} s of which {progress.compile_seconds:.0f} s compiling "
+        f"{progress.compilations} programs{soon}"
+    )
+
+
+def _say_duplicates(job: Job) -> None:
+    duplicates = job.problem.duplicates()
+    if duplicates.exact or duplicates.near:
+        say(
+            f"  {job.text}: {len(duplicates.exact)} exact and {len(duplicates.near)} near "
+            "duplicates between normals and target"
+        )
+
+
+def _say_trust(job: Job, chosen: Any) -> None:
+    say(f"  {job.text}: {_attainable(chosen.detector)}")
+    say(f"  {job.text}: trust in {chosen.pick.label} is {chosen.trust.verdict}")
+    for reason in chosen.trust.reasons:
+        say(f"    {reason}")
+    for signature in chosen.signatures:
+        if signature.found:
+            say(f"    {signature.name}: {signature.advice}")
+
+
+def _result(job: Job, folder: Path, chosen: Any) -> dict[str, Any]:
+    """What `--json` prints of a selection."""
+    return {
+        "source": job.text,
+        "folder": str(folder),
+        "rule": chosen.rule,
+        "smallest_alpha": chosen.detector.calibration_.smallest(),
+        "pick": chosen.pick._asdict(),
+        "trust": chosen.trust._asdict(),
+        "signatures": [signature._asdict() for signature in chosen.signatures],
+    }
+
+
+def select(arguments: argparse.Namespace) -> None:
+    from ad_jax.report.table import render
+    from ad_jax.runs import plan
+    from ad_jax.selection import Runtime, selection
+
+    choices = choices_of(arguments)
+    shard = check_shard(arguments, choices["search"])
+    groups = _groups(arguments, choices)
+    if arguments.dry_run or arguments.plan:
+        _say_cost(groups, arguments.json)
     if arguments.dry_run:
         return
     if arguments.second and len(groups) > 1:
         raise InputError(f"--second with {len(groups)} training sets; select them one by one")
-    second, read_for_second = other_target(jobs[0], arguments.second)
+    second, read_for_second = other_target(groups[0].jobs[0], arguments.second)
     parts = [
         plan.Part(
-            {job.text: job.task for job in group},
-            selection.targets([job.task for job in group], second),
-            settings_of[name],
-            seeds,
+            {job.text: job.task for job in group.jobs},
+            selection.targets(group.tasks, second),
+            group.spec.settings,
+            group.spec.seeds,
         )
-        for name, group in groups.items()
+        for group in groups
     ]
-    finished = record(arguments)
-    plan.write(out, parts, config, choices["search"], arguments.record)
+    runtime = Runtime(record(arguments), _say_progress, shard)
+    spec = groups[0].spec
+    plan.write(Path(arguments.out), parts, spec.config, spec.search, arguments.record)
     if arguments.plan:
         return
-    rows, results, left = [], [], 0
-    failures: list[str] = []
-    for number, (name, group) in enumerate(groups.items(), 1):
-        tasks = [job.task for job in group]
-        say(f"training set {number}/{len(groups)}: {', '.join(job.text for job in group)}")
-        for job in group:
-            duplicates = job.problem.duplicates()
-            if duplicates.exact or duplicates.near:
-                say(
-                    f"  {job.text}: {len(duplicates.exact)} exact and {len(duplicates.near)} near "
-                    "duplicates between normals and target"
-                )
-
-        def report(progress: Any) -> None:
-            known = progress.left == progress.left  # NaN before anything ran here
-            soon = f", about {progress.left:.0f} s left" if known else ""
-            say(
-                f"  {progress.done}/{progress.total} members ({progress.skipped} from the record), "
-                f"{progress.seconds:.0f} s of which {progress.compile_seconds:.0f} s compiling "
-                f"{progress.compilations} programs{soon}"
-            )
-
-        spec = Spec(settings_of[name], seeds, rule, choices["search"], config)
-        runtime = Runtime(finished, report, shard)
+    results: list[tuple[Job, Any]] = []
+    left, failures = 0, []
+    for number, group in enumerate(groups, 1):
+        titles = ", ".join(job.text for job in group.jobs)
+        say(f"training set {number}/{len(groups)}: {titles}")
+        for job in group.jobs:
+            _say_duplicates(job)
         try:
             if shard:
-                left += selection.work(tasks, spec, runtime, second)
+                left += selection.work(group.tasks, group.spec, runtime, second)
                 continue
-            selections = selection.select_all(tasks, spec, runtime, second)
+            selections = selection.select_all(group.tasks, group.spec, runtime, second)
         except MembersFailed as error:  # other training sets go on
             failures.append(str(error))
             continue
-        for job, chosen in zip(group, selections, strict=True):
-            chosen = job.chosen(chosen)
-            localise(chosen.detector, job.problem, arguments.localiser)
-            text, folder = job.text, folders[job.text]
-            run.write(
-                *(folder, chosen, job.problem, job.truth.names),
-                *(job.source, job.options, config, seeds),
-                command=arguments.line,
-                label_access=[*job.truth.log, *read_for_second],
-            )
-            loss = chosen.losses[chosen.rule][chosen.pick.key]
-            rows.append([text, chosen.pick.label, loss, chosen.trust.verdict])
-            results.append(
-                {
-                    "source": text,
-                    "folder": str(folder),
-                    "rule": chosen.rule,
-                    "smallest_alpha": chosen.detector.calibration_.smallest(),
-                    "pick": chosen.pick._asdict(),
-                    "trust": chosen.trust._asdict(),
-                    "signatures": [one._asdict() for one in chosen.signatures],
-                }
-            )
-            say(f"  {text}: {_attainable(chosen.detector)}")
-            say(f"  {text}: trust in {chosen.pick.label} is {chosen.trust.verdict}")
-            for reason in chosen.trust.reasons:
-                say(f"    {reason}")
-            for one in chosen.signatures:
-                if one.found:
-                    say(f"    {one.name}: {one.advice}")
+        for job, chosen in zip(group.jobs, selections, strict=True):
+            results.append((job, job.chosen(chosen)))
+            _write(arguments, len(choices["sources"]), group.spec, *results[-1], read_for_second)
+            _say_trust(*results[-1])
     if failures:
         raise MembersFailed("; ".join(failures))
     if shard:
         say_shard(shard, left, "members", arguments)
     elif arguments.json:
-        print(json_text(results))
+        of_all = len(choices["sources"])
+        print(json_text([_result(j, _folder(arguments, j, of_all), c) for j, c in results]))
     else:
-        print(render(["source", "pick", rule, "trust"], rows))
-        print(f"\nwritten to {out}; with labels: ad-jax audit {out}")
+        rows = [
+            [job.text, c.pick.label, c.losses[c.rule][c.pick.key], c.trust.verdict]
+            for job, c in results
+        ]
+        print(render(["source", "pick", spec.rule, "trust"], rows))
+        print(f"\nwritten to {arguments.out}; with labels: ad-jax audit {arguments.out}")
+
+
+def _write(
+    arguments: argparse.Namespace,
+    jobs: int,
+    spec: Any,
+    job: Job,
+    chosen: Any,
+    opened: list[tuple[str, str]],
+) -> None:
+    """Writes the run of a job; `opened` are labels read for the second set."""
+    from ad_jax.runs import run
+
+    localise(chosen.detector, job.problem, arguments.localiser)
+    run.write(
+        _folder(arguments, job, jobs),
+        chosen,
+        job.problem,
+        run.Source(job.source, job.options, tuple(job.truth.names)),
+        spec.config,
+        spec.seeds,
+        arguments.line,
+        [*job.truth.log, *opened],
+    )

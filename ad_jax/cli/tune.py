@@ -63,18 +63,11 @@ def _bounds(text: str | None) -> dict[str, tuple[float, float]]:
     return out
 
 
-def tune(arguments: argparse.Namespace) -> None:
-    from ad_jax.report import tuning as report_tuning
-    from ad_jax.report.table import render
-    from ad_jax.runs import run
-    from ad_jax.selection import Runtime, rules, tuning
-    from ad_jax.selection.tuning import descent, losses
+def _plan(arguments: argparse.Namespace) -> Any:
+    """The checked `Plan` of the options."""
+    from ad_jax.selection import tuning
+    from ad_jax.selection.tuning import losses
 
-    choices = choices_of(arguments)
-    config, seeds = training(choices)
-    shard = check_shard(arguments)
-    job = job_of(arguments, arguments.source)
-    check_localiser(arguments.localiser, config, job.problem.shape, job.tiling)
     plan = tuning.Plan()
     given = {
         name: getattr(arguments, name)
@@ -84,82 +77,113 @@ def tune(arguments: argparse.Namespace) -> None:
     weights = losses.parse(arguments.outer) if arguments.outer else dict(plan.outer)
     plan = plan._replace(outer=tuple(sorted(weights.items())), **given)
     tuning.check(plan)
-    starts: Any = descent.STARTS if arguments.starts is None else arguments.starts
+    return plan
+
+
+def _starts(arguments: argparse.Namespace) -> Any:
+    """How many, or their hyperparameters."""
+    from ad_jax.selection.tuning import descent
+
     if arguments.start:
-        starts = [
-            {k: number("--start", v) for k, v in pairs("--start", one).items()}
-            for one in arguments.start
+        return [
+            {k: number("--start", v) for k, v in pairs("--start", text).items()}
+            for text in arguments.start
         ]
-    fixed = {k: number("--fix", v) for k, v in pairs("--fix", arguments.fix).items()}
-    bounds = _bounds(arguments.bounds)
-    shape = job.task.shape
-    space = tuning.make_space(arguments.augmentation, shape, arguments.tune, bounds, fixed)
-    out = Path(arguments.out)
-    run.refuse_changes(out, job.problem, config)
-    count = starts if isinstance(starts, int) else len(starts)
-    if arguments.dry_run:
-        cost = {
-            "tuned": space.names,
-            "starts": count,
-            "training_steps": count * plan.steps,
-            "final_trainings": (1 + count) * len(seeds),
-            "final_steps": (1 + count) * len(seeds) * config.steps,
-        }
-        print(json_text(cost) if arguments.json else cost)
-        return
-    tune_on, read_for_tuning = other_target(job, arguments.tune_on)
+    return descent.STARTS if arguments.starts is None else arguments.starts
 
-    def live(step: Any) -> None:
-        moved = "; ".join(
-            f"{name} {' '.join(f'{v:.3g}' for v in values)}" for name, values in step.values.items()
-        )
-        lost = " ".join(f"{v:.3f}" for v in step.loss)
-        say(f"  {step.done}/{step.total}: loss {lost}; {moved}; about {step.left:.0f} s left")
 
-    def trained(progress: Any) -> None:
-        say(
-            f"  final trainings: {progress.done}/{progress.total} members, {progress.seconds:.0f} s"
-        )
+def _spec(arguments: argparse.Namespace) -> Any:
+    """What decides the numbers, up to what is tuned on."""
+    from ad_jax.selection import rules, tuning
 
-    spec = tuning.TuneSpec(
+    choices = choices_of(arguments)
+    config, seeds = training(choices)
+    return tuning.TuneSpec(
         augmentation=arguments.augmentation,
         tune=arguments.tune,
-        bounds=bounds,
-        fixed=fixed,
-        starts=starts,
-        plan=plan,
+        bounds=_bounds(arguments.bounds),
+        fixed={k: number("--fix", v) for k, v in pairs("--fix", arguments.fix).items()},
+        starts=_starts(arguments),
+        plan=_plan(arguments),
         seeds=seeds,
         rule=choices["rule"] or rules.DEFAULT,
         config=config,
-        tune_on=tune_on,
         memory_mb=arguments.memory,
     )
-    runtime = Runtime(record(arguments), trained, shard)
+
+
+def _cost(spec: Any, names: tuple[str, ...]) -> dict[str, Any]:
+    count = spec.starts if isinstance(spec.starts, int) else len(spec.starts)
+    return {
+        "tuned": names,
+        "starts": count,
+        "training_steps": count * spec.plan.steps,
+        "final_trainings": (1 + count) * len(spec.seeds),
+        "final_steps": (1 + count) * len(spec.seeds) * spec.config.steps,
+    }
+
+
+def _say_step(step: Any) -> None:
+    moved = "; ".join(
+        f"{name} {' '.join(f'{v:.3g}' for v in values)}" for name, values in step.values.items()
+    )
+    lost = " ".join(f"{v:.3f}" for v in step.loss)
+    say(f"  {step.done}/{step.total}: loss {lost}; {moved}; about {step.left:.0f} s left")
+
+
+def _say_training(progress: Any) -> None:
+    say(f"  final trainings: {progress.done}/{progress.total} members, {progress.seconds:.0f} s")
+
+
+def _result(folder: Path, outcome: Any) -> dict[str, Any]:
+    """What `--json` prints."""
+    best = outcome.descent.starts[outcome.descent.best]
+    return {
+        "folder": str(folder),
+        "hyper": outcome.hyper,
+        "picked": outcome.picked,
+        "loss": best.loss,
+        "status": best.status,
+        "reasons": outcome.reasons,
+    }
+
+
+def tune(arguments: argparse.Namespace) -> None:
+    from ad_jax.report import tuning as report_tuning
+    from ad_jax.report.table import render
+    from ad_jax.runs import run
+    from ad_jax.selection import Runtime, tuning
+
+    spec, shard = _spec(arguments), check_shard(arguments)
+    job = job_of(arguments, arguments.source)
+    check_localiser(arguments.localiser, spec.config, job.problem.shape, job.tiling)
+    space = spec.space(job.task.shape)
+    out = Path(arguments.out)
+    run.refuse_changes(out, job.problem, spec.config)
+    if arguments.dry_run:
+        cost = _cost(spec, space.names)
+        print(json_text(cost) if arguments.json else cost)
+        return
+    tune_on, read_for_tuning = other_target(job, arguments.tune_on)
+    spec = spec._replace(tune_on=tune_on)
+    runtime = Runtime(record(arguments), _say_training, shard)
     if shard:
-        left = tuning.work(job.task, spec, runtime, live)
+        left = tuning.work(job.task, spec, runtime, _say_step)
         say_shard(shard, left, "starts", arguments)
         return
-    outcome = tuning.tuned(job.task, spec, runtime, live)
+    outcome = tuning.tuned(job.task, spec, runtime, _say_step)
     run.write_tuning(out, outcome)
     out.mkdir(parents=True, exist_ok=True)
     report_tuning.picture(outcome, job.task).save(out / "tuning.png")
     chosen = job.chosen(outcome.selection)
     localise(chosen.detector, job.problem, arguments.localiser)
-    about = (job.truth.names, job.source, job.options, config, seeds, arguments.line)
-    run.write(out, chosen, job.problem, *about, [*job.truth.log, *read_for_tuning])
+    source = run.Source(job.source, job.options, tuple(job.truth.names))
+    opened = [*job.truth.log, *read_for_tuning]
+    run.write(out, chosen, job.problem, source, spec.config, spec.seeds, arguments.line, opened)
     for reason in outcome.reasons:
         say(f"  {reason}")
     if arguments.json:
-        best = outcome.descent.starts[outcome.descent.best]
-        result = {
-            "folder": str(out),
-            "hyper": outcome.hyper,
-            "picked": outcome.picked,
-            "loss": best.loss,
-            "status": best.status,
-            "reasons": outcome.reasons,
-        }
-        print(json_text(result))
+        print(json_text(_result(out, outcome)))
     else:
         print(render(*report_tuning.table(outcome)))
         print(f"\nwritten to {out} (see tuning.png); with labels: ad-jax audit {out}")

@@ -1,10 +1,12 @@
 """Samples that stand twice, to the bit or nearly: among the normals, or there and in the target."""
 
-from collections.abc import Iterator
+import warnings
+from collections.abc import Iterator, Mapping, Sequence
 from typing import NamedTuple
 
 import numpy as np
 
+from ad_jax.base.errors import DataWarning, InputError
 from ad_jax.data.samples import resize
 
 NEAR = 1 / 255  # mean grey difference below which two pictures count as near duplicates
@@ -53,6 +55,62 @@ def find_duplicates(
         return Duplicates(exact, [])
     pairs = _near_pairs(_thumbnails(normals, _NEAR_SIDE), _thumbnails(target, _NEAR_SIDE), near)
     return Duplicates(exact, sorted(set(pairs) - set(exact)))
+
+
+def without_copies(
+    arrays: Mapping[str, np.ndarray],
+    hashes: Mapping[str, list[str]],
+    orders: dict[str, list[int]],
+    names: Mapping[str, Sequence[str]] | None,
+) -> tuple[dict[str, list[int]], Copies, dict[str, str]]:
+    """The orders of a problem's parts without copies among the normals; says what is left out.
+
+    Args:
+      arrays, hashes: of "train", "target" and perhaps "held_out", as given.
+      orders: rows of each by content.
+      names: of the samples as given, to name copies by; rows are numbered without.
+
+    Returns:
+      orders, numbers of copies, and hash of a near copy -> hash of what it is a copy of.
+
+    Raises:
+      InputError: too few are left.
+    """
+    parts = [name for name in ("train", "held_out") if name in arrays]
+    rows = [(name, i) for name in parts for i in orders[name]]
+    values = [hashes[name][i] for name, i in rows]
+    originals = find_copies(values, np.concatenate([arrays[name][orders[name]] for name in parts]))
+    if (originals == np.arange(len(rows))).all():
+        return orders, Copies(0, 0, 0), {}
+    near: dict[str, str] = {}
+    kept: dict[str, list[int]] = {name: [] for name in parts}
+    left_out: dict[tuple[str, str], list[int]] = {}  # (part, part of the original) -> rows
+    for place, (name, i) in enumerate(rows):
+        if originals[place] == place:
+            kept[name].append(i)
+        else:
+            left_out.setdefault((name, rows[originals[place]][0]), []).append(i)
+            if values[place] != values[originals[place]]:
+                near[values[place]] = values[originals[place]]
+    of = [("train", "train"), ("held_out", "held_out"), ("held_out", "train")]
+    said = []
+    for (part, other), copies in sorted(left_out.items(), reverse=True):
+        which = [f"row {i}" if names is None else names[part][i] for i in sorted(copies)]
+        whose = "others" if part == other else f"{other} normals"
+        said.append(
+            f"{len(copies)} of {len(arrays[part])} {part} normals are copies of {whose}, exact or "
+            f"nearly: {_few(which)}"
+        )
+    said.append("copies count once: " + ", ".join(f"{len(kept[n])} {n}" for n in parts))
+    for name in parts:
+        if len(kept[name]) < 2:
+            raise InputError("; ".join(said) + " left; give at least 2 different ones")
+    warnings.warn("; ".join(said) + " left", DataWarning, stacklevel=4)
+    return orders | kept, Copies(*(len(left_out.get(pair, ())) for pair in of)), near
+
+
+def _few(names: Sequence[str]) -> str:
+    return ", ".join(names[:5]) + (f" and {len(names) - 5} more" if len(names) > 5 else "")
 
 
 def find_copies(hashes: list[str], samples: np.ndarray) -> np.ndarray:

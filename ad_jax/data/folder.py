@@ -14,10 +14,11 @@ import numpy as np
 
 from ad_jax.base.errors import DataWarning, InputError
 from ad_jax.data import pictures
+from ad_jax.data.folds import first_by_content
 from ad_jax.data.layout import Passed, layout_of, name_of, of_kind
 from ad_jax.data.masks import label_reader
 from ad_jax.data.pictures import MAX_PIXELS, Picture, Reading, Values, in_colour
-from ad_jax.data.problem import Problem, number_groups, sealed
+from ad_jax.data.problem import Problem, sealed
 from ad_jax.data.samples import content_hashes
 from ad_jax.data.scale import Tally, ends_of, reading_of
 from ad_jax.data.truth import Truth, unlabelled
@@ -186,11 +187,8 @@ def _first(
     if colour != "auto":
         kept = [in_colour(pixels, colour == "grey") for pixels in kept]
     hashes = [content_hashes(pixels[None])[0] for pixels in kept]
-    ties = [0] * len(files)
-    if group is not None:
-        ties = number_groups(_groups(files, group), hashes).tolist()
-    order = sorted(zip(hashes, ties, files, strict=True))[:limit]
-    return sorted(file for *_, file in order)
+    groups = None if group is None else _groups(files, group)
+    return sorted(files[i] for i in first_by_content(hashes, limit, groups))
 
 
 def _say_sizes(root: pathlib.Path, used: dict[pathlib.Path, Picture], reading: Reading) -> None:

@@ -8,27 +8,25 @@ import dataclasses
 import functools
 import hashlib
 import itertools
-import warnings
-from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
-from typing import NamedTuple
+from collections.abc import Callable, Hashable, Mapping, Sequence
 
 import numpy as np
 
-from ad_jax.base.errors import DataWarning, InputError
-from ad_jax.data.duplicates import NEAR, Copies, Duplicates, find_copies, find_duplicates
+from ad_jax.base.errors import InputError
+from ad_jax.data.duplicates import NEAR, Copies, Duplicates, find_duplicates, without_copies
+from ad_jax.data.folds import (
+    FOLDS,
+    MIN_FOLDED,
+    Split,
+    divide,
+    first_by_content,
+    number_groups,
+    split_rows,
+)
 from ad_jax.data.samples import as_samples, content_hashes
 from ad_jax.data.truth import Labels, Truth
 
-FOLDS = 4
-MIN_FOLDED = 8  # normals needed to take the held-out ones from: two per fold
 _FORMAT = "ad_jax problem 1"  # part of every fingerprint; change it when folds or hashes change
-
-
-class Split(NamedTuple):
-    """Normals of one seed."""
-
-    train: np.ndarray  # [n, ...]
-    held_out: np.ndarray  # [m, ...]
 
 
 @dataclasses.dataclass(frozen=True, eq=False, kw_only=True)
@@ -105,9 +103,12 @@ class Problem:
             ties = group_ids if name == "train" and group_ids is not None else np.zeros(len(array))
             own = hashes[name]
             orders[name] = sorted(range(len(array)), key=lambda i: (own[i], ties[i]))
-        object.__setattr__(self, "_originals", {})
+        copies = Copies(0, 0, 0)
+        originals: dict[str, str] = {}
         if self.distinct:
-            orders |= self._leave_out_copies(arrays, hashes, orders, names)
+            orders, copies, originals = without_copies(arrays, hashes, orders, names)
+        object.__setattr__(self, "copies", copies)
+        object.__setattr__(self, "_originals", originals)
         ordered = {name: [hashes[name][i] for i in order] for name, order in orders.items()}
         if group_ids is not None:  # some may have lost samples
             group_ids = number_groups(group_ids[orders["train"]], ordered["train"])
@@ -115,52 +116,6 @@ class Problem:
         for name, array in arrays.items():
             _set(self, name, array[orders[name]])
         object.__setattr__(self, "_hashes", ordered)
-
-    def _leave_out_copies(
-        self,
-        arrays: dict[str, np.ndarray],
-        hashes: dict[str, list[str]],
-        orders: dict[str, list[int]],
-        names: Mapping[str, Sequence[str]] | None,
-    ) -> dict[str, list[int]]:
-        """The orders of the normals without copies; says which were left out.
-
-        Raises:
-          InputError: too few are left.
-        """
-        parts = [name for name in ("train", "held_out") if name in arrays]
-        rows = [(name, i) for name in parts for i in orders[name]]
-        values = [hashes[name][i] for name, i in rows]
-        originals = find_copies(
-            values, np.concatenate([arrays[name][orders[name]] for name in parts])
-        )
-        if (originals == np.arange(len(rows))).all():
-            return {}
-        kept: dict[str, list[int]] = {name: [] for name in parts}
-        left_out: dict[tuple[str, str], list[int]] = {}  # (part, part of the original) -> rows
-        for place, (name, i) in enumerate(rows):
-            if originals[place] == place:
-                kept[name].append(i)
-            else:
-                left_out.setdefault((name, rows[originals[place]][0]), []).append(i)
-                if values[place] != values[originals[place]]:
-                    self._originals[values[place]] = values[originals[place]]
-        of = [("train", "train"), ("held_out", "held_out"), ("held_out", "train")]
-        object.__setattr__(self, "copies", Copies(*(len(left_out.get(pair, ())) for pair in of)))
-        said = []
-        for (part, other), own in sorted(left_out.items(), reverse=True):
-            which = [f"row {i}" if names is None else names[part][i] for i in sorted(own)]
-            whose = "others" if part == other else f"{other} normals"
-            said.append(
-                f"{len(own)} of {len(arrays[part])} {part} normals are copies of {whose}, exact or "
-                f"nearly: {_few(which)}"
-            )
-        said.append("copies count once: " + ", ".join(f"{len(kept[n])} {n}" for n in parts))
-        for name in parts:
-            if len(kept[name]) < 2:
-                raise InputError("; ".join(said) + " left; give at least 2 different ones")
-        warnings.warn("; ".join(said) + " left", DataWarning, stacklevel=4)
-        return kept
 
     def __repr__(self) -> str:
         held_out = None if self.held_out is None else len(self.held_out)
@@ -232,18 +187,7 @@ class Problem:
         Raises:
           InputError: fewer units than parts.
         """
-        sizes = np.bincount(self.units)
-        if len(sizes) < parts:
-            raise InputError(
-                f"train holds {len(sizes)} {self._unit}, fewer than the {parts} folds; give "
-                f"held_out, or normals of at least {parts} {self._unit}"
-            )
-        part_of_unit = np.zeros(len(sizes), np.int32)
-        filled = np.zeros(parts, np.int64)
-        for unit in sorted(range(len(sizes)), key=lambda u: (-sizes[u], u)):
-            part_of_unit[unit] = np.argmin(filled)
-            filled[part_of_unit[unit]] += sizes[unit]
-        return part_of_unit[self.units]
+        return divide(self.units, parts, self._unit)
 
     @property
     def _unit(self) -> str:
@@ -356,12 +300,12 @@ def sealed(
     }
     named |= normals or {}
     if limit is not None:
-        rows = _first_by_content("train", train, limit, groups)
+        rows = first_by_content(content_hashes(as_samples("train", train)), limit, groups)
         train = np.asarray(train)[rows]
         named["train"] = [named["train"][i] for i in rows]
         groups = None if groups is None else [groups[i] for i in rows]
         if held_out is not None:
-            rows = _first_by_content("held_out", held_out, limit)
+            rows = first_by_content(content_hashes(as_samples("held_out", held_out)), limit)
             held_out = np.asarray(held_out)[rows]
             named["held_out"] = [named["held_out"][i] for i in rows]
     problem = Problem(
@@ -390,58 +334,9 @@ def sealed(
     return problem, truth
 
 
-def _few(names: Sequence[str]) -> str:
-    return ", ".join(names[:5]) + (f" and {len(names) - 5} more" if len(names) > 5 else "")
-
-
 def _set(problem: Problem, name: str, array: np.ndarray) -> None:
     array.setflags(write=False)
     object.__setattr__(problem, name, array)
-
-
-def split_rows(folds: np.ndarray, seed: int) -> tuple[np.ndarray, np.ndarray]:
-    """`Problem.split_rows` of samples whose folds are `folds [n]`."""
-    counts = np.bincount(folds, minlength=FOLDS)
-    held_out = folds == seed % FOLDS
-    n_train = len(folds) - counts.max()
-    return np.flatnonzero(~held_out)[:n_train], np.flatnonzero(held_out)[: counts.min()]
-
-
-def number_groups(groups: Iterable[Hashable], hashes: list[str]) -> np.ndarray:
-    """Number groups by the contents of their samples, so that their names leave no trace."""
-    if isinstance(groups, (Mapping, str, bytes)) or not isinstance(groups, Iterable):
-        raise InputError(
-            f"groups is a {type(groups).__name__}; give a list of strings or ints, one for every "
-            "train sample"
-        )
-    labels = groups.tolist() if isinstance(groups, np.ndarray) else list(groups)
-    if len(labels) != len(hashes):
-        raise InputError(f"groups holds {len(labels)} values for {len(hashes)} train samples")
-    for row, label in enumerate(labels):
-        # NaN equals nothing, not even itself: which samples it joins would be chance.
-        if label is None or isinstance(label, (float, np.floating)) and np.isnan(label):
-            raise InputError(f"groups holds {label} in row {row}; give every train sample a group")
-    contents: dict[Hashable, list[str]] = {}
-    try:
-        for label, value in zip(labels, hashes, strict=True):
-            contents.setdefault(label, []).append(value)
-    except TypeError:
-        raise InputError(
-            "groups holds values that are not hashable; give strings or ints"
-        ) from None
-    number = {
-        label: i for i, label in enumerate(sorted(contents, key=lambda k: sorted(contents[k])))
-    }
-    return np.array([number[label] for label in labels], np.int32)
-
-
-def _first_by_content(
-    name: str, array: np.ndarray, limit: int, groups: Sequence[Hashable] | None = None
-) -> list[int]:
-    hashes = content_hashes(as_samples(name, array))
-    # Of equal samples in several groups the group's number says which stay, as in a problem.
-    ties = [0] * len(hashes) if groups is None else number_groups(groups, hashes).tolist()
-    return sorted(range(len(hashes)), key=lambda i: (hashes[i], ties[i]))[:limit]
 
 
 def _digest(*parts: list[str]) -> str:

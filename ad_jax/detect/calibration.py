@@ -116,6 +116,11 @@ class Calibration(NamedTuple):
         return float(self.scores[len(self.scores) - 1 - min(above, len(self.scores) - 1)])
 
 
+def rounded_up(level: float) -> float:
+    """A level to four digits, never below it: what is said to be attainable has to be."""
+    return math.ceil(1e4 * level) / 1e4
+
+
 def needed(level: float, factor: int = 1) -> int:
     """Held-out normals of which `factor / (n + 1)` attains the level."""
     return max(math.ceil(factor / level - 1 - SLACK), 1)
@@ -123,7 +128,7 @@ def needed(level: float, factor: int = 1) -> int:
 
 def unattainable(name: str, level: float, count: int, factor: int = 1, a_seed: str = "") -> str:
     """The one line that says so of `count` held-out normals, and what can be attained."""
-    least = math.ceil(1e4 * factor / (count + 1)) / 1e4
+    least = rounded_up(factor / (count + 1))
     return (
         f"{name}={level:g} is unattainable: it needs n = {needed(level, factor)} held-out "
         f"normals{a_seed} and there are {count}; take {name}={least:g} or more, or give more "

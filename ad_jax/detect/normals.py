@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from ad_jax.data import Problem
-from ad_jax.data.problem import FOLDS, Split, split_rows
+from ad_jax.data.folds import FOLDS, Split, split_rows
 from ad_jax.detect.tiles import Tiled
 
 

@@ -17,7 +17,7 @@ import numpy as np
 from ad_jax.base.errors import InputError
 from ad_jax.base.numerics import rowwise
 from ad_jax.data import Problem
-from ad_jax.data.problem import FOLDS, number_groups
+from ad_jax.data.folds import FOLDS, number_groups
 from ad_jax.data.samples import content_hashes
 
 JOINS = ("mean", "max")

@@ -12,7 +12,7 @@ from ad_jax import augment as augmentations
 from ad_jax.base.devices import CHUNK
 from ad_jax.base.errors import InputError
 from ad_jax.data import Problem
-from ad_jax.data.problem import FOLDS
+from ad_jax.data.folds import FOLDS
 from ad_jax.detect.look import network
 from ad_jax.train import pretexts
 from ad_jax.train.setting import Config, Setting

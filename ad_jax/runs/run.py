@@ -91,13 +91,24 @@ def refuse_changes(folder: Path, problem: Problem, config: Config) -> None:
         )
 
 
+class Source(NamedTuple):
+    """Where a problem came from.
+
+    Attributes:
+      source: as given to `load`; options: likewise.
+      names: `[n]` of the target's samples, which `Truth.names` knows.
+    """
+
+    source: str
+    options: dict[str, Any]
+    names: Sequence[str]
+
+
 def write(
     folder: Path,
     selection: Selection,
     problem: Problem,
-    names: Sequence[str],
-    source: str,
-    options: dict[str, Any],
+    source: Source,
     config: Config,
     seeds: Sequence[int],
     command: str = "",
@@ -108,56 +119,66 @@ def write(
     `command` is the command line that made it, if one did; `label_access` the openings of labels
     so far, such as those by the option `kind=` of a source.
     """
-    import jax
-
-    pool = selection.pool
-    generated = {} if pool.generated is None else {"generated": pool.generated.scores}
-    write_arrays(
-        folder / "scores.npz",
-        {
-            **generated,
-            "scores": pool.scores,
-            "held_out": pool.held_out_scores,
-            "default_head": pool.default_head,
-            "pick": selection.detector.combine(
-                pool.own_scores()[0][pool.rows(selection.pick, trained=True)]
-            ),
-            "brightness": brightness(problem.target),
-        },
-    )
+    write_arrays(folder / "scores.npz", _arrays(selection, problem))
     write_whole(folder / MEMBERS, _members(selection).encode())
-    samples = tables.written(["row", "name"], enumerate(names))
+    samples = tables.written(["row", "name"], enumerate(source.names))
     write_whole(folder / SAMPLES, samples.encode())
     pick = {
         "rule": selection.rule,
         "setting": selection.pick._asdict(),
-        "members": pool.rows(selection.pick),
+        "members": selection.pool.rows(selection.pick),
         "losses": selection.losses,
         "trust": selection.trust._asdict(),
         "signatures": [one._asdict() for one in selection.signatures],
     }
     write_whole(folder / "pick.json", json_text(pick, indent=1).encode())
-    selection.detector.loading = Loading(str(options.get("fit", "stretch")), problem.range)
+    fit = str(source.options.get("fit", "stretch"))
+    selection.detector.loading = Loading(fit, problem.range)
     selection.detector.save(folder / "detector")
-    duplicates = problem.duplicates()
+    cost = {**selection.progress._asdict(), "peak_memory_mb": peak_memory_mb()}
     manifest = {
         "command": command,
-        "versions": {name: version(name) for name in LIBRARIES},
-        "source": source,
-        "paths": paths_of(source, options),
-        "options": options,
+        **_about(problem, source),
         "config": config._asdict(),
         "seeds": list(seeds),
+        "written": datetime.now(UTC).isoformat(timespec="seconds"),
+        "cost": cost,
+        "label_access": list(map(list, label_access)),
+    }
+    write_whole(folder / MANIFEST, json_text(manifest, indent=1).encode())
+
+
+def _arrays(selection: Selection, problem: Problem) -> dict[str, np.ndarray]:
+    """Scores of all members, of the picked detector, and the most trivial score."""
+    pool = selection.pool
+    picked = pool.rows(selection.pick, trained=True)
+    generated = {} if pool.generated is None else {"generated": pool.generated.scores}
+    return {
+        **generated,
+        "scores": pool.scores,
+        "held_out": pool.held_out_scores,
+        "default_head": pool.default_head,
+        "pick": selection.detector.combine(pool.own_scores()[0][picked]),
+        "brightness": brightness(problem.target),
+    }
+
+
+def _about(problem: Problem, source: Source) -> dict[str, Any]:
+    """What a manifest says of versions, data and device."""
+    import jax
+
+    duplicates = problem.duplicates()
+    return {
+        "versions": {name: version(name) for name in LIBRARIES},
+        "source": source.source,
+        "paths": paths_of(source.source, source.options),
+        "options": source.options,
         "fingerprint": problem.fingerprint,
         "train_fingerprint": problem.train_fingerprint,
         "samples": {"train": len(problem.train), "target": len(problem.target)},
         "duplicates": {"exact": len(duplicates.exact), "near": len(duplicates.near)},
         "device": f"{jax.default_backend()} x {jax.local_device_count()}",
-        "written": datetime.now(UTC).isoformat(timespec="seconds"),
-        "cost": {**selection.progress._asdict(), "peak_memory_mb": peak_memory_mb()},
-        "label_access": list(map(list, label_access)),
     }
-    write_whole(folder / MANIFEST, json_text(manifest, indent=1).encode())
 
 
 def write_tuning(folder: Path, tuned: Tuned) -> None:

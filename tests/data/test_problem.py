@@ -14,7 +14,8 @@ from PIL import Image
 from ad_jax.base.errors import InputError
 from ad_jax.data import duplicates
 from ad_jax.data.duplicates import find_copies
-from ad_jax.data.problem import FOLDS, Problem, sealed
+from ad_jax.data.folds import FOLDS
+from ad_jax.data.problem import Problem, sealed
 from ad_jax.data.samples import as_samples, content_hashes, mask_of, resize
 from ad_jax.data.truth import Labels, Truth, unlabelled
 

@@ -27,7 +27,7 @@ from ad_jax.selection.tuning.descent import (
     diagnosis,
     make_job,
 )
-from ad_jax.selection.tuning.space import make_space
+from ad_jax.selection.tuning.space import Space, make_space
 from ad_jax.store import Record
 from ad_jax.train.setting import Config, Setting
 
@@ -93,6 +93,10 @@ class TuneSpec(NamedTuple):
         """
         return self._replace(seeds=numbered(self.seeds), config=self.config.checked())
 
+    def space(self, shape: tuple[int, ...]) -> Space:
+        """What is tuned, on samples of a shape; see `make_space`."""
+        return make_space(self.augmentation, shape, self.tune, self.bounds, self.fixed)
+
     def job(self, problem: Problem) -> Job:
         """The descent on a problem.
 
@@ -100,7 +104,7 @@ class TuneSpec(NamedTuple):
           InputError: what cannot be descended; see `tune`.
         """
         check_problems([problem])
-        space = make_space(self.augmentation, problem.shape, self.tune, self.bounds, self.fixed)
+        space = self.space(problem.shape)
         return make_job(
             problem, space, self.starts, self.plan, self.seeds[0], self.config, self.tune_on
         )
