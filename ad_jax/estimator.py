@@ -21,6 +21,7 @@ from ad_jax.detect.calibration import (
 )
 from ad_jax.detect.detector import FittedDetector
 from ad_jax.detect.fitting import networks_of, scores_of_normals
+from ad_jax.detect.networks import Networks
 from ad_jax.detect.normals import Normals
 from ad_jax.detect.prevalence import Share
 from ad_jax.detect.state import Loading, NotFitted, State, Tiling
@@ -267,9 +268,11 @@ class Detector(FittedDetector):
     # A detector from what was trained elsewhere
 
     @classmethod
-    def of_fitted(cls, fitted: FittedDetector) -> Detector:
-        """The same detector with the parameters that would train it again."""
-        state, config = fitted.state_, fitted.state_.config
+    def of_networks(
+        cls, networks: Networks, alpha: float = 0.05, loading: Loading | None = None
+    ) -> Detector:
+        """The detector of trained seeds, with the parameters that would train it again."""
+        state, config = networks.state, networks.state.config
         tiling, localised = state.tiling, state.localised
         detector = cls(
             state.setting,
@@ -278,24 +281,15 @@ class Detector(FittedDetector):
             width=config.width,
             backbone=config.backbone,
             root=config.root,
-            alpha=fitted.alpha,
+            alpha=alpha,
             tile=None if tiling is None else tiling.tile,
             overlap=0.25 if tiling is None else tiling.overlap,
             localiser=None if localised is None else localised.method,
         )
-        detector.__dict__ |= fitted.__dict__
+        detector.loading = loading
+        detector._take(networks)
         detector.trust_, detector.anomaly_share_ = None, None
         return detector
-
-    @classmethod
-    def load(cls, path: str | Path) -> Detector:
-        """Reads a saved detector; scores are bit-equal to the saved one's.
-
-        Raises:
-          InputError: no detector there, damaged files, a newer format, or no device to score on.
-          OSError: of the disk, or a folder that may not be read.
-        """
-        return cls.of_fitted(FittedDetector.load(path))
 
     def fit_localiser(
         self,

@@ -109,7 +109,7 @@ def _made_tiled(count):
     tiling = Tiling(16, 0.25, region())
     cuts = tiles.tiled(problem, tiling.plan(LARGE))
     members = TrainedSeeds(setting, (0, 1, 2), tuple(trained), held_out)
-    one = Detector._with(networks_of(Normals.of(problem, cuts), members, CONFIG, tiling), 0.1)
+    one = Detector.of_networks(networks_of(Normals.of(problem, cuts), members, CONFIG, tiling), 0.1)
     return one.fit_localiser(images(count, LARGE), "texture")
 
 

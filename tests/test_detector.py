@@ -140,7 +140,7 @@ def test_fit_with_a_target_is_select(relaxed, tmp_path):
     share = one.anomaly_share_
     assert share.low == 0.0 <= share.value <= share.high <= 1.0
     assert one.predict(images(60, seed=7)).mean() < 0.3
-    assert clone(same.detector).setting == same.pick
+    assert clone(Detector.of_networks(same.detector.networks)).setting == same.pick
 
 
 def test_copies_of_normals_move_no_threshold(relaxed):
@@ -347,7 +347,7 @@ def test_every_bit_of_the_description_counts(saved, tmp_path):
 def test_files_of_two_detectors_do_not_mix(saved, tmp_path):
     state = make().state_
     arrays = {**state.arrays, "held_out": state.arrays["held_out"] + 1.0}
-    Detector._with(Networks(state._replace(arrays=arrays))).save(tmp_path / "other")
+    Detector.of_networks(Networks(state._replace(arrays=arrays))).save(tmp_path / "other")
     shutil.copy(saved / "detector.json", tmp_path / "other" / "detector.json")
     with pytest.raises(InputError, match="damaged"):
         Detector.load(tmp_path / "other")

@@ -84,7 +84,7 @@ def test_every_pretext_and_score_is_exported(pretext, score, tiling, tmp_path):
         setting=setting, score=score, shape=shape, seeds=(0,), folds=(0,), tiling=tiling
     )
     raw = Networks(state._replace(arrays=arrays)).raw(images(10, shape))
-    one = Detector._with(Networks(state._replace(arrays=arrays | {"held_out": raw})), 0.1)
+    one = Detector.of_networks(Networks(state._replace(arrays=arrays | {"held_out": raw})), 0.1)
     one.save(tmp_path / "run" / "detector")
     out = tmp_path / "a.npz"
     assert cli.main(["export", str(tmp_path / "run"), str(out)]) == 0
@@ -98,7 +98,7 @@ def test_every_pretext_and_score_is_exported(pretext, score, tiling, tmp_path):
 
 def test_what_has_no_finite_score_is_flagged(tmp_path):
     state = make().state_._replace(dtype="float32")
-    one = Detector._with(Networks(state), 0.1)
+    one = Detector.of_networks(Networks(state), 0.1)
     one.export(tmp_path / "a.npz")
     rows = np.full((4, 16, 16, 1), 0.5, np.float32)
     rows[0, 3, 3], rows[1, 3, 3], rows[2] = np.nan, np.inf, 1e30

@@ -127,7 +127,7 @@ def test_deep_images_are_scored_by_the_range_of_the_training_images(tmp_path, ca
             Image.fromarray(pixels).save(tmp_path / part / f"{i}.png")
     problem, truth = ad_jax.load(tmp_path, size=16, range="0-4095")
     state = make().state_._replace(dtype="float32")
-    detector = Detector._with(Networks(state))
+    detector = Detector.of_networks(Networks(state))
     detector.loading = Loading("stretch", problem.range)
     detector.save(tmp_path / "detector")
     assert Detector.load(tmp_path / "detector").loading == Loading("stretch", (0.0, 4095.0))

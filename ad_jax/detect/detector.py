@@ -63,6 +63,13 @@ class FittedDetector:
         self._take(networks)
 
     @classmethod
+    def of_networks(
+        cls, networks: Networks, alpha: float = 0.05, loading: Loading | None = None
+    ) -> Self:
+        """The detector of trained seeds."""
+        return cls(networks, alpha, loading)
+
+    @classmethod
     def of(
         cls,
         problem: Problem,
@@ -82,7 +89,7 @@ class FittedDetector:
         numbers = numbered(len(trained) if seeds is None else seeds)
         members = TrainedSeeds(setting, numbers, tuple(trained), np.asarray(held_out))
         cuts = None if tiling is None else tiles.tiled(problem, tiling.plan(problem.shape))
-        return cls(networks_of(Normals.of(problem, cuts), members, config, tiling))
+        return cls.of_networks(networks_of(Normals.of(problem, cuts), members, config, tiling))
 
     def __repr__(self) -> str:
         return f"FittedDetector({self.setting_.label}, seeds={self.state_.seeds})"
@@ -326,4 +333,4 @@ class FittedDetector:
           OSError: of the disk, or a folder that may not be read.
         """
         saved = saving.read(path)
-        return cls(Networks(saved.state), saved.alpha, saved.loading)
+        return cls.of_networks(Networks(saved.state), saved.alpha, saved.loading)

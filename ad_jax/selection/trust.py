@@ -12,6 +12,7 @@ nothing good of a pick, as they pick worse.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass, field
 from typing import NamedTuple
 
 import numpy as np
@@ -229,61 +230,21 @@ def trust(
       pick: the setting.
       seed: of draws, halves and permutations.
     """
-    against: list[str] = []  # one makes it low
-    doubts: list[str] = []  # two keep it from high
-    support: list[str] = []
+    said = _Said()
     margin = _margin(pool, per_member, losses, pick)
-    if np.isfinite(margin):
-        word = "within" if margin < NOISE else "above"
-        line = f"the runner-up is {margin:.1f} standard errors behind, {word} seed noise"
-        (doubts if margin < NOISE else support).append(line)
     stability, reliability = _stability(pool, rule, losses, pick, seed)
-    if np.isfinite(stability):
-        line = f"its family wins on {100 * stability:.0f} % of bootstrap draws"
-        (against if stability < 0.5 else doubts if stability < 0.8 else support).append(line)
-    if np.isfinite(reliability):
-        line = f"halves of the samples order the settings alike to {reliability:.2f}"
-        (doubts if reliability < 0.7 else support).append(line)
     agreement, others = _agreement(pool, rule, pick)
-    if others:
-        doubts.append(f"{', '.join(others)} put it in the lower half")
-    different = _different(pool)
-    if len(different) < FEWEST:
-        looks = "looks" if len(different) == 1 else "look"
-        against.append(
-            f"{len(different)} of {_sizes(pool)[0]} target samples {looks} different to the "
-            f"settings; it takes {FEWEST} to judge by"
-        )
-        chance = null(pool.take(different, np.arange(_sizes(pool)[1])), seed)
-    else:
-        chance = null(pool, seed)
-    if chance > RARE:
-        against.append(
-            f"target and held-out normals may be alike (p = {chance:.2f}): perhaps no anomalies, "
-            "or none that any setting sees"
-        )
-    else:
-        support.append(f"target and held-out normals differ (p = {chance:.3f})")
+    _say_noise(said, margin, stability, reliability, others)
+    chance = _say_null(said, pool, seed)
     control = _control(pool, rule, per_member, losses[pick.key])
     if control:
-        against.append(f"the control member {control} looks better by the same rule")
-    stopped, notes = len(pool.stopped), []
-    lacking = _lacking(losses, stopped, np.isfinite([margin, stability]).any())
-    if lacking:
-        doubts.insert(0, f"{lacking}, which alone keeps it from high")
-    if stopped:
-        doubts.append(
-            f"{stopped} of {len(pool.settings)} settings were stopped early, some of which might "
-            "have won; all but the likeness to held-out normals is of the others"
-        )
+        said.against.append(f"the control member {control} looks better by the same rule")
+    lacking = _say_stopped(said, pool, losses, bool(np.isfinite([margin, stability]).any()))
     learned_nothing = {m.setting.key for m in pool.members if m.status in ("untrained", "failed")}
     untrained = tuple(s.label for s in pool.settings if s.key in learned_nothing)
     if untrained:
-        notes.append(f"seeds that learned nothing in {', '.join(untrained)}")
-    verdict = "low" if against else "medium" if len(doubts) > 1 or lacking else "high"
-    counted = [("against it", against), ("a doubt", doubts), ("for it", support), ("note", notes)]
-    if verdict == "high":
-        counted[1], counted[2] = counted[2], counted[1]
+        said.notes.append(f"seeds that learned nothing in {', '.join(untrained)}")
+    verdict = "low" if said.against else "medium" if len(said.doubts) > 1 or lacking else "high"
     return Trust(
         verdict,
         margin,
@@ -293,9 +254,79 @@ def trust(
         chance,
         untrained,
         control,
-        tuple(f"{word}: {line}" for word, lines in counted for line in lines),
-        stopped,
+        said.lines(verdict),
+        len(pool.stopped),
     )
+
+
+@dataclass
+class _Said:
+    """Reasons in plain words: one against makes the verdict low, two doubts keep it from high."""
+
+    against: list[str] = field(default_factory=list)
+    doubts: list[str] = field(default_factory=list)
+    support: list[str] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+
+    def lines(self, verdict: str) -> tuple[str, ...]:
+        """What decides the verdict first."""
+        counted = [("against it", self.against), ("a doubt", self.doubts)]
+        counted.insert(1 if verdict == "high" else 2, ("for it", self.support))
+        counted.append(("note", self.notes))
+        return tuple(f"{word}: {line}" for word, lines in counted for line in lines)
+
+
+def _say_noise(
+    said: _Said, margin: float, stability: float, reliability: float, others: list[str]
+) -> None:
+    if np.isfinite(margin):
+        word = "within" if margin < NOISE else "above"
+        line = f"the runner-up is {margin:.1f} standard errors behind, {word} seed noise"
+        (said.doubts if margin < NOISE else said.support).append(line)
+    if np.isfinite(stability):
+        line = f"its family wins on {100 * stability:.0f} % of bootstrap draws"
+        kind = said.against if stability < 0.5 else said.doubts if stability < 0.8 else said.support
+        kind.append(line)
+    if np.isfinite(reliability):
+        line = f"halves of the samples order the settings alike to {reliability:.2f}"
+        (said.doubts if reliability < 0.7 else said.support).append(line)
+    if others:
+        said.doubts.append(f"{', '.join(others)} put it in the lower half")
+
+
+def _say_null(said: _Said, pool: Pool, seed: int) -> float:
+    """The null, on the target samples that members tell apart if those are few."""
+    different = _different(pool)
+    if len(different) < FEWEST:
+        looks = "looks" if len(different) == 1 else "look"
+        said.against.append(
+            f"{len(different)} of {_sizes(pool)[0]} target samples {looks} different to the "
+            f"settings; it takes {FEWEST} to judge by"
+        )
+        pool = pool.take(different, np.arange(_sizes(pool)[1]))
+    chance = null(pool, seed)
+    if chance > RARE:
+        said.against.append(
+            f"target and held-out normals may be alike (p = {chance:.2f}): perhaps no anomalies, "
+            "or none that any setting sees"
+        )
+    else:
+        said.support.append(f"target and held-out normals differ (p = {chance:.3f})")
+    return chance
+
+
+def _say_stopped(said: _Said, pool: Pool, losses: dict[str, float], measured: bool) -> str:
+    """What keeps the verdict from high whatever else is said; "" if nothing does."""
+    stopped = len(pool.stopped)
+    lacking = _lacking(losses, stopped, measured)
+    if lacking:
+        said.doubts.insert(0, f"{lacking}, which alone keeps it from high")
+    if stopped:
+        said.doubts.append(
+            f"{stopped} of {len(pool.settings)} settings were stopped early, some of which might "
+            "have won; all but the likeness to held-out normals is of the others"
+        )
+    return lacking
 
 
 def _different(pool: Pool) -> np.ndarray:
@@ -313,7 +344,7 @@ def _different(pool: Pool) -> np.ndarray:
     return np.array(found, int)
 
 
-def _lacking(losses: dict[str, float], stopped: int, measured: np.bool_) -> str:
+def _lacking(losses: dict[str, float], stopped: int, measured: bool) -> str:
     """What a pick lacks to be compared with, in words; "" if nothing."""
     finished = int(np.isfinite(list(losses.values())).sum())
     if finished < 2:
