@@ -6,7 +6,6 @@ any chunk) or side by side (`vmap`, for accelerators). No host round trip.
 
 from __future__ import annotations
 
-import functools
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
@@ -24,6 +23,7 @@ from ad_jax.detect import scores
 from ad_jax.detect.look import EMBED_BLOCK, make_look, network
 from ad_jax.detect.state import Trained
 from ad_jax.pool.view import View
+from ad_jax.train.backbones import Backbone
 from ad_jax.train.pretexts import Pretext
 from ad_jax.train.setting import Config
 from ad_jax.train.trainer import Hyper, Keys, State, as_unit, make_train, over
@@ -130,50 +130,66 @@ class Member(NamedTuple):
     run: Callable[..., tuple[State, Measured]]
 
 
+class Embedded(NamedTuple):
+    """Normals as a trained network sees them, as they are and augmented, `[n, ...]` each."""
+
+    embedding: jax.Array
+    strangeness: jax.Array
+    augmented_embedding: jax.Array
+    augmented_strangeness: jax.Array
+
+
+def make_embed(
+    backbone: Backbone, pretext: Pretext, families: tuple[str, ...]
+) -> Callable[..., Embedded]:
+    """`(params, hyper, key, train, held_out) -> Embedded` of train, then held-out normals.
+
+    In one walk over the rows: the network and every augmentation are compiled once here, and no
+    augmented set is ever held whole.
+    """
+
+    def embed(
+        params: Any, hyper: Hyper, key: jax.Array, train: jax.Array, held_out: jax.Array
+    ) -> Embedded:
+        keyed, donors = [], []
+        for draw, samples in zip(jax.random.split(key), (train, held_out), strict=True):
+            keyed.append(jax.random.split(draw, samples.shape[0]))
+            donors.append(jnp.roll(samples, 1, axis=0))
+        normals, keys = jnp.concatenate([train, held_out]), jnp.concatenate(keyed)
+        others = jnp.concatenate(donors)
+
+        def augment(key: jax.Array, sample: jax.Array, donor: jax.Array) -> Pseudo:
+            return augmentations.switch(
+                families, hyper.family, key, hyper.augmentation, sample, donor
+            )
+
+        def block(rows: jax.Array) -> Embedded:
+            samples = as_unit(normals[rows])
+            augmented = jax.vmap(augment)(keys[rows], samples, as_unit(others[rows])).sample
+            inputs = jnp.concatenate([samples, augmented])
+            outputs = backbone.apply(params, inputs)
+            strangeness = pretext.strangeness(outputs, inputs)
+            size = rows.shape[0]
+            return Embedded(
+                outputs.embedding[:size],
+                strangeness[:size],
+                outputs.embedding[size:],
+                strangeness[size:],
+            )
+
+        return rowwise(block, jnp.arange(normals.shape[0]), EMBED_BLOCK // 2)
+
+    return embed
+
+
 def make_member(
     config: Config, shape: tuple[int, ...], pretext: Pretext, families: tuple[str, ...]
 ) -> Member:
     """A member of one pretext over some families (`hyper.family` says which)."""
     backbone = network(config, shape, pretext)
     look = make_look(backbone, pretext)
-
-    def augment(hyper: Hyper, key: jax.Array, sample: jax.Array, donor: jax.Array) -> Pseudo:
-        return augmentations.switch(families, hyper.family, key, hyper.augmentation, sample, donor)
-
+    embed = make_embed(backbone, pretext, families)
     trainer = make_train(backbone, pretext, over(families))
-
-    def both(
-        params: Any, hyper: Hyper, key: jax.Array, train: jax.Array, held_out: jax.Array
-    ) -> tuple[jax.Array, jax.Array, jax.Array, jax.Array]:
-        """Embedding and strangeness of all normals `[n + m, ...]`, as they are and augmented.
-
-        In one walk over the rows: the network and every augmentation are compiled once here, and
-        no augmented set is ever held whole.
-        """
-        keyed, donors = [], []
-        for draw, samples in zip(jax.random.split(key), (train, held_out), strict=True):
-            keyed.append(jax.random.split(draw, samples.shape[0]))
-            donors.append(jnp.roll(samples, 1, axis=0))
-        normals, own = jnp.concatenate([train, held_out]), jnp.concatenate(keyed)
-        others = jnp.concatenate(donors)
-
-        def block(rows: jax.Array) -> tuple[jax.Array, ...]:
-            seen = as_unit(normals[rows])
-            made = jax.vmap(functools.partial(augment, hyper))(
-                own[rows], seen, as_unit(others[rows])
-            ).sample
-            inputs = jnp.concatenate([seen, made])
-            outputs = backbone.apply(params, inputs)
-            strange = pretext.strangeness(outputs, inputs)
-            size = rows.shape[0]
-            return (
-                outputs.embedding[:size],
-                strange[:size],
-                outputs.embedding[size:],
-                strange[size:],
-            )
-
-        return rowwise(block, jnp.arange(normals.shape[0]), EMBED_BLOCK // 2)
 
     def run(
         state: State,
@@ -185,23 +201,28 @@ def make_member(
     ) -> tuple[State, Measured]:
         state, info = trainer.go_on(state, keys, hyper, train, shared.start, shared.stop)
         count, kept = train.shape[0], held_out.shape[0]
-        z, strange, z_made, strange_made = both(
-            state.params, hyper, keys.evaluation, train, held_out
-        )
-        z_train = z[:count]
-        made = generate(generation_key(keys), train, kept)
-        samples = jnp.concatenate([held_out, made, shared.target])
-        seen, heads = look.judge(state.params, samples)
+        normals = embed(state.params, hyper, keys.evaluation, train, held_out)
+        z_train = normals.embedding[:count]
+        generated = generate(generation_key(keys), train, kept)
+        samples = jnp.concatenate([held_out, generated, shared.target])
+        z, head = look.judge(state.params, samples)
         density = scores.fit_density(z_train)
-        scored: Any = head_scores(density, z_train, seen, heads)
+        scored: Any = head_scores(density, z_train, z, head)
         network: Any = (ravel_pytree(state.params)[0], density.mean, density.precision)
-        sets = Sets(z_train, z_made[:count], seen[2 * kept :], target_weights=shared.weights)
-        of_target, of_held_out = alignment.measure(sets, seen[:kept])
+        sets = Sets(
+            z_train,
+            normals.augmented_embedding[:count],
+            z[2 * kept :],
+            target_weights=shared.weights,
+        )
+        of_target, of_held_out = alignment.measure(sets, z[:kept])
         return state, Measured(
             Trained(*network),
             train_loss=info.loss,
             chance_loss=pretext.chance(as_unit(train)),
-            discrimination=ranks.auroc(strange[count:], strange_made[count:]),
+            discrimination=ranks.auroc(
+                normals.strangeness[count:], normals.augmented_strangeness[count:]
+            ),
             target=View(scored[:, 2 * kept :], of_target),
             held_out=View(scored[:, :kept], of_held_out),
             generated=View(scored[:, kept : 2 * kept]),

@@ -6,7 +6,7 @@ Also the profile of an outer loss over thetas without any descent: what there is
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import jax
@@ -17,11 +17,12 @@ from ad_jax.base.errors import InputError
 from ad_jax.base.numerics import in_float32, over_members
 from ad_jax.data import Problem
 from ad_jax.data.samples import content_hashes
-from ad_jax.pool import program
+from ad_jax.detect.look import network
 from ad_jax.selection.tuning import loop
 from ad_jax.selection.tuning.space import Space, constrain, shares
 from ad_jax.store import Record, digest
 from ad_jax.train import pretexts
+from ad_jax.train.setting import Config
 from ad_jax.train.trainer import Keys, other_draws, seed_keys
 
 CHUNK = 10  # outer steps between two reports; what a kill can cost
@@ -83,7 +84,7 @@ class Job(NamedTuple):
     problem: Problem
     space: Space
     plan: loop.Plan
-    config: program.Config
+    config: Config
     thetas: np.ndarray
     target: np.ndarray
     seed: int
@@ -159,6 +160,50 @@ def join(space: Space, lines: Sequence[Line]) -> Trajectory:
     return Trajectory(names=space.names, steps=steps, **{f: padded(f) for f in Piece._fields})
 
 
+class _Course:
+    """All starts of a job in the record: as far as they went, and the key of what comes next.
+
+    Args:
+      job: whose starts.
+      layout: tree of the state and the info of a chunk, as a record keeps their leaves.
+      record: to read from; None knows nothing.
+    """
+
+    def __init__(self, job: Job, layout: Any, record: Record | None) -> None:
+        self._job, self._identity = job, _identity(job)
+        self.lines = [Line() for _ in job.thetas]
+        for i, line in enumerate(self.lines):
+            while record and not line.ended(job.plan):
+                name, limit = self.next_chunk(i)
+                found = record.get(name)
+                if found is None:
+                    break
+                leaves = [jnp.asarray(found[f"leaf.{j}"]) for j in range(layout.num_leaves)]
+                state, info = jax.tree.unflatten(layout, leaves)
+                line.add(job.space, info, state, limit)
+
+    def next_chunk(self, i: int) -> tuple[str, int]:
+        """Key of a start's next chunk in the record, and its steps."""
+        line, plan = self.lines[i], self._job.plan
+        limit = min(CHUNK, plan.outer_steps - line.steps)
+        start = {"start": self._job.thetas[i].tolist(), "from": line.steps, "limit": limit}
+        return digest({**self._identity, **start}), limit
+
+    def left(self, starts: Sequence[int]) -> list[int]:
+        """Those of the starts that have not ended."""
+        return [i for i in starts if not self.lines[i].ended(self._job.plan)]
+
+    def add(self, todo: Mapping[int, tuple[str, int]], chunk: Any) -> dict[str, Any]:
+        """Takes in a chunk `(outer, info)` of all starts; rows of those in `todo` for a record."""
+        rows = {}
+        for i, (name, limit) in todo.items():
+            state, info = jax.tree.map(lambda x, i=i: x[i], chunk)
+            self.lines[i].add(self._job.space, info, state, limit)
+            leaves = jax.tree.leaves((state, info))
+            rows[name] = {f"leaf.{j}": np.asarray(x) for j, x in enumerate(leaves)}
+        return rows
+
+
 @in_float32
 def run_chunks(
     job: Job,
@@ -178,69 +223,45 @@ def run_chunks(
     Raises:
       InputError: a program above the memory limit.
     """
-    plan = job.plan
-    tuner = _tuner(job.problem, job.space, plan, job.config)
+    plan, count = job.plan, len(job.thetas)
+    program_ = loop.make_program(
+        _tuner(job.problem, job.space, plan, job.config), CHUNK, over_members()
+    )
     keys, data = _seen(job.problem, job.target, job.seed, job.config)
-    hyper = loop.training()
-    program_ = loop.make_program(tuner, CHUNK, over_members())
-    count = len(job.thetas)
     width = -(-count // jax.local_device_count()) * jax.local_device_count()
     thetas = jnp.asarray(np.concatenate([job.thetas, np.repeat(job.thetas[:1], width - count, 0)]))
     nothing = jnp.zeros(width, jnp.int32)
+    hyper = loop.training()
     outer_shape = jax.eval_shape(program_.init, keys, hyper, thetas, data, nothing)
     arguments = (keys, hyper, data, nothing)
-    layout: Any = jax.tree.structure(
-        (outer_shape, jax.eval_shape(program_.run, outer_shape, *arguments)[1])
-    )
-    course = _identity(job)
-
-    def next_chunk(i: int) -> tuple[str, int]:
-        """Key of a start's next chunk in the record, and its steps."""
-        limit = min(CHUNK, plan.outer_steps - lines[i].steps)
-        start = {"start": job.thetas[i].tolist(), "from": lines[i].steps, "limit": limit}
-        return digest({**course, **start}), limit
-
-    lines = [Line() for _ in range(count)]
-    for i, line in enumerate(lines):
-        while record and not line.ended(plan):
-            name, limit = next_chunk(i)
-            found = record.get(name)
-            if found is None:
-                break
-            leaves = [jnp.asarray(found[f"leaf.{j}"]) for j in range(layout.num_leaves)]
-            state, info = jax.tree.unflatten(layout, leaves)
-            line.add(job.space, info, state, limit)
+    info_shape = jax.eval_shape(program_.run, outer_shape, *arguments)[1]
+    course = _Course(job, jax.tree.structure((outer_shape, info_shape)), record)
     own = range(count) if mine is None else mine
     compiled: Any = None
     outer: Any = None
     started = time.perf_counter()
-    while todo := [i for i in own if not lines[i].ended(plan)]:
+    while todo := course.left(own):
         if compiled is None:
             compiled = program_.run.lower(outer_shape, *arguments).compile()
             if memory_mb is not None:
                 shorter = _tuner(job.problem, job.space, plan._replace(horizon=1), job.config)
                 _refuse_large(compiled, shorter, memory_mb, plan, outer_shape, *arguments)
-            fresh = [i for i in todo if lines[i].state is None]
+            fresh = [i for i in todo if course.lines[i].state is None]
             warm_up = nothing.at[jnp.array(fresh, jnp.int32)].set(plan.warm_up)
             outer = program_.init(keys, hyper, thetas, data, warm_up)
-            for i, line in enumerate(lines):
+            for i, line in enumerate(course.lines):
                 if line.state is not None:
                     outer = jax.tree.map(lambda x, y, i=i: x.at[i].set(y), outer, line.state)
-        ahead = {i: next_chunk(i) for i in todo}
+        ahead = {i: course.next_chunk(i) for i in todo}
         steps = jnp.array([limit for _, limit in ahead.values()], jnp.int32)
         limits = nothing.at[jnp.array(todo)].set(steps)
         outer, info = jax.block_until_ready(compiled(outer, keys, hyper, data, limits))
-        rows = {}
-        for i, (name, limit) in ahead.items():
-            state, line_info = jax.tree.map(lambda x, i=i: x[i], (outer, info))
-            lines[i].add(job.space, line_info, state, limit)
-            leaves = jax.tree.leaves((state, line_info))
-            rows[name] = {f"leaf.{j}": np.asarray(x) for j, x in enumerate(leaves)}
+        rows = course.add(ahead, (outer, info))
         if record:
             record.put(rows)
         if report:
-            report(_step(job, lines, own, time.perf_counter() - started))
-    return lines
+            report(_step(job, course.lines, own, time.perf_counter() - started))
+    return course.lines
 
 
 def _identity(job: Job) -> dict[str, Any]:
@@ -261,13 +282,13 @@ def _identity(job: Job) -> dict[str, Any]:
     }
 
 
-def _tuner(problem: Problem, space: Space, plan: loop.Plan, config: program.Config) -> loop.Tuner:
-    network = program.network(config, problem.shape, pretexts.make("binary", space.families[0]))
-    return loop.make_tuner(network, space, plan)
+def _tuner(problem: Problem, space: Space, plan: loop.Plan, config: Config) -> loop.Tuner:
+    backbone = network(config, problem.shape, pretexts.make("binary", space.families[0]))
+    return loop.make_tuner(backbone, space, plan)
 
 
 def _seen(
-    problem: Problem, target: np.ndarray, seed: int, config: program.Config
+    problem: Problem, target: np.ndarray, seed: int, config: Config
 ) -> tuple[Keys, loop.Data]:
     """Keys and samples of one seed."""
     samples = (*problem.split(seed), target)
@@ -281,7 +302,7 @@ def profile(
     plan: loop.Plan,
     thetas: np.ndarray,
     seeds: Sequence[int],
-    config: program.Config,
+    config: Config,
     target: np.ndarray | None = None,
     looks: int = 16,
 ) -> np.ndarray:

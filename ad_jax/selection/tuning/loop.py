@@ -21,6 +21,7 @@ from ad_jax.selection.tuning import losses
 from ad_jax.selection.tuning.estimators import ESTIMATORS, Bilevel
 from ad_jax.selection.tuning.space import Space, relaxed
 from ad_jax.train.backbones import Backbone
+from ad_jax.train.pretexts import Pretext
 from ad_jax.train.pretexts import make as make_pretext
 from ad_jax.train.trainer import Hyper, Keys, State, as_unit, make_train
 
@@ -119,21 +120,18 @@ def training(learning_rate: float = 5e-4, weight_decay: float = 1e-3, jitter: fl
     return Hyper(jnp.int32(0), None, *map(jnp.float32, (learning_rate, weight_decay, jitter)))
 
 
-def make_tuner(backbone: Backbone, space: Space, plan: Plan) -> Tuner:
-    """The tuner of one space; the pretext is normal against augmented, as alignment supposes."""
-    pretext = make_pretext("binary", space.families[0])
+def make_look(
+    backbone: Backbone, pretext: Pretext, space: Space, batch: int
+) -> Callable[..., losses.Embedded]:
+    """`(params, theta, key, data) -> Embedded` of a batch of every set.
 
-    def augment(hyper: Hyper, key: jax.Array, samples: jax.Array, donors: jax.Array) -> Pseudo:
-        return relaxed(space, hyper.augmentation, key, samples, donors)
-
-    trainer = make_train(backbone, pretext, augment)
-    objective = losses.combine(dict(plan.outer))
+    The same rows and draws whatever theta is.
+    """
 
     def look(params: Any, theta: jax.Array, key: jax.Array, data: Data) -> losses.Embedded:
-        """Embeds a batch of every set; the same rows and draws whatever theta is."""
         order, draw = jax.random.split(key)
         rows = [
-            jax.random.randint(k, (plan.batch,), 0, len(one))
+            jax.random.randint(k, (batch,), 0, len(one))
             for k, one in zip(jax.random.split(order, 3), data, strict=True)
         ]
         train, held_out, target = (as_unit(one[r]) for one, r in zip(data, rows, strict=True))
@@ -154,6 +152,20 @@ def make_tuner(backbone: Backbone, space: Space, plan: Plan) -> Tuner:
             odds[3],
             told / 2.0 / pretext.chance(train),
         )
+
+    return look
+
+
+def make_tuner(backbone: Backbone, space: Space, plan: Plan) -> Tuner:
+    """The tuner of one space; the pretext is normal against augmented, as alignment supposes."""
+    pretext = make_pretext("binary", space.families[0])
+
+    def augment(hyper: Hyper, key: jax.Array, samples: jax.Array, donors: jax.Array) -> Pseudo:
+        return relaxed(space, hyper.augmentation, key, samples, donors)
+
+    trainer = make_train(backbone, pretext, augment)
+    objective = losses.combine(dict(plan.outer))
+    look = make_look(backbone, pretext, space, plan.batch)
 
     def problem(keys: Keys, hyper: Hyper, data: Data, step: jax.Array) -> Bilevel:
         key = jax.random.fold_in(keys.evaluation, step)
