@@ -92,12 +92,7 @@ def load_folder(
         files["target"] = of_kind(root, files["target"], kind, labelled)
     seen, reading = _read_all(root, files, reading, skip_bad)
     files = {name: [f for f in some if f in seen] for name, some in files.items()}
-    for name, some in files.items():
-        least = 1 if name == "target" else 2
-        if len(some) < least:
-            raise InputError(
-                f"{root} has {len(some)} {name} image(s) to use; give at least {least}"
-            )
+    _refuse_few(root, files)
     if limit is not None:
         files = {
             name: _first(some, seen, colour, limit, group if name == "train" else None)
@@ -105,15 +100,7 @@ def load_folder(
         }
     used = {f: seen[f] for some in files.values() for f in some}
     _say_sizes(root, used, reading)
-    groups = None
-    if group is not None:
-        groups = _groups(files["train"], group)
-        shared = set(groups) & set(_groups(files.get("held_out", []), group))
-        if shared:
-            raise InputError(
-                f"held_out/ shares group {min(shared)!r} with train; move all of a group to "
-                "one of them, or remove held_out/ to have groups split for you"
-            )
+    groups = None if group is None else _train_groups(files, group)
     to_grey = colour == "grey" or (
         colour == "auto" and all(p.pixels.shape[2] == 1 for p in used.values())
     )
@@ -136,6 +123,27 @@ def load_folder(
         normals={name: [name_of(f, root) for f in some] for name, some in files.items()},
         kind=kind,
     )
+
+
+def _refuse_few(root: pathlib.Path, files: dict[str, list[pathlib.Path]]) -> None:
+    for name, some in files.items():
+        least = 1 if name == "target" else 2
+        if len(some) < least:
+            raise InputError(
+                f"{root} has {len(some)} {name} image(s) to use; give at least {least}"
+            )
+
+
+def _train_groups(files: dict[str, list[pathlib.Path]], group: str) -> list[str]:
+    """Group of every train normal; a group that is held out, too, is refused."""
+    groups = _groups(files["train"], group)
+    shared = set(groups) & set(_groups(files.get("held_out", []), group))
+    if shared:
+        raise InputError(
+            f"held_out/ shares group {min(shared)!r} with train; move all of a group to "
+            "one of them, or remove held_out/ to have groups split for you"
+        )
+    return groups
 
 
 def _read_all(

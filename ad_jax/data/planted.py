@@ -64,10 +64,7 @@ def load_planted(
     """
     family = _family(generator)
     values = {**family.defaults(), **_given(hyper)}
-    if not 0 < share < 1:
-        raise InputError(f"share={share} is out of range; give a number above 0 and below 1")
-    if base.startswith("planted:"):
-        raise InputError(f"base={base} is itself planted; give a source of normals like digits")
+    _check_planting(base, share)
     normals, _ = load_base(base, **options)
     if normals.train.ndim != 4:
         raise InputError(f"base={base} holds rows of shape {normals.shape}; give one of images")
@@ -118,6 +115,13 @@ def load_planted(
         )
     except InputError as error:
         raise InputError(f"with a third of base={base} in the target, {error}") from None
+
+
+def _check_planting(base: str, share: float) -> None:
+    if not 0 < share < 1:
+        raise InputError(f"share={share} is out of range; give a number above 0 and below 1")
+    if base.startswith("planted:"):
+        raise InputError(f"base={base} is itself planted; give a source of normals like digits")
 
 
 def _family(generator: str) -> "Augmentation":

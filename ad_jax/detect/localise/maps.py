@@ -13,7 +13,7 @@ import numpy as np
 from ad_jax.base.errors import InputError
 from ad_jax.base.numerics import HIGHEST, rowwise
 from ad_jax.detect.localise import densities
-from ad_jax.detect.localise.features import Read, grid_of, on_grid, to_image
+from ad_jax.detect.localise.features import Grid, Read, grid_of, on_grid, to_image
 from ad_jax.detect.localise.scale import Scale, fit_scale, to_decades
 from ad_jax.detect.tiles import Plan, cut, stitch
 from ad_jax.train.trainer import as_unit
@@ -93,6 +93,21 @@ def fitted_on(count: int, shape: tuple[int, ...]) -> np.ndarray:
     return np.arange(few) * count // few
 
 
+def make_dense(read: Read, grid: Grid) -> Callable[[Any, jax.Array], jax.Array]:
+    """`(params, samples [n, h, w, c]) -> [n, a, b, d]`: all stages, projected, on one grid."""
+
+    def dense(params: Any, rows: jax.Array) -> jax.Array:
+        maps = read(params, as_unit(rows))
+        sizes = kept([m.shape[-1] for m in maps])
+        parts = []
+        for stage, cells, size in zip(maps, read.cells, sizes, strict=True):
+            basis = jnp.float32(projection(stage.shape[-1], size))
+            parts.append(jnp.matmul(on_grid(stage, cells, grid), basis, precision=HIGHEST))
+        return jnp.concatenate(parts, axis=-1)
+
+    return dense
+
+
 def make_localiser(
     read: Read,
     shape: tuple[int, ...],
@@ -127,6 +142,8 @@ def make_localiser(
     sides = tuple(shape[:2]) if where is None else (where.tile, where.tile)
     grid = grid_of(sides, read.cells)
 
+    dense_whole = make_dense(read, grid)
+
     def dense(params: Any, rows: jax.Array) -> jax.Array:
         if where is None:
             return dense_whole(params, rows)
@@ -141,15 +158,6 @@ def make_localiser(
         grids = found.reshape(found.shape[0] * count, -1, found.shape[2])
         tiles = to_image(grids, grid, sides)
         return stitch(where, tiles.reshape(-1, count, *tiles.shape[1:]), join)
-
-    def dense_whole(params: Any, rows: jax.Array) -> jax.Array:
-        maps = read(params, as_unit(rows))
-        sizes = kept([m.shape[-1] for m in maps])
-        parts = []
-        for one, cells, size in zip(maps, read.cells, sizes, strict=True):
-            basis = jnp.float32(projection(one.shape[-1], size))
-            parts.append(jnp.matmul(on_grid(one, cells, grid), basis, precision=HIGHEST))
-        return jnp.concatenate(parts, axis=-1)
 
     def features(params: Any, samples: jax.Array) -> jax.Array:
         return rowwise(lambda rows: dense(params, rows), samples, seen_at_once)
