@@ -16,7 +16,7 @@ from ad_jax.pool.program import PerMember, Shared, make_program
 from ad_jax.train import pretexts as pretext
 from ad_jax.train import trainer as train
 from ad_jax.train.backbones import encoder
-from ad_jax.train.setting import Config
+from ad_jax.train.setting import TRAINING, Config
 
 SHAPE = (16, 16, 1)
 
@@ -43,8 +43,9 @@ def hyper_of(rate=3e-3, name="binary"):
     hyper = entry.defaults()
     if name == "kinds":  # seen at 16 px
         hyper |= {"scar.length": 0.6, "scar.width": 0.2, "cutpaste.area": 0.2}
-    packed = entry.pack(hyper, augment.PACKED)
-    return train.Hyper(jnp.int32(0), packed, jnp.float32(rate), 1e-3, 0.1)
+    packed = entry.space.pack(hyper, augment.PACKED)
+    training = {**TRAINING.defaults(), "learning_rate": jnp.float32(rate)}
+    return train.Hyper(jnp.int32(0), packed, training)
 
 
 @pytest.fixture(scope="module")
@@ -125,10 +126,11 @@ def chunk_of(name, families, over, steps=2, **config):
     task = pretext.make(name, families[0])
     program = make_program(Config(steps=steps, width=8, **config), SHAPE, task, families, over)
     keys = jax.vmap(lambda s: train.seed_keys(0, s))(jnp.arange(3))
+    entry = augment.get(families[0])
     hyper = train.Hyper(
         jnp.int32(0),
-        jnp.stack([augment.get(families[0]).pack(augment.get(families[0]).defaults(), 8)] * 3),
-        *(jnp.full(3, value) for value in (1e-3, 1e-3, 0.1)),
+        jnp.stack([entry.space.pack(entry.defaults(), 8)] * 3),
+        {name: jnp.full(3, value) for name, value in TRAINING.defaults().items()},
     )
     images = jax.random.uniform(jax.random.key(3), (1, 12, *SHAPE))
     members = PerMember(keys, tuple(hyper)[1:], jnp.array([True, True, False]), jnp.zeros(3, int))

@@ -388,7 +388,9 @@ def test_bounds_hold_whatever_theta_is():
     space = tuning.make_space("cutdiff", SHAPE, ["area"], bounds={"area": (0.1, 0.2)})
     for theta in (-1e4, 0.0, 1e4):
         assert 0.1 <= spaces.to_hyper(space, np.array([theta]))["area"] <= 0.2
-    assert tuning.make_space("cutdiff", SHAPE).free[0].low == pytest.approx(4 / 256)  # 2 x 2 px
+    assert tuning.make_space("cutdiff", SHAPE).free["area"].low == pytest.approx(
+        4 / 256
+    )  # 2 x 2 px
 
 
 def test_a_relaxed_mixture_counts_what_the_hard_one_draws():

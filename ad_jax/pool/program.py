@@ -92,7 +92,7 @@ class PerMember(NamedTuple):
     """
 
     keys: Keys
-    hyper: tuple[jax.Array, ...]
+    hyper: tuple[Any, ...]
     valid: jax.Array
     fold: jax.Array
 

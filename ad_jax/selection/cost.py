@@ -60,7 +60,7 @@ def estimate(
         )
 
     trainer = make_train(backbone, pretext, unchanged)
-    hyper = Hyper(0, 0.0, *(jnp.float32(x) for x in settings[0][3:]))
+    hyper = Hyper(0, 0.0, jax.tree.map(jnp.float32, settings[0].training))
     normals = jnp.asarray(problem.split(0).train)
 
     def short(normals: jax.Array) -> Any:

@@ -249,7 +249,7 @@ def _identity(job: Job) -> dict[str, Any]:
         "tuning": job.plan._replace(outer_steps=0)._asdict(),
         "space": [
             job.space.augmentation,
-            [tuple(f) for f in job.space.free],
+            [tuple(bound.values()) for bound in job.space.bounds()],
             job.space.weighted,
             job.space.fixed,
         ],

@@ -12,6 +12,7 @@ from ad_jax.base.devices import check_backend
 from ad_jax.base.errors import InputError
 from ad_jax.base.numerics import in_float32
 from ad_jax.base.parameters import real, whole, word
+from ad_jax.base.space import EDGE
 from ad_jax.data import Problem
 from ad_jax.data.samples import in_content_order
 from ad_jax.pool import program
@@ -20,7 +21,6 @@ from ad_jax.selection.tuning import loop, losses
 from ad_jax.selection.tuning.chunks import Job, Step, Trajectory, join, run_chunks
 from ad_jax.selection.tuning.estimators import ESTIMATORS
 from ad_jax.selection.tuning.space import (
-    EDGE,
     Space,
     random_starts,
     theta_at,
@@ -199,10 +199,8 @@ def _listed(outer: Sequence[tuple[str, float]]) -> str:
 
 def default_of(space: Space) -> dict[str, float]:
     """The untuned setting: catalogue defaults moved into the bounds, weights equal."""
-    hyper = {**augment.get(space.augmentation).defaults(), **space.fixed}
-    for one in space.free:
-        hyper[one.name] = min(max(hyper[one.name], one.low), one.high)
-    return hyper
+    own = space.free.clip(space.free.defaults())
+    return {**augment.get(space.augmentation).defaults(), **space.fixed, **own}
 
 
 def _late(trajectory: Trajectory, start: int) -> slice:
@@ -240,11 +238,11 @@ def diagnosis(descent: Descent) -> list[str]:
     ends = np.stack(
         [path[_late(trajectory, i)].mean(0) for i, path in enumerate(trajectory.shares)]
     )
-    for i, one in enumerate(space.free):
+    for i, (name, one) in enumerate(space.free.items()):
         share = ends[best, i]
         if share < EDGE or share > 1.0 - EDGE:
             bound = one.low if share < EDGE else one.high
-            reasons.append(f"{one.name} ended on its bound {bound:.3g}")
+            reasons.append(f"{name} ended on its bound {bound:.3g}")
     chosen = ended[best]
     if not np.nanmax(trajectory.gradient[best]) > 0.0:
         reasons.append("no gradient reached any hyperparameter: nothing was tuned")

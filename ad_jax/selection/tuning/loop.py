@@ -22,6 +22,7 @@ from ad_jax.selection.tuning.estimators import ESTIMATORS, Bilevel
 from ad_jax.selection.tuning.space import Space, relaxed
 from ad_jax.train.backbones import Backbone
 from ad_jax.train.pretexts import make as make_pretext
+from ad_jax.train.setting import TRAINING
 from ad_jax.train.trainer import Hyper, Keys, State, as_unit, make_train
 
 
@@ -114,9 +115,9 @@ class Tuner(NamedTuple):
     problem: Callable[..., Bilevel]
 
 
-def training(learning_rate: float = 5e-4, weight_decay: float = 1e-3, jitter: float = 0.1) -> Hyper:
+def training() -> Hyper:
     """What is not tuned of a training; theta travels in `augmentation`."""
-    return Hyper(jnp.int32(0), None, *map(jnp.float32, (learning_rate, weight_decay, jitter)))
+    return Hyper(jnp.int32(0), None, jax.tree.map(jnp.float32, TRAINING.defaults()))
 
 
 def make_tuner(backbone: Backbone, space: Space, plan: Plan) -> Tuner:
