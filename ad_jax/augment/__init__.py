@@ -12,7 +12,7 @@ import jax.numpy as jnp
 from ad_jax.augment import geometry, noise, patches, photometric, soft
 from ad_jax.augment.compose import chain, mixture, one_of, part_of, sometimes
 from ad_jax.augment.contract import Augmentation, Pseudo, fixed, local, smallest_area, whole
-from ad_jax.base.errors import InputError
+from ad_jax.base.errors import InputError, lookup
 from ad_jax.base.space import Range, Space
 
 _SIMPLE: dict[str, Augmentation] = {
@@ -63,12 +63,10 @@ def get(name: str) -> Augmentation:
     if name in CATALOGUE:
         return CATALOGUE[name]
     names = name.split("+")
-    for part in names:
-        if part not in CATALOGUE:
-            raise InputError(f"no augmentation {part!r}; known: {', '.join(CATALOGUE)}")
+    parts = {part: lookup(CATALOGUE, part, "augmentation") for part in names}
     if len(set(names)) < len(names):
         raise InputError(f"the mixture {name!r} names a family twice; take each once")
-    return mixture(**{part: CATALOGUE[part] for part in names})
+    return mixture(**parts)
 
 
 def packed_length(families: Sequence[str]) -> int:

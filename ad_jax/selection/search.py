@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from ad_jax import augment as augmentations
-from ad_jax.base.errors import InputError
+from ad_jax.base.errors import InputError, check_name
 from ad_jax.base.parameters import real, word
 from ad_jax.pool import Pool
 from ad_jax.pool.rows import Row
@@ -81,8 +81,7 @@ def _split(families: Sequence[str]) -> list[tuple[str, str]]:
         pretext, slash, augmentation = name.partition("/")
         if not slash:
             raise InputError(f"family {name!r} is no PRETEXT/AUGMENTATION like binary/cutpaste")
-        if pretext not in PRETEXTS:
-            raise InputError(f"no pretext {pretext!r}; known: {', '.join(PRETEXTS)}")
+        check_name(PRETEXTS, pretext, "pretext")
         augmentations.get(augmentation)
         out.append((pretext, augmentation))
     return out

@@ -7,7 +7,7 @@ from dataclasses import dataclass, fields, replace
 
 import numpy as np
 
-from ad_jax.base.errors import InputError
+from ad_jax.base.errors import InputError, check_name
 from ad_jax.base.numerics import in_float32
 from ad_jax.base.parameters import numbered
 from ad_jax.data import Problem
@@ -109,8 +109,7 @@ def check(rule: str, seeds: Sequence[int], search: str) -> None:
     """Refuses a rule or a search that is unknown or cannot be, before anything is written."""
     if rules.get(rule).needs == "seeds" and len(seeds) < 2:
         raise InputError(f"rule {rule} compares the seeds of a setting; give at least 2 seeds")
-    if search not in SEARCHES:
-        raise InputError(f"no search {search!r}; known: {', '.join(SEARCHES)}")
+    check_name(SEARCHES, search, "search")
 
 
 def targets(problems: Sequence[Problem], second: np.ndarray | None = None) -> list[Problem]:

@@ -9,7 +9,7 @@ import numpy as np
 
 from ad_jax import augment
 from ad_jax.base.devices import check_backend
-from ad_jax.base.errors import InputError
+from ad_jax.base.errors import InputError, check_name
 from ad_jax.base.numerics import in_float32
 from ad_jax.base.parameters import real, whole, word
 from ad_jax.base.space import EDGE
@@ -178,8 +178,7 @@ def check(plan: loop.Plan) -> loop.Plan:
     for name, least in (("outer_steps", 1), ("horizon", 1), ("warm_up", 0), ("batch", 4)):
         if getattr(plan, name) < least:
             raise InputError(f"{name}={getattr(plan, name)} is too small; take at least {least}")
-    if plan.estimator not in ESTIMATORS:
-        raise InputError(f"no estimator {plan.estimator!r}; known: {', '.join(ESTIMATORS)}")
+    check_name(ESTIMATORS, plan.estimator, "estimator")
     for name in ("rate", "clip"):
         if not getattr(plan, name) > 0.0:
             raise InputError(f"{name}={getattr(plan, name)} is no positive number")
