@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
@@ -135,49 +136,36 @@ ASPECT_SPREAD = Range(3.3, 1.0, 5.0, "log", "factor", False, "aspect within 1 / 
 FILL = Range(0.0, 0.0, 1.0, "linear", "grey value", True, "value of the patch")
 JITTER = Range(0.1, 0.0, 0.5, "linear", "grey values", True, "colour jitter of the patch")
 _SIDES = {"area": AREA, "area_spread": AREA_SPREAD, "aspect_spread": ASPECT_SPREAD}
+_PATCH = functools.partial(
+    Augmentation, draw=_draw_patch, strength="area", smallest=smallest_area, group="local"
+)
 _EXAMPLE = {"area": 0.1, "area_spread": 1.5, "aspect_spread": 2.0}
 
 PASTES: dict[str, Augmentation] = {
-    "cutpaste": Augmentation(
-        draw=_draw_patch,
+    "cutpaste": _PATCH(
         apply=local(cutpaste),
         space=Space(_SIDES, jitter=JITTER),
-        strength="area",
-        smallest=smallest_area,
         example={**_EXAMPLE, "jitter": 0.1},
-        group="local",
         source="CutPaste, arXiv 2104.04015",
     ),
-    "cutpaste_donor": Augmentation(
-        draw=_draw_patch,
+    "cutpaste_donor": _PATCH(
         apply=cutpaste_donor,
         space=Space(_SIDES, jitter=JITTER),
-        strength="area",
-        smallest=smallest_area,
         example={**_EXAMPLE, "jitter": 0.1},
-        group="local",
         source="CutPaste, arXiv 2104.04015, with the patch of another training sample",
     ),
 }
 CUTS: dict[str, Augmentation] = {
-    "cutout": Augmentation(
-        draw=_draw_patch,
+    "cutout": _PATCH(
         apply=local(cutout),
         space=Space(_SIDES, fill=FILL),
-        strength="area",
-        smallest=smallest_area,
         example={**_EXAMPLE, "fill": 0.3},
-        group="local",
         source="DeVries & Taylor, arXiv 1708.04552",
     ),
-    "cutavg": Augmentation(
-        draw=_draw_patch,
+    "cutavg": _PATCH(
         apply=local(cutavg),
         space=Space(_SIDES),
-        strength="area",
-        smallest=smallest_area,
         example=_EXAMPLE,
-        group="local",
         source="DSV, arXiv 2307.06534",
     ),
 }

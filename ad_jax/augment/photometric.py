@@ -9,6 +9,7 @@ no strength leaves it bit-equal.
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
@@ -145,36 +146,18 @@ _SPREAD = Range(0.8, 0.0, 1.0, "linear", "factor", True, "factor within 1 - and 
 _SHIFT = Range(0.2, 0.0, 0.5, "linear", "turns", True, "largest shift of the hue either way")
 _JITTER = "colour jitter, arXiv 2002.05709; 0.8, 0.8, 0.8, 0.2 in arXiv 2208.07734"
 
+_FACTOR = functools.partial(
+    Augmentation,
+    draw=_draw_factor,
+    space=Space(spread=_SPREAD),
+    strength="spread",
+    group="colour",
+    source=f"part of {_JITTER}",
+)
 COLOUR: dict[str, Augmentation] = {
-    "brightness": Augmentation(
-        draw=_draw_factor,
-        apply=whole(brightness),
-        space=Space(spread=_SPREAD),
-        strength="spread",
-        example={"spread": 0.15},
-        group="colour",
-        source=f"part of {_JITTER}",
-        rows=True,
-    ),
-    "contrast": Augmentation(
-        draw=_draw_factor,
-        apply=whole(contrast),
-        space=Space(spread=_SPREAD),
-        strength="spread",
-        example={"spread": 0.3},
-        group="colour",
-        source=f"part of {_JITTER}",
-    ),
-    "saturation": Augmentation(
-        draw=_draw_factor,
-        apply=whole(saturation),
-        space=Space(spread=_SPREAD),
-        strength="spread",
-        example={"spread": 0.3},
-        group="colour",
-        source=f"part of {_JITTER}",
-        needs=("colour",),
-    ),
+    "brightness": _FACTOR(apply=whole(brightness), example={"spread": 0.15}, rows=True),
+    "contrast": _FACTOR(apply=whole(contrast), example={"spread": 0.3}),
+    "saturation": _FACTOR(apply=whole(saturation), example={"spread": 0.3}, needs=("colour",)),
     "hue": Augmentation(
         draw=_draw_hue,
         apply=whole(hue),

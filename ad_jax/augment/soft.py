@@ -6,6 +6,7 @@ gradient at fixed random numbers sees the edges move and the place move with the
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
@@ -250,6 +251,9 @@ _SOFT = {
     "softness": Range(1.0, 0.25, 4.0, "log", "px", True, "scale of the edges' sigmoid"),
 }
 _SHARE = "share of the shorter side"
+_PATCH = functools.partial(
+    Augmentation, draw=_draw_soft, strength="area", smallest=smallest_area, group="local"
+)
 _EXAMPLE = {"area": 0.1, "area_spread": 1.5, "aspect": 1.4, "aspect_spread": 2.0, "softness": 0.8}
 
 PASTES: dict[str, Augmentation] = {
@@ -267,37 +271,24 @@ PASTES: dict[str, Augmentation] = {
             jitter=JITTER,
         ),
         strength="length",
-        example={
-            "length": 0.5,
-            "length_spread": 1.2,
-            "width": 0.22,
-            "width_spread": 1.3,
-            "angle": 60.0,
-            "jitter": 0.1,
-        },
+        example=dict(
+            length=0.5, length_spread=1.2, width=0.22, width_spread=1.3, angle=60.0, jitter=0.1
+        ),
         group="local",
         source="CutPaste-scar, arXiv 2104.04015: 10 to 25 by 2 to 16 px at 256 px",
     ),
-    "soft_cutpaste": Augmentation(
-        draw=_draw_soft,
+    "soft_cutpaste": _PATCH(
         apply=local(soft_cutpaste),
         space=Space(_SOFT, jitter=JITTER),
-        strength="area",
-        smallest=smallest_area,
         example={**_EXAMPLE, "jitter": 0.1},
-        group="local",
         source="CutPaste (arXiv 2104.04015) with edges of sigmoids",
     ),
 }
 CUTS: dict[str, Augmentation] = {
-    "soft_cutout": Augmentation(
-        draw=_draw_soft,
+    "soft_cutout": _PATCH(
         apply=local(soft_cutout),
         space=Space(_SOFT, fill=FILL),
-        strength="area",
-        smallest=smallest_area,
         example={**_EXAMPLE, "fill": 0.3},
-        group="local",
         source="cut-out (arXiv 1708.04552) with edges of sigmoids",
     ),
     "cutdiff": Augmentation(
