@@ -24,9 +24,9 @@ SHAPE = (16, 16, 1)
 FAMILY = {name: "quarter_turns" for name in pretext.PRETEXTS} | {"kinds": "cutpaste_scar"}
 
 
-def trainer_of(name):
+def trainer_of(name, **changed):
     family = FAMILY[name]
-    task = pretext.make(name, family)
+    task = pretext.make(name, family)._replace(**changed)
     backbone = encoder(SHAPE, task.classes, 8, task.reconstructs)
 
     def turn(hyper, key, samples, donors):
@@ -111,6 +111,13 @@ def test_learning_rate_may_be_traced(normals):
     assert jnp.isfinite(jax.jit(jax.grad(last))(1e-3))
     both = jax.jit(jax.vmap(last))(jnp.array([1e-3, 2e-3]))
     assert both[0] != both[1]
+
+
+def test_a_loss_of_another_shape_than_the_weights_is_refused_at_trace_time(normals):
+    loss = pretext.make("binary", "quarter_turns").loss
+    trainer = trainer_of("binary", loss=lambda *arguments: loss(*arguments)[:, None])
+    with pytest.raises(AssertionError, match="shape"):
+        jax.eval_shape(lambda: trainer.train(train.seed_keys(0, 0), hyper_of(), normals, 1))
 
 
 def test_training_takes_no_target():

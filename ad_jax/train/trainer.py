@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
+import chex
 import jax
 import jax.numpy as jnp
 import optax
@@ -134,7 +135,9 @@ def make_train(backbone: Backbone, pretext: Pretext, augment: Callable[..., Pseu
             inputs = _jitter(jitter, inputs, hyper.training["jitter"])
 
         def loss_of(params: Any) -> jax.Array:
-            return (weights * pretext.loss(backbone.apply(params, inputs), targets)).mean()
+            losses = pretext.loss(backbone.apply(params, inputs), targets)
+            chex.assert_equal_shape([weights, losses])  # or the product would broadcast
+            return (weights * losses).mean()
 
         loss, gradient = jax.value_and_grad(loss_of)(state.params)
         updates, moments = optimiser(hyper, state.step).update(
