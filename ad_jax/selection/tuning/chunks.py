@@ -19,7 +19,7 @@ from ad_jax.data import Problem
 from ad_jax.data.samples import content_hashes
 from ad_jax.pool import program
 from ad_jax.selection.tuning import loop
-from ad_jax.selection.tuning.space import Space, constrain, shares
+from ad_jax.selection.tuning.space import TunedSpace, constrain, shares
 from ad_jax.store import Record, digest
 from ad_jax.train import pretexts
 from ad_jax.train.trainer import Keys, other_draws, seed_keys
@@ -81,7 +81,7 @@ class Job(NamedTuple):
     """
 
     problem: Problem
-    space: Space
+    space: TunedSpace
     plan: loop.Plan
     config: program.Config
     thetas: np.ndarray
@@ -129,7 +129,7 @@ class Line:
         moved = np.abs(self.pieces[-1].shares.mean(0) - self.pieces[-2].shares.mean(0))
         return bool((moved < SETTLED).all())
 
-    def add(self, space: Space, info: loop.Info, state: Any, limit: int) -> None:
+    def add(self, space: TunedSpace, info: loop.Info, state: Any, limit: int) -> None:
         """A chunk's `info` `[steps, ...]`, of which `limit` steps were taken."""
         thetas = jnp.asarray(info.theta)[:limit]
 
@@ -143,7 +143,7 @@ class Line:
         self.state = state
 
 
-def join(space: Space, lines: Sequence[Line]) -> Trajectory:
+def join(space: TunedSpace, lines: Sequence[Line]) -> Trajectory:
     """The trajectory of starts that took a step each, padded to the longest."""
     steps = np.array([line.steps for line in lines])
 
@@ -261,7 +261,9 @@ def _identity(job: Job) -> dict[str, Any]:
     }
 
 
-def _tuner(problem: Problem, space: Space, plan: loop.Plan, config: program.Config) -> loop.Tuner:
+def _tuner(
+    problem: Problem, space: TunedSpace, plan: loop.Plan, config: program.Config
+) -> loop.Tuner:
     network = program.network(config, problem.shape, pretexts.make("binary", space.families[0]))
     return loop.make_tuner(network, space, plan)
 
@@ -277,7 +279,7 @@ def _seen(
 @in_float32
 def profile(
     problem: Problem,
-    space: Space,
+    space: TunedSpace,
     plan: loop.Plan,
     thetas: np.ndarray,
     seeds: Sequence[int],

@@ -21,7 +21,7 @@ from ad_jax.selection.tuning import loop, losses
 from ad_jax.selection.tuning.chunks import Job, Step, Trajectory, join, run_chunks
 from ad_jax.selection.tuning.estimators import ESTIMATORS
 from ad_jax.selection.tuning.space import (
-    Space,
+    TunedSpace,
     random_starts,
     theta_at,
     to_hyper,
@@ -65,7 +65,7 @@ class Descent(NamedTuple):
       plan: how.
     """
 
-    space: Space
+    space: TunedSpace
     starts: list[Start]
     best: int
     trajectory: Trajectory
@@ -79,7 +79,7 @@ class Descent(NamedTuple):
 
 def descend(
     problem: Problem,
-    space: Space,
+    space: TunedSpace,
     starts: int | Sequence[Mapping[str, float]] = STARTS,
     plan: loop.Plan = loop.Plan(),
     seed: int = 0,
@@ -131,7 +131,7 @@ def descend_some(
 @in_float32
 def make_job(
     problem: Problem,
-    space: Space,
+    space: TunedSpace,
     starts: int | Sequence[Mapping[str, float]],
     plan: loop.Plan,
     seed: int,
@@ -196,7 +196,7 @@ def _listed(outer: Sequence[tuple[str, float]]) -> str:
     return ",".join(name for name, _ in outer)
 
 
-def default_of(space: Space) -> dict[str, float]:
+def default_of(space: TunedSpace) -> dict[str, float]:
     """The untuned setting: catalogue defaults moved into the bounds, weights equal."""
     own = space.free.clip(space.free.defaults())
     return {**augment.get(space.augmentation).defaults(), **space.fixed, **own}
@@ -209,7 +209,7 @@ def _late(trajectory: Trajectory, start: int) -> slice:
 
 
 @in_float32
-def _end(space: Space, theta: np.ndarray, trajectory: Trajectory, start: int) -> Start:
+def _end(space: TunedSpace, theta: np.ndarray, trajectory: Trajectory, start: int) -> Start:
     """Where a start ended that began at `theta`."""
     steps, late = int(trajectory.steps[start]), _late(trajectory, start)
     total = trajectory.loss[start] + trajectory.gate[start]

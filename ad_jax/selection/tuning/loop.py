@@ -19,7 +19,7 @@ from ad_jax.base.devices import spread
 from ad_jax.base.numerics import OverMembers
 from ad_jax.selection.tuning import losses
 from ad_jax.selection.tuning.estimators import ESTIMATORS, Bilevel
-from ad_jax.selection.tuning.space import Space, relaxed
+from ad_jax.selection.tuning.space import TunedSpace, constrain, relaxed
 from ad_jax.train.backbones import Backbone
 from ad_jax.train.pretexts import make as make_pretext
 from ad_jax.train.setting import TRAINING
@@ -116,11 +116,17 @@ class Tuner(NamedTuple):
 
 
 def training() -> Hyper:
-    """What is not tuned of a training; theta travels in `augmentation`."""
+    """A training where nothing is tuned yet."""
     return Hyper(jnp.int32(0), None, jax.tree.map(jnp.float32, TRAINING.defaults()))
 
 
-def make_tuner(backbone: Backbone, space: Space, plan: Plan) -> Tuner:
+def _at(space: TunedSpace, hyper: Hyper, theta: jax.Array) -> Hyper:
+    """A training at theta, which travels in `augmentation`."""
+    tuned = {name: constrain(space, theta)[name] for name in space.training}
+    return hyper._replace(augmentation=theta, training={**hyper.training, **tuned})
+
+
+def make_tuner(backbone: Backbone, space: TunedSpace, plan: Plan) -> Tuner:
     """The tuner of one space; the pretext is normal against augmented, as alignment supposes."""
     pretext = make_pretext("binary", space.families[0])
 
@@ -160,7 +166,7 @@ def make_tuner(backbone: Backbone, space: Space, plan: Plan) -> Tuner:
         key = jax.random.fold_in(keys.evaluation, step)
 
         def inner(state: State, theta: jax.Array) -> State:
-            return trainer.step(state, keys, hyper._replace(augmentation=theta), data.train)[0]
+            return trainer.step(state, keys, _at(space, hyper, theta), data.train)[0]
 
         def outer(state: State, theta: jax.Array) -> tuple[jax.Array, Any]:
             sets = look(state.params, theta, key, data)
@@ -180,7 +186,7 @@ def make_tuner(backbone: Backbone, space: Space, plan: Plan) -> Tuner:
         data: Data,
         warm_up: int | jax.Array = plan.warm_up,
     ) -> Outer:
-        hyper = hyper._replace(augmentation=theta)
+        hyper = _at(space, hyper, theta)
         state, _ = trainer.go_on(trainer.init(keys, hyper), keys, hyper, data.train, 0, warm_up)
         return Outer(state, theta, move.init(theta), jnp.int32(0), jnp.bool_(True))
 

@@ -15,16 +15,16 @@ import numpy as np
 
 from ad_jax import augment as augmentations
 from ad_jax.augment import Pseudo, part_of
-from ad_jax.base import space as boxes
 from ad_jax.base.errors import InputError
 from ad_jax.base.parameters import real
-from ad_jax.base.space import logit
+from ad_jax.base.space import Range, Space, logit
 from ad_jax.train.pretexts import augment_all
+from ad_jax.train.setting import TRAINING, Setting
 
 WEIGHTS = "weights"  # stands for the weights of a mixture, which are tuned together
 
 
-class Space(NamedTuple):
+class TunedSpace(NamedTuple):
     """A family or a mixture and which of its hyperparameters are tuned.
 
     Attributes:
@@ -32,12 +32,12 @@ class Space(NamedTuple):
       families: its parts; itself if it is no mixture.
       free: what is tuned besides weights, within its bounds; full names (`scar.width`).
       weighted: whether the weights of the mixture are tuned; they come last in theta.
-      fixed: every other hyperparameter.
+      fixed: every other hyperparameter of the augmentation.
     """
 
     augmentation: str
     families: tuple[str, ...]
-    free: boxes.Space
+    free: Space
     weighted: bool
     fixed: dict[str, float]
 
@@ -51,6 +51,18 @@ class Space(NamedTuple):
         """Full names in the order of theta."""
         weights = tuple(f"{f}.weight" for f in self.families) if self.weighted else ()
         return (*self.free, *weights)
+
+    @property
+    def training(self) -> tuple[str, ...]:
+        """What is tuned of training, not of the augmentation."""
+        own = augmentations.get(self.augmentation).space
+        return tuple(name for name in self.free if name not in own)
+
+    def setting(self, hyper: Mapping[str, float]) -> Setting:
+        """The setting of a point: normal against augmented."""
+        own = {name: value for name, value in hyper.items() if name not in self.training}
+        training = {name: hyper[name] for name in self.training}
+        return Setting("binary", self.augmentation, own, **training)
 
     def bounds(self) -> list[dict[str, Any]]:
         """What files say of every tuned hyperparameter."""
@@ -66,14 +78,14 @@ def make_space(
     tune: Sequence[str] | None = None,
     bounds: Mapping[str, tuple[float, float]] | None = None,
     fixed: Mapping[str, float] | None = None,
-) -> Space:
+) -> TunedSpace:
     """A space of tuned hyperparameters.
 
     Args:
       augmentation: name in the catalogue, or `a+b` for a mixture.
       shape: of one sample.
-      tune: full names, `weights` for those of a mixture; everything that carries a gradient by
-        default.
+      tune: full names, `weights` for those of a mixture; everything of the augmentation that
+        carries a gradient by default. Hyperparameters of training can be named, too.
       bounds: name -> (low, high) inside the catalogue's range.
       fixed: name -> value of hyperparameters that are not tuned, instead of their defaults.
 
@@ -91,7 +103,7 @@ def make_space(
     if tune is None:
         tune = [name for name in known if name not in fixed]
     for name in tune:
-        if name not in known:
+        if name not in known and (name in entry.space or name not in TRAINING):
             what = "carries no gradient" if name in entry.space else "is unknown"
             raise InputError(
                 f"{name!r} of {augmentation} {what}, so it cannot be descended; "
@@ -104,7 +116,7 @@ def make_space(
             f"{augmentation} has nothing that a gradient reaches; take one that has (cutdiff, "
             "soft_cutpaste, rotate …, see docs/catalogue.md) or a mixture like cutdiff+scar"
         )
-    free = boxes.Space()
+    free = Space()
     for name in tune:
         if name != WEIGHTS:
             free[name] = _bounded(augmentation, name, shape, (bounds or {}).get(name))
@@ -117,16 +129,18 @@ def make_space(
         if name not in entry.space:
             raise InputError(f"{augmentation} has no {name!r}; it has: {', '.join(entry.space)}")
     rest |= fixed
-    space = Space(augmentation, families, free, WEIGHTS in tune, rest)
-    entry.check(augmentation, to_hyper(space, np.zeros(space.size)), shape)
+    space = TunedSpace(augmentation, families, free, WEIGHTS in tune, rest)
+    middle = space.setting(to_hyper(space, np.zeros(space.size)))
+    entry.check(augmentation, middle.hyper, shape)
     return space
 
 
 def _bounded(
     augmentation: str, name: str, shape: tuple[int, ...], bounds: tuple[float, float] | None
-) -> boxes.Range:
+) -> Range:
     """The range of one tuned hyperparameter within bounds, without what cannot be seen."""
-    one = augmentations.get(augmentation).space[name]
+    space = augmentations.get(augmentation).space
+    one = space[name] if name in space else TRAINING[name]
     low, high = (real(name, end) for end in bounds or (one.low, one.high))
     if not one.low <= low < high <= one.high:
         raise InputError(
@@ -134,21 +148,22 @@ def _bounded(
             f"{one.low} <= low < high <= {one.high}"
         )
     family, _, own = name.rpartition(".") if "+" in augmentation else (augmentation, "", name)
-    seen = augmentations.get(family).visible(shape)[own].low  # what is smaller changes nothing
+    visible = augmentations.get(family or augmentation).visible(shape)
+    seen = visible[own].low if own in visible else low  # what is smaller changes nothing
     if not seen < high:
         raise InputError(f"bounds {low} to {high} of {name} are too small to be seen at {shape}")
     return one._replace(low=float(max(low, seen)), high=float(high))
 
 
-def shares(space: Space, theta: Any) -> jax.Array:
+def shares(space: TunedSpace, theta: Any) -> jax.Array:
     """Position of every tuned number in its range, `[size]` in (0, 1); weights as they are."""
     count = len(space.free)
     inside = jax.nn.sigmoid(theta[:count])
     return jnp.concatenate([inside, jax.nn.softmax(theta[count:])]) if space.weighted else inside
 
 
-def constrain(space: Space, theta: Any) -> dict[str, jax.Array]:
-    """All hyperparameters of the augmentation at theta `[size]`; a gradient flows through."""
+def constrain(space: TunedSpace, theta: Any) -> dict[str, jax.Array]:
+    """All hyperparameters at theta `[size]`; a gradient flows through."""
     hyper: dict[str, Any] = {name: jnp.float32(value) for name, value in space.fixed.items()}
     hyper |= space.free.constrain(theta[: len(space.free)])
     if space.weighted:
@@ -157,20 +172,20 @@ def constrain(space: Space, theta: Any) -> dict[str, jax.Array]:
     return hyper
 
 
-def to_hyper(space: Space, theta: Any) -> dict[str, float]:
+def to_hyper(space: TunedSpace, theta: Any) -> dict[str, float]:
     """The same as plain numbers, inside their bounds to the last digit."""
     hyper = {k: float(v) for k, v in constrain(space, jnp.asarray(theta, jnp.float32)).items()}
     return hyper | space.free.clip(hyper) | space.fixed
 
 
-def theta_at(space: Space, share: Any) -> np.ndarray:
+def theta_at(space: TunedSpace, share: Any) -> np.ndarray:
     """Theta `[size]` at shares in (0, 1) of every range, and at relative weights; see `shares`."""
     share, count = np.asarray(share, np.float64), len(space.free)
     weights = np.log(np.maximum(share[count:], 1e-6))
     return np.concatenate([logit(share[:count]), weights]).astype(np.float32)
 
 
-def unconstrain(space: Space, hyper: Mapping[str, float]) -> np.ndarray:
+def unconstrain(space: TunedSpace, hyper: Mapping[str, float]) -> np.ndarray:
     """Theta `[size]` of hyperparameters; missing ones stand in the middle of their range.
 
     Raises:
@@ -195,7 +210,7 @@ def unconstrain(space: Space, hyper: Mapping[str, float]) -> np.ndarray:
     return np.concatenate([theta, weights.astype(np.float32)])
 
 
-def random_starts(space: Space, count: int, seed: int) -> np.ndarray:
+def random_starts(space: TunedSpace, count: int, seed: int) -> np.ndarray:
     """Thetas `[count, size]`: shares uniform in 0.1..0.9, weights equal."""
     shares = np.ones((count, space.size))
     shares[:, : len(space.free)] = np.random.default_rng(seed).uniform(
@@ -204,7 +219,9 @@ def random_starts(space: Space, count: int, seed: int) -> np.ndarray:
     return np.stack([theta_at(space, one) for one in shares])
 
 
-def relaxed(space: Space, theta: Any, key: jax.Array, samples: jax.Array, donors: Any) -> Pseudo:
+def relaxed(
+    space: TunedSpace, theta: Any, key: jax.Array, samples: jax.Array, donors: Any
+) -> Pseudo:
     """Pseudo-anomalies of a batch `[n, ...]` with a gradient to every entry of theta.
 
     A mixture is not drawn but counted: its families share the batch equally and each

@@ -116,11 +116,11 @@ def tune(
         problem, space, starts, plan, seeds[0], config, tune_on, memory_mb, record, report
     )
     ends = {
-        i: Setting("binary", augmentation, start.end)
+        i: space.setting(start.end)
         for i, start in enumerate(descent.starts)
         if start.status != "diverged"
     }
-    default = Setting("binary", augmentation, default_of(space))
+    default = space.setting(default_of(space))
     settings = {setting.key: setting for setting in (default, *ends.values())}
     (selection,) = select_all(
         [problem], list(settings.values()), seeds, rule, config, record, report_training
@@ -167,7 +167,7 @@ def work(
     ends, left = descend_some(job, shard, record, memory_mb, report)
     hypers = [default_of(space)] if shard.number == 1 else []
     hypers += [start.end for start in ends if start.status != "diverged"]
-    settings = {s.key: s for s in (Setting("binary", augmentation, hyper) for hyper in hypers)}
+    settings = {s.key: s for s in map(space.setting, hypers)}
     if settings:
         sweep = Sweep([problem], list(settings.values()), seeds, config, record, report_training)
         train_all(sweep)
