@@ -1,11 +1,13 @@
 """Operations on coordinates: turns, flips, moves, and whatever one affine map can do.
 
 Continuous ones compose their coordinates in one matrix and resample once. Degrees count
-counter-clockwise; row offsets count downwards, column offsets to the right.
+counter-clockwise; row offsets count downwards, column offsets to the right. Flips and quarter turns
+are dm_pix's: equal to numpy's to the bit, and as fast as indexing.
 """
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
@@ -203,36 +205,33 @@ def resized_crop(sample: jax.Array, crop: Crop) -> jax.Array:
 _WIDTH = Range(0.0, 0.0, 90.0, "linear", "degrees", True, "half width of the range")
 _SHARE = "share of the side"
 
+_GEOMETRIC = functools.partial(Augmentation, group="geometric")
 GEOMETRIC: dict[str, Augmentation] = {
-    "quarter_turns": Augmentation(
+    "quarter_turns": _GEOMETRIC(
         draw=_draw_turn,
         apply=whole(turn),
-        group="geometric",
         source="Gidaris et al., ICLR 2018; Golan & El-Yaniv, NeurIPS 2018",
         views=turns,
         needs=("square",),
     ),
-    "horizontal_flip": Augmentation(
+    "horizontal_flip": _GEOMETRIC(
         apply=fixed(pix.flip_left_right),
-        group="geometric",
         source="left and right swapped; arXiv 2208.07734",
         views=both(pix.flip_left_right),
     ),
-    "vertical_flip": Augmentation(
+    "vertical_flip": _GEOMETRIC(
         apply=fixed(pix.flip_up_down),
-        group="geometric",
         source="top and bottom swapped; arXiv 2208.07734",
         views=both(pix.flip_up_down),
     ),
-    "geometric_set": Augmentation(
+    "geometric_set": _GEOMETRIC(
         draw=_draw_member,
         apply=whole(geometric_set),
-        group="geometric",
         source="Golan & El-Yaniv, NeurIPS 2018: 2 flips x 9 translations x 4 quarter turns",
         views=geometric_views,
         needs=("square",),
     ),
-    "rotate": Augmentation(
+    "rotate": _GEOMETRIC(
         draw=_draw_angle,
         apply=whole(rotate),
         space=Space(
@@ -241,10 +240,9 @@ GEOMETRIC: dict[str, Augmentation] = {
         ),
         strength="angle",
         example={"angle": 33.0, "width": 10.0},
-        group="geometric",
         source="ST-SSAD (arXiv 2306.12033); either direction with equal probability",
     ),
-    "translate": Augmentation(
+    "translate": _GEOMETRIC(
         draw=_draw_shift,
         apply=whole(translate),
         space=Space(
@@ -257,10 +255,9 @@ GEOMETRIC: dict[str, Augmentation] = {
         ),
         strength="shift",
         example={"shift": 0.2, "width": 0.05},
-        group="geometric",
         source="arXiv 2208.07734 (0.25); either direction along each axis",
     ),
-    "shear": Augmentation(
+    "shear": _GEOMETRIC(
         draw=_draw_angle,
         apply=whole(shear),
         space=Space(
@@ -269,10 +266,9 @@ GEOMETRIC: dict[str, Augmentation] = {
         ),
         strength="angle",
         example={"angle": 20.0, "width": 5.0},
-        group="geometric",
         source="AutoAugment (arXiv 1805.09501); rows slide either way",
     ),
-    "affine": Augmentation(
+    "affine": _GEOMETRIC(
         draw=_draw_affine,
         apply=whole(affine),
         space=Space(
@@ -283,10 +279,9 @@ GEOMETRIC: dict[str, Augmentation] = {
         ),
         strength="angle",
         example={"angle": 20.0, "shear": 12.0, "scale": 1.3, "shift": 0.1},
-        group="geometric",
         source="AutoAugment's geometry (arXiv 1805.09501), resampled once",
     ),
-    "resized_crop": Augmentation(
+    "resized_crop": _GEOMETRIC(
         draw=_draw_crop,
         apply=whole(resized_crop),
         space=Space(
@@ -299,7 +294,6 @@ GEOMETRIC: dict[str, Augmentation] = {
         ),
         strength="smallest",
         example={"smallest": 0.3, "aspect_spread": 1.2},
-        group="geometric",
         source="Szegedy et al., arXiv 1409.4842; areas log-uniform, down to 0.08",
     ),
 }

@@ -146,29 +146,28 @@ _SPREAD = Range(0.8, 0.0, 1.0, "linear", "factor", True, "factor within 1 - and 
 _SHIFT = Range(0.2, 0.0, 0.5, "linear", "turns", True, "largest shift of the hue either way")
 _JITTER = "colour jitter, arXiv 2002.05709; 0.8, 0.8, 0.8, 0.2 in arXiv 2208.07734"
 
+_COLOUR = functools.partial(Augmentation, group="colour")
 _FACTOR = functools.partial(
-    Augmentation,
+    _COLOUR,
     draw=_draw_factor,
     space=Space(spread=_SPREAD),
     strength="spread",
-    group="colour",
     source=f"part of {_JITTER}",
 )
 COLOUR: dict[str, Augmentation] = {
     "brightness": _FACTOR(apply=whole(brightness), example={"spread": 0.15}, rows=True),
     "contrast": _FACTOR(apply=whole(contrast), example={"spread": 0.3}),
     "saturation": _FACTOR(apply=whole(saturation), example={"spread": 0.3}, needs=("colour",)),
-    "hue": Augmentation(
+    "hue": _COLOUR(
         draw=_draw_hue,
         apply=whole(hue),
         space=Space(shift=_SHIFT),
         strength="shift",
         example={"shift": 0.1},
-        group="colour",
         source=f"part of {_JITTER}",
         needs=("colour",),
     ),
-    "gamma": Augmentation(
+    "gamma": _COLOUR(
         draw=_draw_exponent,
         apply=whole(gamma),
         space=Space(
@@ -176,11 +175,10 @@ COLOUR: dict[str, Augmentation] = {
         ),
         strength="factor",
         example={"factor": 1.4},
-        group="colour",
         source="power law, as scikit-image's `adjust_gamma`; its range is ours",
         rows=True,
     ),
-    "colour_jitter": Augmentation(
+    "colour_jitter": _COLOUR(
         draw=_draw_jitter,
         apply=whole(colour_jitter),
         space=Space(
@@ -190,18 +188,15 @@ COLOUR: dict[str, Augmentation] = {
             hue=_SHIFT,
         ),
         example={"brightness": 0.1, "contrast": 0.2, "saturation": 0.2, "hue": 0.1},
-        group="colour",
         source=f"{_JITTER}; the order is fixed",
     ),
-    "greyscale": Augmentation(
+    "greyscale": _COLOUR(
         apply=fixed(greyscale),
-        group="colour",
         source="part of SimCLR's augmentations, arXiv 2002.05709",
         needs=("colour",),
     ),
-    "invert": Augmentation(
+    "invert": _COLOUR(
         apply=fixed(invert),
-        group="colour",
         source="arXiv 2208.07734",
         views=both(invert),
         rows=True,
