@@ -141,7 +141,8 @@ def _bounded(
     """The range of one tuned hyperparameter within bounds, without what cannot be seen."""
     space = augmentations.get(augmentation).space
     one = space[name] if name in space else TRAINING[name]
-    low, high = (real(name, end) for end in bounds or (one.low, one.high))
+    ends = (one.low, one.high) if bounds is None else bounds
+    low, high = (real(name, end) for end in ends)
     if not one.low <= low < high <= one.high:
         raise InputError(
             f"bounds {low} to {high} of {name} are reversed or out of range; take "
