@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from ad_jax.base.errors import InputError
+from ad_jax.base.errors import InputError, check_name
 from ad_jax.base.parameters import numbered, real, whole, word
 from ad_jax.data import Problem
 from ad_jax.data.samples import as_array, as_samples
@@ -147,8 +147,7 @@ class Detector(FittedDetector):
           InputError: a name that is no parameter.
         """
         for name in params:
-            if name not in self._names():
-                raise InputError(f"no parameter {name!r}; known: {', '.join(self._names())}")
+            check_name(self._names(), name, "parameter")
         for name, value in params.items():
             setattr(self, name, value)
         return self

@@ -10,8 +10,19 @@ import pytest
 import scipy.ndimage
 import scipy.stats
 
-from ad_jax.augment import CATALOGUE, PACKED, get, switch
-from ad_jax.augment.geometry import rotate_by, turn, turns
+from ad_jax.augment import (
+    CATALOGUE,
+    PACKED,
+    Augmentation,
+    Range,
+    Space,
+    fixed,
+    get,
+    local,
+    switch,
+    whole,
+)
+from ad_jax.augment.geometry import rotate, turn, turns
 from ad_jax.augment.patches import Patch, cutout, cutpaste
 from ad_jax.augment.soft import Bump, cutdiff
 from ad_jax.base.errors import InputError
@@ -23,63 +34,10 @@ FIELDS = [(name, field) for name in NAMES for field in CATALOGUE[name].space]
 # Of composed entries a draw may leave a part out; the parts' flags are tested with the parts.
 SIMPLE = [(name, field) for name, field in FIELDS if "." not in field]
 SHAPE = (16, 16, 3)
-# A point where every field that carries a gradient is away from its bounds and from clipping.
-INTERIOR = {
-    "rotate": {"angle": 33.0, "width": 10.0},
-    "translate": {"shift": 0.2, "width": 0.05},
-    "shear": {"angle": 20.0, "width": 5.0},
-    "affine": {"angle": 20.0, "shear": 12.0, "scale": 1.3, "shift": 0.1},
-    "resized_crop": {"smallest": 0.3, "aspect_spread": 1.2},
-    "pixel_mask": {"chance": 0.2},
-    "gaussian_noise": {"std": 0.03},
-    "blur": {"sigma": 1.2, "sigma_spread": 1.3},
-    "perlin_blend": {
-        "cells": 4.0,
-        "cells_spread": 1.5,
-        "level": 0.2,
-        "softness": 0.5,
-        "opacity": 0.6,
-    },
-    "brightness": {"spread": 0.15},
-    "contrast": {"spread": 0.3},
-    "saturation": {"spread": 0.3},
-    "hue": {"shift": 0.1},
-    "gamma": {"factor": 1.4},
-    "colour_jitter": {"brightness": 0.1, "contrast": 0.2, "saturation": 0.2, "hue": 0.1},
-    "cutpaste": {"area": 0.1, "area_spread": 1.5, "aspect_spread": 2.0, "jitter": 0.1},
-    "cutout": {"area": 0.1, "area_spread": 1.5, "aspect_spread": 2.0, "fill": 0.3},
-    "cutpaste_donor": {"area": 0.1, "area_spread": 1.5, "aspect_spread": 2.0, "jitter": 0.1},
-    "cutavg": {"area": 0.1, "area_spread": 1.5, "aspect_spread": 2.0},
-    "cutdiff": {"area": 0.1, "aspect": 1.4, "strength": 0.3, "angle": 30.0},
-    "soft_cutout": {
-        "area": 0.1,
-        "area_spread": 1.5,
-        "aspect": 1.4,
-        "aspect_spread": 2.0,
-        "softness": 0.8,
-        "fill": 0.3,
-    },
-    "soft_cutpaste": {
-        "area": 0.1,
-        "area_spread": 1.5,
-        "aspect": 1.4,
-        "aspect_spread": 2.0,
-        "softness": 0.8,
-        "jitter": 0.1,
-    },
-    "scar": {
-        "length": 0.5,
-        "length_spread": 1.2,
-        "width": 0.22,
-        "width_spread": 1.3,
-        "angle": 60.0,
-        "jitter": 0.1,
-    },
-}
 
 
 def interior(name):
-    return INTERIOR.get(name) or CATALOGUE[name].defaults()
+    return dict(CATALOGUE[name].example) or CATALOGUE[name].defaults()
 
 
 def image(seed, shape=SHAPE, low=0.0, high=1.0):
@@ -190,6 +148,76 @@ def test_without_jitter_cutpaste_only_moves_pixels(key):
     np.testing.assert_array_equal(there, here)
 
 
+def test_adapters_make_masks_and_pass_the_donor_by():
+    sample, donor = image(0), image(1)
+    for apply, arguments in (
+        (whole(lambda x, factor: factor * x), 0.5),
+        (fixed(lambda x: 0.5 * x), ()),
+        (local(lambda x, factor: (factor * x, np.ones(SHAPE[:2], x.dtype))), 0.5),
+    ):
+        out, mask = apply(sample, arguments, donor)
+        np.testing.assert_array_equal(out, 0.5 * sample)
+        np.testing.assert_array_equal(mask, np.ones(SHAPE[:2]))
+
+
+@pytest.mark.parametrize(
+    "kernel", [lambda x: x[1:], lambda x: x[..., :1], lambda x: x.mean((0, 1))]
+)
+def test_a_kernel_that_loses_the_shape_is_refused_at_trace_time(kernel, key):
+    entry = Augmentation(apply=fixed(kernel), group="colour", source="test")
+    with pytest.raises(AssertionError, match="shape"):
+        jax.eval_shape(lambda x: entry.random(key, {}, x, x), image(0))
+
+
+# ---- boxes ----
+
+BOX = Space(
+    area=Range(0.1, 0.01, 1.0, "log", "share", True, "of the image"),
+    angle=Range(30.0, -90.0, 90.0, "linear", "degrees", True, "of the turn"),
+)
+
+
+def test_values_stand_at_shares_of_their_range_and_back():
+    for share, area, angle in ((0.0, 0.01, -90.0), (0.5, 0.1, 0.0), (1.0, 1.0, 90.0)):
+        assert BOX["area"].at(share) == pytest.approx(area)
+        assert BOX["area"].share(area) == pytest.approx(share)
+        assert BOX["angle"].at(share) == angle and BOX["angle"].share(angle) == share
+    assert BOX["area"].distance(0.1, 0.01) == pytest.approx(-0.5)
+
+
+def test_grids_spread_one_name_inside_its_bounds():
+    areas = [one["area"] for one in BOX.grid("area", 2)]
+    np.testing.assert_allclose(np.log10(areas), [-1.5, -0.5])
+    assert {one["angle"] for one in BOX.grid("area", 2)} == {30.0}
+
+
+def test_samples_of_a_box_are_uniform_on_every_scale():
+    generator = np.random.default_rng(0)
+    drawn = [BOX.sample(generator) for _ in range(5000)]
+    log_area = np.log10([one["area"] for one in drawn])
+    assert scipy.stats.kstest(log_area, "uniform", (-2.0, 2.0)).pvalue > 0.01
+    angle = [one["angle"] for one in drawn]
+    assert scipy.stats.kstest(angle, "uniform", (-90.0, 180.0)).pvalue > 0.01
+
+
+def test_raised_bounds_only_go_up():
+    raised = BOX.raised({"area": 0.05, "angle": -180.0})
+    assert raised["area"].low == 0.05 and raised["angle"] == BOX["angle"]
+    assert BOX["area"].low == 0.01
+
+
+def test_unconstrained_numbers_come_back_and_any_number_is_inside():
+    point = {"area": 0.3, "angle": -45.0}
+    back = BOX.constrain(jnp.asarray(BOX.unconstrain(point)))
+    chex.assert_trees_all_close(back, jax.tree.map(jnp.float32, point), rtol=1e-5)
+    for far in (-1e3, 1e3):
+        inside = BOX.constrain(jnp.full(2, far))
+        BOX.check("far", BOX.clip(inside))
+        chex.assert_trees_all_close(BOX.clip(inside), jax.tree.map(float, inside), rtol=1e-6)
+    middle = BOX.constrain(jnp.asarray(BOX.unconstrain({})))
+    chex.assert_trees_all_close(middle, {"area": 0.1, "angle": 0.0}, atol=1e-6)
+
+
 # ---- gradients ----
 
 
@@ -214,7 +242,7 @@ def compiled_functional(name):
 @pytest.mark.parametrize(("name", "field"), SIMPLE)
 def test_gradient_flags_are_true(name, field, key, float64, nans_raise):
     value, gradients = compiled_functional(name)
-    hyper = INTERIOR[name]
+    hyper = interior(name)
     gradient = gradients(hyper, key)[field]
     if not CATALOGUE[name].space[field].gradient:
         assert gradient == 0.0
@@ -248,10 +276,11 @@ def test_the_gradient_to_the_sample_is_finite(name, key, nans_raise):
 def test_packing_comes_back(name):
     entry = CATALOGUE[name]
     for hyper in (entry.defaults(), interior(name)):
-        packed = entry.pack(hyper, PACKED)
+        packed = entry.space.pack(hyper, PACKED)
         assert packed.shape == (PACKED,)
-        chex.assert_trees_all_close(entry.unpack(packed), jax.tree.map(jnp.float32, hyper))
-    assert list(entry.unpack(packed)) == list(entry.space)
+        unpacked = entry.space.unpack(packed)
+        chex.assert_trees_all_close(unpacked, jax.tree.map(jnp.float32, hyper))
+        assert list(unpacked) == list(entry.space)
 
 
 def test_switch_equals_the_entry_called_directly(key):
@@ -269,7 +298,7 @@ def test_switch_equals_the_entry_called_directly(key):
         hyper = interior(name)
         direct = [entry.pseudo(k, hyper, s, samples[0]) for k, s in zip(keys, samples, strict=True)]
         chex.assert_trees_all_close(
-            mixed(i, entry.pack(hyper, PACKED)),
+            mixed(i, entry.space.pack(hyper, PACKED)),
             jax.tree.map(lambda *x: jnp.stack(x), *direct),
             atol=1e-5,
         )
@@ -311,6 +340,8 @@ def test_every_entry_describes_itself(name):
     entry = CATALOGUE[name]
     assert entry.group in {"geometric", "local", "elementwise", "colour", "mixed"}
     assert entry.source and (entry.strength is None or entry.strength in entry.space)
+    entry.check(name, interior(name), (64, 64, 3))
+    assert set(interior(name)) == set(entry.space)
     for space in entry.space.values():
         assert space.low <= space.default <= space.high and space.low < space.high
         assert space.scale == "linear" or (space.scale == "log" and space.low > 0)
@@ -325,7 +356,7 @@ def test_turns_are_numpys_rot90(key):
     assert turns(sample).shape == (4, 6, 6, 2)
     np.testing.assert_array_equal(turns(sample)[0], sample)
     for count in range(4):
-        np.testing.assert_array_equal(turn(sample, count, sample)[0], np.rot90(sample, count))
+        np.testing.assert_array_equal(turn(sample, count), np.rot90(sample, count))
     entry = get("quarter_turns")
     np.testing.assert_array_equal(entry.views(sample), turns(sample))
     drawn = jax.vmap(lambda k: entry.draw(k, {}, (6, 6, 2)))(jax.random.split(key, 300))
@@ -346,13 +377,13 @@ def test_rotation_is_scipys(degrees, shape):
         )
         for c in range(shape[2])
     ]
-    got = rotate_by(sample, jnp.float32(degrees))
+    got = rotate(sample, jnp.float32(degrees))
     np.testing.assert_allclose(got, np.stack(expected, -1), atol=2e-5)
 
 
 def test_rotation_is_counter_clockwise():
     sample = image(3)
-    np.testing.assert_allclose(rotate_by(sample, jnp.float32(90.0)), np.rot90(sample), atol=1e-5)
+    np.testing.assert_allclose(rotate(sample, jnp.float32(90.0)), np.rot90(sample), atol=1e-5)
 
 
 def test_rotation_draws_either_direction_within_its_range(key):
@@ -402,7 +433,7 @@ def test_patches_equal_their_loops(where):
                 value = (value - mean) * float(p.contrast) + mean + float(p.brightness)
                 pasted[(*at, c)] = min(max(value, 0.0), 1.0)
     for kernel, expected in ((cutpaste, pasted), (cutout, cut)):
-        out, got = kernel(sample, p, image(5, shape))
+        out, got = kernel(sample, p)
         np.testing.assert_allclose(out, expected, atol=1e-6)
         np.testing.assert_array_equal(got, mask)
 
@@ -417,7 +448,7 @@ def test_cutdiff_equals_its_loop():
             mask[i, j] = 0.8 * np.exp(-exponent / (2 * 0.1))
             for c in range(2):
                 expected[i, j, c] = min(max(sample[i, j, c] - mask[i, j], 0.0), 1.0)
-    out, got = cutdiff(sample, bump, sample)
+    out, got = cutdiff(sample, bump)
     np.testing.assert_allclose(out, expected, atol=1e-6)
     np.testing.assert_allclose(got, mask, atol=1e-6)
 

@@ -86,7 +86,9 @@ def test_a_plan_of_tuning_is_plain_too():
     space = tuning.make_space(
         "cutdiff", problem.shape, bounds={"area": np.array([0.1, 0.2])}, fixed=fixed
     )
-    assert all(type(v) is float for v in (space.free[0].low, *space.fixed.values()))
+    assert all(
+        type(v) is float for v in (*(one.low for one in space.free.values()), *space.fixed.values())
+    )
     job = descent.make_job(problem, space, np.int64(2), plan, 0, NUMPY, None)
     assert len(job.thetas) == 2 and job.config == PLAIN
 

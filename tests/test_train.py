@@ -16,7 +16,7 @@ from ad_jax.pool.program import PerMember, Shared, make_program
 from ad_jax.train import pretexts as pretext
 from ad_jax.train import trainer as train
 from ad_jax.train.backbones import encoder
-from ad_jax.train.setting import Config
+from ad_jax.train.setting import TRAINING, Config
 
 SHAPE = (16, 16, 1)
 
@@ -24,9 +24,9 @@ SHAPE = (16, 16, 1)
 FAMILY = {name: "quarter_turns" for name in pretext.PRETEXTS} | {"kinds": "cutpaste_scar"}
 
 
-def trainer_of(name):
+def trainer_of(name, **changed):
     family = FAMILY[name]
-    task = pretext.make(name, family)
+    task = pretext.make(name, family)._replace(**changed)
     backbone = encoder(SHAPE, task.classes, 8, task.reconstructs)
 
     return train.make_train(backbone, task, train.over((family,)))
@@ -46,8 +46,9 @@ def hyper_of(rate=3e-3, name="binary"):
     hyper = entry.defaults()
     if name == "kinds":  # seen at 16 px
         hyper |= {"scar.length": 0.6, "scar.width": 0.2, "cutpaste.area": 0.2}
-    packed = entry.pack(hyper, augment.PACKED)
-    return train.Hyper(jnp.int32(0), packed, jnp.float32(rate), 1e-3, 0.1)
+    packed = entry.space.pack(hyper, augment.PACKED)
+    training = {**TRAINING.defaults(), "learning_rate": jnp.float32(rate)}
+    return train.Hyper(jnp.int32(0), packed, training)
 
 
 @pytest.fixture(scope="module")
@@ -115,6 +116,13 @@ def test_learning_rate_may_be_traced(normals):
     assert both[0] != both[1]
 
 
+def test_a_loss_of_another_shape_than_the_weights_is_refused_at_trace_time(normals):
+    loss = pretext.make("binary", "quarter_turns").loss
+    trainer = trainer_of("binary", loss=lambda *arguments: loss(*arguments)[:, None])
+    with pytest.raises(AssertionError, match="shape"):
+        jax.eval_shape(lambda: trainer.train(train.seed_keys(0, 0), hyper_of(), normals, 1))
+
+
 def test_training_takes_no_target():
     for function in trainer_of("binary"):
         assert not {"target", "problem", "truth"} & set(inspect.signature(function).parameters)
@@ -128,10 +136,11 @@ def chunk_of(name, families, over, steps=2, **config):
     task = pretext.make(name, families[0])
     program = make_program(Config(steps=steps, width=8, **config), SHAPE, task, families, over)
     keys = jax.vmap(lambda s: train.seed_keys(0, s))(jnp.arange(3))
+    entry = augment.get(families[0])
     hyper = train.Hyper(
         jnp.int32(0),
-        jnp.stack([augment.get(families[0]).pack(augment.get(families[0]).defaults(), 8)] * 3),
-        *(jnp.full(3, value) for value in (1e-3, 1e-3, 0.1)),
+        jnp.stack([entry.space.pack(entry.defaults(), 8)] * 3),
+        {name: jnp.full(3, value) for name, value in TRAINING.defaults().items()},
     )
     images = jax.random.uniform(jax.random.key(3), (1, 12, *SHAPE))
     members = PerMember(keys, tuple(hyper)[1:], jnp.array([True, True, False]), jnp.zeros(3, int))

@@ -387,11 +387,38 @@ def test_theta_and_hyperparameters_go_round(name):
     )
 
 
+def test_the_learning_rate_is_tuned_by_the_gradient_through_training(problem):
+    """Of two tuned numbers only the second reaches the outer loss, by the steps alone."""
+    space = tuning.make_space("cutdiff", SHAPE, ["area", "learning_rate"])
+    tuner = loop.make_tuner(encoder(problem.shape, 2, 8), space, small("held_out_density"))
+    split = problem.split(0)
+    data = loop.Data(*map(jnp.asarray, (split.train, split.held_out, problem.target)))
+    keys, hyper, theta = seed_keys(0, 0), loop.training(), jnp.array([0.3, 0.0])
+    begun = jax.jit(lambda: tuner.init(keys, hyper, theta, data).inner)()
+    whole = tuner.problem(keys, hyper, data, jnp.int32(0))
+
+    @jax.jit
+    def ends(theta):
+        state = jax.lax.fori_loop(0, 3, lambda _, state: whole.inner(state, theta), begun)
+        return whole.outer(state, theta)[0]
+
+    step = jnp.array([0.0, 0.05])
+    difference = (ends(theta + step) - ends(theta - step)) / 0.1
+    gradient = jax.jit(lambda: estimators.unrolled(whole, begun, theta, 3).gradient)()
+    assert abs(difference) > 1e-4
+    np.testing.assert_allclose(gradient[1], difference, rtol=0.05)
+    setting = space.setting(spaces.to_hyper(space, theta))
+    assert setting.learning_rate == pytest.approx((1e-5 * 1.0) ** 0.5, rel=1e-3)
+    assert set(setting.hyper) == set(augment.get("cutdiff").space)
+
+
 def test_bounds_hold_whatever_theta_is():
     space = tuning.make_space("cutdiff", SHAPE, ["area"], bounds={"area": (0.1, 0.2)})
     for theta in (-1e4, 0.0, 1e4):
         assert 0.1 <= spaces.to_hyper(space, np.array([theta]))["area"] <= 0.2
-    assert tuning.make_space("cutdiff", SHAPE).free[0].low == pytest.approx(4 / 256)  # 2 x 2 px
+    assert tuning.make_space("cutdiff", SHAPE).free["area"].low == pytest.approx(
+        4 / 256
+    )  # 2 x 2 px
 
 
 def test_a_relaxed_mixture_counts_what_the_hard_one_draws():

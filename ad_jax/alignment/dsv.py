@@ -18,7 +18,7 @@ import jax
 import jax.numpy as jnp
 
 from ad_jax.alignment.contract import Alignment, Measure, Sets
-from ad_jax.base.errors import InputError
+from ad_jax.base.errors import InputError, lookup
 from ad_jax.base.numerics import HIGHEST, normalise, rowwise, safe_sqrt, squared_distances
 
 CAP = 0.5
@@ -160,10 +160,8 @@ def separability(part: Parts) -> jax.Array:
 
 def dsv_from_parts(part: Parts, form: str = "code", alpha: float | jax.Array = 0.5) -> Dsv:
     """DSV of stored parts; see `dsv`."""
-    if form not in FORMS:
-        raise InputError(f"no DSV form {form!r}; known: {', '.join(FORMS)}")
+    factor, capped = lookup(FORMS, form, "DSV form")
     _check_alpha(alpha)
-    factor, capped = FORMS[form]
     dis = discordance(part, alpha)
     sep = factor * separability(part)
     sep = jnp.minimum(sep, CAP) if capped else sep

@@ -4,90 +4,49 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Sequence
+from dataclasses import replace
 
 import jax
 import jax.numpy as jnp
 
+from ad_jax.augment import geometry, noise, patches, photometric, soft
 from ad_jax.augment.compose import chain, mixture, one_of, part_of, sometimes
-from ad_jax.augment.contract import Augmentation, Pseudo, Range, at_share, smallest_area
-from ad_jax.augment.geometry import (
-    AFFINE,
-    GEOMETRIC_SET,
-    HORIZONTAL_FLIP,
-    QUARTER_TURNS,
-    RESIZED_CROP,
-    ROTATE,
-    SHEAR,
-    TRANSLATE,
-    VERTICAL_FLIP,
-)
-from ad_jax.augment.noise import BLUR, GAUSSIAN_NOISE, PERLIN_BLEND, PIXEL_MASK
-from ad_jax.augment.patches import CUTAVG, CUTOUT, CUTPASTE, CUTPASTE_DONOR
-from ad_jax.augment.photometric import (
-    BRIGHTNESS,
-    COLOUR_JITTER,
-    CONTRAST,
-    GAMMA,
-    GREYSCALE,
-    HUE,
-    INVERT,
-    SATURATION,
-)
-from ad_jax.augment.soft import CUTDIFF, SCAR, SOFT_CUTOUT, SOFT_CUTPASTE
-from ad_jax.base.errors import InputError
+from ad_jax.augment.contract import Augmentation, Pseudo, fixed, local, smallest_area, whole
+from ad_jax.base.errors import InputError, lookup
+from ad_jax.base.space import Range, Space
 
-IDENTITY = Augmentation(
-    lambda key, hyper, shape: (),
-    lambda sample, arguments, donor: (sample, jnp.zeros(sample.shape[:2], sample.dtype)),
-    {},
-    "elementwise",
-    None,
-    "changes nothing: the control",
-    rows=True,
-)
+_SIMPLE: dict[str, Augmentation] = {
+    "identity": Augmentation(
+        apply=local(lambda sample, _: (sample, jnp.zeros(sample.shape[:2], sample.dtype))),
+        group="elementwise",
+        source="changes nothing: the control",
+        rows=True,
+    ),
+    **geometry.GEOMETRIC,
+    **patches.PASTES,
+    **soft.PASTES,
+    **patches.CUTS,
+    **soft.CUTS,
+    **noise.NOISY,
+    **photometric.COLOUR,
+}
 
 CATALOGUE: dict[str, Augmentation] = {
-    "identity": IDENTITY,
-    "quarter_turns": QUARTER_TURNS,
-    "horizontal_flip": HORIZONTAL_FLIP,
-    "vertical_flip": VERTICAL_FLIP,
-    "geometric_set": GEOMETRIC_SET,
-    "rotate": ROTATE,
-    "translate": TRANSLATE,
-    "shear": SHEAR,
-    "affine": AFFINE,
-    "resized_crop": RESIZED_CROP,
-    "cutpaste": CUTPASTE,
-    "cutpaste_donor": CUTPASTE_DONOR,
-    "scar": SCAR,
-    "soft_cutpaste": SOFT_CUTPASTE,
-    "cutout": CUTOUT,
-    "cutavg": CUTAVG,
-    "soft_cutout": SOFT_CUTOUT,
-    "cutdiff": CUTDIFF,
-    "perlin_blend": PERLIN_BLEND,
-    "pixel_mask": PIXEL_MASK,
-    "gaussian_noise": GAUSSIAN_NOISE,
-    "blur": BLUR,
-    "brightness": BRIGHTNESS,
-    "contrast": CONTRAST,
-    "saturation": SATURATION,
-    "hue": HUE,
-    "gamma": GAMMA,
-    "colour_jitter": COLOUR_JITTER,
-    "greyscale": GREYSCALE,
-    "invert": INVERT,
+    **_SIMPLE,
     "cutpaste_scar": one_of(
-        "local", "CutPaste and scar, arXiv 2104.04015 (3-way)", cutpaste=CUTPASTE, scar=SCAR
+        "local",
+        "CutPaste and scar, arXiv 2104.04015 (3-way)",
+        cutpaste=_SIMPLE["cutpaste"],
+        scar=_SIMPLE["scar"],
     ),
     "simclr": chain(
         "mixed",
         "SimCLR's augmentations (arXiv 2002.05709), its order and probabilities",
-        crop=RESIZED_CROP,
-        flip=sometimes(HORIZONTAL_FLIP, 0.5),
-        colour=sometimes(COLOUR_JITTER, 0.8),
-        grey=sometimes(GREYSCALE, 0.2)._replace(needs=()),  # does nothing to grey images
-        blur=sometimes(BLUR, 0.5),
+        crop=_SIMPLE["resized_crop"],
+        flip=sometimes(_SIMPLE["horizontal_flip"], 0.5),
+        colour=sometimes(_SIMPLE["colour_jitter"], 0.8),
+        grey=sometimes(replace(_SIMPLE["greyscale"], needs=()), 0.2),  # leaves grey images alone
+        blur=sometimes(_SIMPLE["blur"], 0.5),
     ),
 }
 
@@ -104,12 +63,10 @@ def get(name: str) -> Augmentation:
     if name in CATALOGUE:
         return CATALOGUE[name]
     names = name.split("+")
-    for part in names:
-        if part not in CATALOGUE:
-            raise InputError(f"no augmentation {part!r}; known: {', '.join(CATALOGUE)}")
+    parts = {part: lookup(CATALOGUE, part, "augmentation") for part in names}
     if len(set(names)) < len(names):
         raise InputError(f"the mixture {name!r} names a family twice; take each once")
-    return mixture(**{part: CATALOGUE[part] for part in names})
+    return mixture(**parts)
 
 
 def packed_length(families: Sequence[str]) -> int:
@@ -130,7 +87,7 @@ def switch(
     `family` stays unbatched under `vmap` (one family a chunk), or every branch would run.
     """
     branches = [
-        lambda k, p, s, d, entry=get(name): entry.pseudo(k, entry.unpack(p), s, d)
+        lambda k, p, s, d, entry=get(name): entry.pseudo(k, entry.space.unpack(p), s, d)
         for name in families
     ]
     return jax.lax.switch(family, branches, key, packed, sample, donor)
@@ -142,9 +99,11 @@ __all__ = [
     "Augmentation",
     "Pseudo",
     "Range",
-    "at_share",
+    "Space",
     "chain",
+    "fixed",
     "get",
+    "local",
     "mixture",
     "one_of",
     "packed_length",
@@ -152,4 +111,5 @@ __all__ = [
     "smallest_area",
     "sometimes",
     "switch",
+    "whole",
 ]

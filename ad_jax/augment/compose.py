@@ -7,19 +7,21 @@ family is swept, packed and tuned like any other.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 
-from ad_jax.augment.contract import Augmentation, Range
+from ad_jax.augment.contract import Augmentation
+from ad_jax.base.space import Range, Space
 
 _WEIGHT = Range(1.0, 0.0, 1.0, "linear", "relative", False, "how often this part is applied")
 _CHANCE = Range(0.5, 0.0, 1.0, "linear", "probability", False, "how often it is applied")
 
 
-def _space(parts: Mapping[str, Augmentation]) -> dict[str, Range]:
-    return {f"{n}.{k}": entry for n, part in parts.items() for k, entry in part.space.items()}
+def _space(parts: Mapping[str, Augmentation]) -> Space:
+    return Space({f"{n}.{k}": one for n, part in parts.items() for k, one in part.space.items()})
 
 
 def part_of(name: str, hyper: Mapping[str, Any]) -> dict[str, Any]:
@@ -57,12 +59,11 @@ def chain(group: str, source: str, **parts: Augmentation) -> Augmentation:
         return sample, mask
 
     return Augmentation(
-        draw,
-        apply,
-        _space(parts),
-        group,
-        None,
-        source,
+        draw=draw,
+        apply=apply,
+        space=_space(parts),
+        group=group,
+        source=source,
         needs=_needs(parts),
         rows=_rows(parts),
     )
@@ -70,7 +71,7 @@ def chain(group: str, source: str, **parts: Augmentation) -> Augmentation:
 
 def _choice(
     choose: Callable[[jax.Array, Mapping[str, Any]], jax.Array],
-    space: dict[str, Range],
+    space: Space,
     group: str,
     source: str,
     parts: Mapping[str, Augmentation],
@@ -93,12 +94,11 @@ def _choice(
         return jax.lax.switch(which, branches, sample, own, donor)
 
     return Augmentation(
-        draw,
-        apply,
-        space,
-        group,
-        None,
-        source,
+        draw=draw,
+        apply=apply,
+        space=space,
+        group=group,
+        source=source,
         needs=_needs(parts),
         rows=_rows(parts),
         parts=tuple(parts),
@@ -125,7 +125,7 @@ def mixture(**parts: Augmentation) -> Augmentation:
         weights = jnp.stack([jnp.asarray(hyper[f"{name}.weight"]) for name in parts])
         return jax.random.categorical(key, jnp.log(jnp.maximum(weights, 1e-6)))
 
-    space = {f"{name}.weight": _WEIGHT for name in parts} | _space(parts)
+    space = Space({f"{name}.weight": _WEIGHT for name in parts} | _space(parts))
     return _choice(choose, space, "mixed", "a mixture of families", parts)
 
 
@@ -142,5 +142,5 @@ def sometimes(part: Augmentation, chance: float = 0.5) -> Augmentation:
         changed, mask = part.apply(sample, own, donor)
         return jnp.where(applied, changed, sample), jnp.where(applied, mask, 0.0)
 
-    space = {"chance": _CHANCE._replace(default=chance), **part.space}
-    return part._replace(draw=draw, apply=apply, space=space, views=None)
+    space = Space(chance=_CHANCE._replace(default=chance), **part.space)
+    return replace(part, draw=draw, apply=apply, space=space, example={}, views=None)

@@ -1,43 +1,21 @@
-"""What an augmentation is: draw arguments, apply them to one sample, say what changed."""
+"""What an augmentation is: draw arguments, apply them to one sample, say what changed.
+
+A kernel is a plain function of one sample and what was drawn, such as `brightness(image, 1.2)`.
+`whole` and `local` make an augmentation of one: the sampler, the mask and the facts around it.
+"""
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Mapping
-from typing import Any, NamedTuple
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple, Protocol
 
+import chex
 import jax
 import jax.numpy as jnp
 
 from ad_jax.base.errors import InputError
-
-
-class Range(NamedTuple):
-    """One hyperparameter: a parameter of the distribution that arguments are drawn from.
-
-    Attributes:
-      default: value when nothing is said.
-      low, high: bounds, both allowed.
-      scale: "log" or "linear": how a grid or a search spaces its values.
-      unit: what the number counts.
-      gradient: whether a gradient flows from the augmented sample to it.
-      about: one line for people.
-    """
-
-    default: float
-    low: float
-    high: float
-    scale: str
-    unit: str
-    gradient: bool
-    about: str
-
-
-def at_share(low: float, high: float, scale: str, share: Any) -> Any:
-    """The value at a share in [0, 1] of a range; a gradient flows from the share."""
-    if scale == "log":
-        return low * (high / low) ** share
-    return low + share * (high - low)
+from ad_jax.base.space import Space
 
 
 class Pseudo(NamedTuple):
@@ -56,23 +34,92 @@ class Pseudo(NamedTuple):
     weight: jax.Array
 
 
+class Draw(Protocol):
+    """A sampler of arguments."""
+
+    def __call__(self, key: jax.Array, hyper: Mapping[str, Any], shape: tuple[int, ...], /) -> Any:
+        """Draws what one application of a kernel takes besides the sample.
+
+        Args:
+          key: consumed.
+          hyper: scalars named as in the augmentation's space.
+          shape: of the sample; few draws depend on it.
+
+        Returns:
+          A scalar, an array or a NamedTuple of them.
+        """
+
+
+class Apply(Protocol):
+    """The full contract of an operation."""
+
+    def __call__(
+        self, sample: jax.Array, arguments: Any, donor: jax.Array, /
+    ) -> tuple[jax.Array, jax.Array]:
+        """Changes one sample `[h, w, c]` in [0, 1].
+
+        Args:
+          sample: what is changed.
+          arguments: as drawn.
+          donor: another training sample of the same shape, which most operations ignore.
+
+        Returns:
+          The augmented sample and its mask `[h, w]`, both in [0, 1]: what changed.
+        """
+
+
+def nothing(key: jax.Array, hyper: Mapping[str, Any], shape: tuple[int, ...]) -> tuple[()]:
+    """The draw of operations that take nothing but the sample."""
+    return ()
+
+
+def everything(sample: jax.Array) -> jax.Array:
+    """The mask `[h, w]` of an operation on the whole sample `[h, w, c]`."""
+    return jnp.ones(sample.shape[:2], sample.dtype)
+
+
+def whole(kernel: Callable[[jax.Array, Any], jax.Array]) -> Apply:
+    """Lifts `kernel(sample, arguments) -> augmented`: no donor, and a mask of ones."""
+
+    def apply(sample: jax.Array, arguments: Any, donor: jax.Array) -> tuple[jax.Array, jax.Array]:
+        return kernel(sample, arguments), everything(sample)
+
+    return apply
+
+
+def fixed(kernel: Callable[[jax.Array], jax.Array]) -> Apply:
+    """Lifts `kernel(sample) -> augmented`: nothing drawn, no donor, and a mask of ones."""
+    return whole(lambda sample, arguments: kernel(sample))
+
+
+def local(kernel: Callable[[jax.Array, Any], tuple[jax.Array, jax.Array]]) -> Apply:
+    """Lifts `kernel(sample, arguments) -> (augmented, mask)`, which needs no donor."""
+    return lambda sample, arguments, donor: kernel(sample, arguments)
+
+
+def both(kernel: Callable[[jax.Array], jax.Array]) -> Callable[[jax.Array], jax.Array]:
+    """Views of a single transformation: the sample as it is and transformed, `[2, h, w, c]`."""
+    return lambda sample: jnp.stack([sample, kernel(sample)])
+
+
 def smallest_area(shape: tuple[int, ...]) -> float:
     """Share of the image of a patch of 2 x 2 px: anything smaller changes nothing."""
     return 4.0 / (shape[0] * shape[1])
 
 
-class Augmentation(NamedTuple):
+@dataclass(frozen=True, kw_only=True)
+class Augmentation:
     """A family of pseudo-anomalies: pure functions of one sample.
 
     Attributes:
-      draw: `(key, hyper, shape) -> arguments`; `hyper` is a dict of scalars named as in `space`.
-      apply: `(sample [h, w, c], arguments, donor [h, w, c]) -> (augmented [h, w, c], mask [h, w])`,
-        all in [0, 1]; `donor` is another training sample, ignored by most; the mask says what
-        changed, all ones for operations on the whole sample.
-      space: hyperparameter name -> `Range`; the order is the packed order.
+      apply: `(sample, arguments, donor) -> (augmented, mask)`.
       group: geometric, local, elementwise, colour or mixed.
-      strength: name of the hyperparameter that a grid over "strength" moves, None without one.
       source: where the definition comes from.
+      draw: `(key, hyper, shape) -> arguments`.
+      space: the range of every hyperparameter.
+      strength: name of the hyperparameter that a grid over "strength" moves, None without one.
+      example: hyperparameters well inside their ranges, where nothing is clipped and every gradient
+        that there is can be seen; `{}` for the defaults.
       views: `(sample) -> [classes, h, w, c]` for families of finitely many transformations (the
         first is the identity): what the pretext `prediction` predicts. None for the others.
       needs: what a sample must be for the operation to change it: "square", "colour".
@@ -83,12 +130,13 @@ class Augmentation(NamedTuple):
       smallest: `(shape) -> smallest strength` that changes samples of this shape, None for any.
     """
 
-    draw: Callable[..., Any]
-    apply: Callable[..., tuple[jax.Array, jax.Array]]
-    space: Mapping[str, Range]
+    apply: Apply
     group: str
-    strength: str | None
     source: str
+    draw: Draw = nothing
+    space: Space = field(default_factory=Space)
+    strength: str | None = None
+    example: Mapping[str, float] = field(default_factory=dict)
     views: Callable[[jax.Array], jax.Array] | None = None
     needs: tuple[str, ...] = ()
     rows: bool = False
@@ -100,15 +148,30 @@ class Augmentation(NamedTuple):
         self, key: jax.Array, hyper: Mapping[str, Any], sample: jax.Array, donor: jax.Array
     ) -> tuple[jax.Array, jax.Array]:
         """Draws arguments and applies them to one sample; the key is consumed."""
-        return self.apply(sample, self.draw(key, hyper, sample.shape), donor)
+        pseudo = self.pseudo(key, hyper, sample, donor)
+        return pseudo.sample, pseudo.mask
 
     def pseudo(
         self, key: jax.Array, hyper: Mapping[str, Any], sample: jax.Array, donor: jax.Array
     ) -> Pseudo:
         """`random` with the kind that was drawn."""
+        chex.assert_equal_shape([sample, donor])
         arguments = self.draw(key, hyper, sample.shape)
+        augmented, mask = self.apply(sample, arguments, donor)
+        chex.assert_shape(augmented, sample.shape)
+        chex.assert_shape(mask, sample.shape[:2])
         kind = jnp.int32(0) if self.kind is None else self.kind(arguments)
-        return Pseudo(*self.apply(sample, arguments, donor), kind, jnp.float32(1.0))
+        return Pseudo(augmented, mask, kind, jnp.float32(1.0))
+
+    def defaults(self) -> dict[str, float]:
+        """All hyperparameters where nothing is said."""
+        return self.space.defaults()
+
+    def visible(self, shape: tuple[int, ...]) -> Space:
+        """The part of the space that changes samples of `shape`."""
+        if self.strength is None or self.smallest is None:
+            return self.space
+        return self.space.raised({self.strength: self.smallest(shape)})
 
     def strengths(self, count: int, shape: tuple[int, ...]) -> list[dict[str, float]]:
         """Hyperparameters at `count` strengths spread over the range, inside its bounds.
@@ -117,28 +180,7 @@ class Augmentation(NamedTuple):
         """
         if self.strength is None:
             return [self.defaults()]
-        space, low = self.space[self.strength], self.low(self.strength, shape)
-        shares = [(i + 0.5) / count for i in range(count)]
-        values = [at_share(low, space.high, space.scale, share) for share in shares]
-        return [{**self.defaults(), self.strength: value} for value in values]
-
-    def low(self, name: str, shape: tuple[int, ...]) -> float:
-        """Lower bound of a hyperparameter for samples of `shape`."""
-        low = self.space[name].low
-        if self.smallest is not None and name == self.strength:
-            return max(low, self.smallest(shape))
-        return low
-
-    def defaults(self) -> dict[str, float]:
-        return {name: entry.default for name, entry in self.space.items()}
-
-    def pack(self, hyper: Mapping[str, Any], length: int) -> jax.Array:
-        """Hyperparameters as a vector `[length]`, so that families can share one program."""
-        values = [jnp.asarray(hyper[name], jnp.float32) for name in self.space]
-        return jnp.stack(values + [jnp.float32(0.0)] * (length - len(values)))
-
-    def unpack(self, packed: jax.Array) -> dict[str, jax.Array]:
-        return {name: packed[i] for i, name in enumerate(self.space)}
+        return self.visible(shape).grid(self.strength, count)
 
     def lacks(self, shape: tuple[int, ...]) -> str:
         """What samples of `shape` lack for this operation, "" if nothing."""
@@ -158,19 +200,11 @@ class Augmentation(NamedTuple):
         """
         if self.lacks(shape):
             raise InputError(f"{name} needs {self.lacks(shape)}, these are {shape}; leave it out")
+        self.space.check(name, hyper)
+        visible = self.visible(shape)
         for key, value in hyper.items():
-            if key not in self.space:
-                known = ", ".join(self.space) or "none"
-                raise InputError(f"{name} has no hyperparameter {key!r}; it has: {known}")
-            entry = self.space[key]
-            if not (math.isfinite(value) and entry.low <= value <= entry.high):
+            if value < visible[key].low:
                 raise InputError(
-                    f"{name}: {key}={value} is out of range; take {entry.low} to {entry.high}"
-                )
-        for key in hyper:
-            low = self.low(key, shape)
-            if hyper[key] < low:
-                raise InputError(
-                    f"{name}: {key}={hyper[key]} is under 2 px a side at {shape[0]} x {shape[1]} "
-                    f"px; take at least {low:.3g} or load larger images (size=)"
+                    f"{name}: {key}={value} is under 2 px a side at {shape[0]} x {shape[1]} "
+                    f"px; take at least {visible[key].low:.3g} or load larger images (size=)"
                 )

@@ -9,21 +9,18 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from ad_jax.augment.contract import Augmentation, Range
-from ad_jax.augment.geometry import everything
+from ad_jax.augment.contract import Augmentation, local, whole
 from ad_jax.augment.patches import spread
 from ad_jax.base.numerics import HIGHEST
+from ad_jax.base.space import Range, Space
 
 
 def _draw_dropped(key: jax.Array, hyper: Mapping[str, Any], shape: tuple[int, ...]) -> jax.Array:
     return jax.random.bernoulli(key, hyper["chance"], shape[:2])
 
 
-def pixel_mask(
-    sample: jax.Array, dropped: jax.Array, donor: jax.Array
-) -> tuple[jax.Array, jax.Array]:
+def pixel_mask(sample: jax.Array, dropped: jax.Array) -> tuple[jax.Array, jax.Array]:
     """Sets pixels to 0 in all channels where `dropped` `[h, w]`, which is the mask."""
-    del donor
     return jnp.where(dropped[..., None], 0.0, sample), dropped.astype(sample.dtype)
 
 
@@ -31,16 +28,12 @@ def _draw_noise(key: jax.Array, hyper: Mapping[str, Any], shape: tuple[int, ...]
     return hyper["std"] * jax.random.normal(key, shape)
 
 
-def gaussian_noise(
-    sample: jax.Array, noise: jax.Array, donor: jax.Array
-) -> tuple[jax.Array, jax.Array]:
+def gaussian_noise(sample: jax.Array, noise: jax.Array) -> jax.Array:
     """Adds noise `[h, w, c]`, clipped."""
-    del donor
-    return jnp.clip(sample + noise, 0.0, 1.0), everything(sample)
+    return jnp.clip(sample + noise, 0.0, 1.0)
 
 
 def _draw_sigma(key: jax.Array, hyper: Mapping[str, Any], shape: tuple[int, ...]) -> jax.Array:
-    del shape
     return spread(key, hyper["sigma"], hyper["sigma_spread"])
 
 
@@ -49,12 +42,11 @@ def blur_radius(shape: tuple[int, ...]) -> int:
     return max(2, round(0.05 * min(shape[:2])))
 
 
-def blur(sample: jax.Array, sigma: jax.Array, donor: jax.Array) -> tuple[jax.Array, jax.Array]:
+def blur(sample: jax.Array, sigma: jax.Array) -> jax.Array:
     """Gaussian blur with `sigma` px, mirrored at the edges; differentiable in it.
 
     The kernel's size is fixed by the image (`blur_radius`), so a large sigma gives a box.
     """
-    del donor
     radius = blur_radius(sample.shape)
     # Under .05 px the neighbours' weights, below exp(-200), are nothing beside 1: so is sigma 0.
     weights = jnp.exp(-0.5 * (jnp.arange(-radius, radius + 1) / jnp.maximum(sigma, 0.05)) ** 2)
@@ -69,7 +61,7 @@ def blur(sample: jax.Array, sigma: jax.Array, donor: jax.Array) -> tuple[jax.Arr
         band = jnp.tensordot(weights, taken, 1, precision=HIGHEST)
         return jnp.tensordot(band, pixels, 1, precision=HIGHEST).astype(pixels.dtype)
 
-    return down(down(sample).swapaxes(0, 1)).swapaxes(0, 1), everything(sample)
+    return down(down(sample).swapaxes(0, 1)).swapaxes(0, 1)
 
 
 class Perlin(NamedTuple):
@@ -98,7 +90,6 @@ NODES = round(_CELLS.high * _CELLS_SPREAD.high) + 2  # one to close the last cel
 
 
 def _draw_perlin(key: jax.Array, hyper: Mapping[str, Any], shape: tuple[int, ...]) -> Perlin:
-    del shape
     angle_key, row_key, column_key, offset_key = jax.random.split(key, 4)
     cells = [spread(k, hyper["cells"], hyper["cells_spread"]) for k in (row_key, column_key)]
     return Perlin(
@@ -159,47 +150,59 @@ def perlin_blend(
     return sample + mask[..., None] * (donor - sample), mask
 
 
-PIXEL_MASK = Augmentation(
-    _draw_dropped,
-    pixel_mask,
-    {"chance": Range(0.1, 0.0, 1.0, "linear", "probability", False, "that a pixel is set to 0")},
-    "elementwise",
-    "chance",
-    "mask, arXiv 2208.07734",
-)
-GAUSSIAN_NOISE = Augmentation(
-    _draw_noise,
-    gaussian_noise,
-    {"std": Range(0.1, 0.0, 0.5, "linear", "grey values", True, "standard deviation of the noise")},
-    "elementwise",
-    "std",
-    "noise, arXiv 2208.07734",
-    rows=True,
-)
-BLUR = Augmentation(
-    _draw_sigma,
-    blur,
-    {
-        "sigma": Range(1.0, 0.0, 5.0, "linear", "px", True, "centre of the blur's sigma"),
-        "sigma_spread": Range(
-            1.41, 1.0, 4.0, "log", "factor", True, "sigma within centre / and x this"
+NOISY: dict[str, Augmentation] = {
+    "perlin_blend": Augmentation(
+        draw=_draw_perlin,
+        apply=perlin_blend,
+        space=Space(
+            cells=_CELLS,
+            cells_spread=_CELLS_SPREAD,
+            level=Range(0.5, -0.5, 0.8, "linear", "noise", True, "threshold of the noise"),
+            softness=Range(0.1, 0.01, 1.0, "log", "noise", True, "width of the threshold's ramp"),
+            opacity=Range(0.8, 0.0, 1.0, "linear", "weight", True, "weight of the donor"),
         ),
-    },
-    "elementwise",
-    "sigma",
-    "blur, arXiv 2208.07734, with SimCLR's kernel (arXiv 2002.05709)",
-)
-PERLIN_BLEND = Augmentation(
-    _draw_perlin,
-    perlin_blend,
-    {
-        "cells": _CELLS,
-        "cells_spread": _CELLS_SPREAD,
-        "level": Range(0.5, -0.5, 0.8, "linear", "noise", True, "threshold of the noise"),
-        "softness": Range(0.1, 0.01, 1.0, "log", "noise", True, "width of the threshold's ramp"),
-        "opacity": Range(0.8, 0.0, 1.0, "linear", "weight", True, "weight of the donor"),
-    },
-    "local",
-    "opacity",
-    "DRAEM, arXiv 2108.07610, with another training sample as texture",
-)
+        strength="opacity",
+        example=dict(cells=4.0, cells_spread=1.5, level=0.2, softness=0.5, opacity=0.6),
+        group="local",
+        source="DRAEM, arXiv 2108.07610, with another training sample as texture",
+    ),
+    "pixel_mask": Augmentation(
+        draw=_draw_dropped,
+        apply=local(pixel_mask),
+        space=Space(
+            chance=Range(0.1, 0.0, 1.0, "linear", "probability", False, "that a pixel is set to 0")
+        ),
+        strength="chance",
+        example={"chance": 0.2},
+        group="elementwise",
+        source="mask, arXiv 2208.07734",
+    ),
+    "gaussian_noise": Augmentation(
+        draw=_draw_noise,
+        apply=whole(gaussian_noise),
+        space=Space(
+            std=Range(
+                0.1, 0.0, 0.5, "linear", "grey values", True, "standard deviation of the noise"
+            )
+        ),
+        strength="std",
+        example={"std": 0.03},
+        group="elementwise",
+        source="noise, arXiv 2208.07734",
+        rows=True,
+    ),
+    "blur": Augmentation(
+        draw=_draw_sigma,
+        apply=whole(blur),
+        space=Space(
+            sigma=Range(1.0, 0.0, 5.0, "linear", "px", True, "centre of the blur's sigma"),
+            sigma_spread=Range(
+                1.41, 1.0, 4.0, "log", "factor", True, "sigma within centre / and x this"
+            ),
+        ),
+        strength="sigma",
+        example={"sigma": 1.2, "sigma_spread": 1.3},
+        group="elementwise",
+        source="blur, arXiv 2208.07734, with SimCLR's kernel (arXiv 2002.05709)",
+    ),
+}

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 
-from ad_jax.augment.contract import Augmentation, Range, smallest_area
+from ad_jax.augment.contract import Augmentation, local, smallest_area
+from ad_jax.base.space import Range, Space
 
 
 class Patch(NamedTuple):
@@ -99,36 +101,29 @@ def jittered(
     return jnp.clip(pixels + (pixels - mean) * (contrast - 1.0) + brightness, 0.0, 1.0)
 
 
-def _paste(sample: jax.Array, patch: Patch, source: jax.Array) -> tuple[jax.Array, jax.Array]:
-    mask = _inside(patch, sample.shape, sample.dtype)
-    moved = shifted(source, patch.top - patch.source_top, patch.left - patch.source_left)
-    moved = jittered(moved, mask, patch.brightness, patch.contrast)
-    return jnp.where(mask[..., None] > 0, moved, sample), mask
-
-
-def cutpaste(sample: jax.Array, patch: Patch, donor: jax.Array) -> tuple[jax.Array, jax.Array]:
+def cutpaste(sample: jax.Array, patch: Patch) -> tuple[jax.Array, jax.Array]:
     """Pastes a patch of the sample elsewhere in it, its colour jittered (arXiv 2104.04015)."""
-    del donor
-    return _paste(sample, patch, sample)
+    return cutpaste_donor(sample, patch, sample)
 
 
 def cutpaste_donor(
     sample: jax.Array, patch: Patch, donor: jax.Array
 ) -> tuple[jax.Array, jax.Array]:
     """Pastes a patch of the donor, cut at another place, its colour jittered."""
-    return _paste(sample, patch, donor)
+    mask = _inside(patch, sample.shape, sample.dtype)
+    moved = shifted(donor, patch.top - patch.source_top, patch.left - patch.source_left)
+    moved = jittered(moved, mask, patch.brightness, patch.contrast)
+    return jnp.where(mask[..., None] > 0, moved, sample), mask
 
 
-def cutout(sample: jax.Array, patch: Patch, donor: jax.Array) -> tuple[jax.Array, jax.Array]:
+def cutout(sample: jax.Array, patch: Patch) -> tuple[jax.Array, jax.Array]:
     """Sets a patch to one value (DeVries & Taylor 2017; 0 in arXiv 2307.06534)."""
-    del donor
     mask = _inside(patch, sample.shape, sample.dtype)
     return jnp.where(mask[..., None] > 0, patch.fill.astype(sample.dtype), sample), mask
 
 
-def cutavg(sample: jax.Array, patch: Patch, donor: jax.Array) -> tuple[jax.Array, jax.Array]:
+def cutavg(sample: jax.Array, patch: Patch) -> tuple[jax.Array, jax.Array]:
     """Sets a patch to its own mean colour, channel by channel (arXiv 2307.06534)."""
-    del donor
     mask = _inside(patch, sample.shape, sample.dtype)
     inside = mask[..., None]
     mean = (sample * inside).sum((0, 1)) / inside.sum()  # [c]
@@ -141,40 +136,36 @@ ASPECT_SPREAD = Range(3.3, 1.0, 5.0, "log", "factor", False, "aspect within 1 / 
 FILL = Range(0.0, 0.0, 1.0, "linear", "grey value", True, "value of the patch")
 JITTER = Range(0.1, 0.0, 0.5, "linear", "grey values", True, "colour jitter of the patch")
 _SIDES = {"area": AREA, "area_spread": AREA_SPREAD, "aspect_spread": ASPECT_SPREAD}
+_PATCH = functools.partial(
+    Augmentation, draw=_draw_patch, strength="area", smallest=smallest_area, group="local"
+)
+_EXAMPLE = {"area": 0.1, "area_spread": 1.5, "aspect_spread": 2.0}
 
-CUTPASTE = Augmentation(
-    _draw_patch,
-    cutpaste,
-    {**_SIDES, "jitter": JITTER},
-    "local",
-    "area",
-    "CutPaste, arXiv 2104.04015",
-    smallest=smallest_area,
-)
-CUTPASTE_DONOR = Augmentation(
-    _draw_patch,
-    cutpaste_donor,
-    {**_SIDES, "jitter": JITTER},
-    "local",
-    "area",
-    "CutPaste, arXiv 2104.04015, with the patch of another training sample",
-    smallest=smallest_area,
-)
-CUTOUT = Augmentation(
-    _draw_patch,
-    cutout,
-    {**_SIDES, "fill": FILL},
-    "local",
-    "area",
-    "DeVries & Taylor, arXiv 1708.04552",
-    smallest=smallest_area,
-)
-CUTAVG = Augmentation(
-    _draw_patch,
-    cutavg,
-    _SIDES,
-    "local",
-    "area",
-    "DSV, arXiv 2307.06534",
-    smallest=smallest_area,
-)
+PASTES: dict[str, Augmentation] = {
+    "cutpaste": _PATCH(
+        apply=local(cutpaste),
+        space=Space(_SIDES, jitter=JITTER),
+        example={**_EXAMPLE, "jitter": 0.1},
+        source="CutPaste, arXiv 2104.04015",
+    ),
+    "cutpaste_donor": _PATCH(
+        apply=cutpaste_donor,
+        space=Space(_SIDES, jitter=JITTER),
+        example={**_EXAMPLE, "jitter": 0.1},
+        source="CutPaste, arXiv 2104.04015, with the patch of another training sample",
+    ),
+}
+CUTS: dict[str, Augmentation] = {
+    "cutout": _PATCH(
+        apply=local(cutout),
+        space=Space(_SIDES, fill=FILL),
+        example={**_EXAMPLE, "fill": 0.3},
+        source="DeVries & Taylor, arXiv 1708.04552",
+    ),
+    "cutavg": _PATCH(
+        apply=local(cutavg),
+        space=Space(_SIDES),
+        example=_EXAMPLE,
+        source="DSV, arXiv 2307.06534",
+    ),
+}

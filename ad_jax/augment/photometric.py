@@ -9,15 +9,16 @@ no strength leaves it bit-equal.
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 
-from ad_jax.augment.contract import Augmentation, Range
-from ad_jax.augment.geometry import everything
+from ad_jax.augment.contract import Augmentation, both, fixed, whole
 from ad_jax.augment.patches import spread
+from ad_jax.base.space import Range, Space
 
 LUMA = (0.299, 0.587, 0.114)  # ITU-R BT.601, PIL's "L"
 
@@ -37,31 +38,24 @@ def _away(sample: jax.Array, anchor: jax.Array, factor: jax.Array) -> jax.Array:
     return jnp.clip(sample + (sample - anchor) * (factor - 1.0), 0.0, 1.0)
 
 
-def brightness(
-    sample: jax.Array, factor: jax.Array, donor: jax.Array
-) -> tuple[jax.Array, jax.Array]:
+def brightness(sample: jax.Array, factor: jax.Array) -> jax.Array:
     """Multiplies by a factor, clipped (torchvision's `adjust_brightness`)."""
-    del donor
-    return _away(sample, jnp.zeros_like(sample), factor), everything(sample)
+    return _away(sample, jnp.zeros_like(sample), factor)
 
 
-def contrast(sample: jax.Array, factor: jax.Array, donor: jax.Array) -> tuple[jax.Array, jax.Array]:
+def contrast(sample: jax.Array, factor: jax.Array) -> jax.Array:
     """Moves away from the mean of the grey image, clipped (torchvision's `adjust_contrast`)."""
-    del donor
     means = sample.mean((0, 1))  # before they are weighed: fast on CPU, where grey's mean is slow
     luma = (jnp.array(LUMA, sample.dtype) * means).sum() if sample.shape[-1] == 3 else means.mean()
-    return _away(sample, luma, factor), everything(sample)
+    return _away(sample, luma, factor)
 
 
-def saturation(
-    sample: jax.Array, factor: jax.Array, donor: jax.Array
-) -> tuple[jax.Array, jax.Array]:
+def saturation(sample: jax.Array, factor: jax.Array) -> jax.Array:
     """Moves each pixel away from its grey, clipped (torchvision's `adjust_saturation`)."""
-    del donor
-    return _away(sample, grey(sample), factor), everything(sample)
+    return _away(sample, grey(sample), factor)
 
 
-def hue(sample: jax.Array, shift: jax.Array, donor: jax.Array) -> tuple[jax.Array, jax.Array]:
+def hue(sample: jax.Array, shift: jax.Array) -> jax.Array:
     """Shifts the hue of `[h, w, 3]` in HSV by a share of a full turn (torchvision's `adjust_hue`).
 
     With hue `H` in sixths of a turn and chroma `C = max - min`, a channel is
@@ -69,7 +63,6 @@ def hue(sample: jax.Array, shift: jax.Array, donor: jax.Array) -> tuple[jax.Arra
     difference of the two is added. Pixels with C under 1e-6 count as grey: their hue would have
     gradients without bound.
     """
-    del donor
     red, green, blue = sample[..., 0], sample[..., 1], sample[..., 2]
     # In pairs: the gradient of a reduction's maximum is 0 / 0 where a compiler that computes the
     # sample twice, rounded differently, finds no channel equal to it.
@@ -91,14 +84,13 @@ def hue(sample: jax.Array, shift: jax.Array, donor: jax.Array) -> tuple[jax.Arra
     change = jnp.where(coloured, chroma, 0.0)[..., None] * (
         share(sixths + 6.0 * shift) - share(sixths)
     )
-    return jnp.clip(sample + change, 0.0, 1.0), everything(sample)
+    return jnp.clip(sample + change, 0.0, 1.0)
 
 
-def gamma(sample: jax.Array, exponent: jax.Array, donor: jax.Array) -> tuple[jax.Array, jax.Array]:
+def gamma(sample: jax.Array, exponent: jax.Array) -> jax.Array:
     """`x ** exponent`; at x = 0, where its gradient is 0 or infinite, the gradient is set to 1."""
-    del donor
     logarithm = jnp.log(jnp.where(sample > 0, sample, 1.0))
-    return sample * jnp.exp((exponent - 1.0) * logarithm), everything(sample)
+    return sample * jnp.exp((exponent - 1.0) * logarithm)
 
 
 class Jitter(NamedTuple):
@@ -110,51 +102,37 @@ class Jitter(NamedTuple):
     hue: jax.Array
 
 
-def colour_jitter(
-    sample: jax.Array, jitter: Jitter, donor: jax.Array
-) -> tuple[jax.Array, jax.Array]:
+def colour_jitter(sample: jax.Array, jitter: Jitter) -> jax.Array:
     """Brightness, contrast, saturation, hue, in this order; only the first two without colour."""
-    sample, mask = brightness(sample, jitter.brightness, donor)
-    sample, _ = contrast(sample, jitter.contrast, donor)
-    if sample.shape[-1] == 3:
-        sample, _ = saturation(sample, jitter.saturation, donor)
-        sample, _ = hue(sample, jitter.hue, donor)
-    return sample, mask
+    sample = contrast(brightness(sample, jitter.brightness), jitter.contrast)
+    if sample.shape[-1] != 3:
+        return sample
+    return hue(saturation(sample, jitter.saturation), jitter.hue)
 
 
-def greyscale(
-    sample: jax.Array, arguments: tuple[()], donor: jax.Array
-) -> tuple[jax.Array, jax.Array]:
+def greyscale(sample: jax.Array) -> jax.Array:
     """Every channel becomes the luma."""
-    del arguments, donor
-    return jnp.broadcast_to(grey(sample), sample.shape), everything(sample)
+    return jnp.broadcast_to(grey(sample), sample.shape)
 
 
-def invert(
-    sample: jax.Array, arguments: tuple[()], donor: jax.Array
-) -> tuple[jax.Array, jax.Array]:
+def invert(sample: jax.Array) -> jax.Array:
     """`1 - x`."""
-    del arguments, donor
-    return 1.0 - sample, everything(sample)
+    return 1.0 - sample
 
 
 def _draw_factor(key: jax.Array, hyper: Mapping[str, Any], shape: tuple[int, ...]) -> jax.Array:
-    del shape
     return 1.0 + hyper["spread"] * jax.random.uniform(key, (), minval=-1.0, maxval=1.0)
 
 
 def _draw_hue(key: jax.Array, hyper: Mapping[str, Any], shape: tuple[int, ...]) -> jax.Array:
-    del shape
     return hyper["shift"] * jax.random.uniform(key, (), minval=-1.0, maxval=1.0)
 
 
 def _draw_exponent(key: jax.Array, hyper: Mapping[str, Any], shape: tuple[int, ...]) -> jax.Array:
-    del shape
     return spread(key, 1.0, hyper["factor"])
 
 
 def _draw_jitter(key: jax.Array, hyper: Mapping[str, Any], shape: tuple[int, ...]) -> Jitter:
-    del shape
     share = jax.random.uniform(key, (4,), minval=-1.0, maxval=1.0)
     return Jitter(
         1.0 + hyper["brightness"] * share[0],
@@ -168,63 +146,59 @@ _SPREAD = Range(0.8, 0.0, 1.0, "linear", "factor", True, "factor within 1 - and 
 _SHIFT = Range(0.2, 0.0, 0.5, "linear", "turns", True, "largest shift of the hue either way")
 _JITTER = "colour jitter, arXiv 2002.05709; 0.8, 0.8, 0.8, 0.2 in arXiv 2208.07734"
 
-BRIGHTNESS = Augmentation(
-    *(_draw_factor, brightness, {"spread": _SPREAD}, "colour", "spread", f"part of {_JITTER}"),
-    rows=True,
+_COLOUR = functools.partial(Augmentation, group="colour")
+_FACTOR = functools.partial(
+    _COLOUR,
+    draw=_draw_factor,
+    space=Space(spread=_SPREAD),
+    strength="spread",
+    source=f"part of {_JITTER}",
 )
-CONTRAST = Augmentation(
-    _draw_factor, contrast, {"spread": _SPREAD}, "colour", "spread", f"part of {_JITTER}"
-)
-SATURATION = Augmentation(
-    _draw_factor,
-    saturation,
-    {"spread": _SPREAD},
-    "colour",
-    "spread",
-    f"part of {_JITTER}",
-    needs=("colour",),
-)
-HUE = Augmentation(
-    _draw_hue, hue, {"shift": _SHIFT}, "colour", "shift", f"part of {_JITTER}", needs=("colour",)
-)
-GAMMA = Augmentation(
-    _draw_exponent,
-    gamma,
-    {"factor": Range(2.0, 1.0, 5.0, "log", "factor", True, "exponent within 1 / and x this")},
-    "colour",
-    "factor",
-    "power law, as scikit-image's `adjust_gamma`; its range is ours",
-    rows=True,
-)
-COLOUR_JITTER = Augmentation(
-    _draw_jitter,
-    colour_jitter,
-    {
-        "brightness": _SPREAD._replace(about="factor of the brightness within 1 - and + this"),
-        "contrast": _SPREAD._replace(about="factor of the contrast within 1 - and + this"),
-        "saturation": _SPREAD._replace(about="factor of the saturation within 1 - and + this"),
-        "hue": _SHIFT,
-    },
-    "colour",
-    None,
-    f"{_JITTER}; the order is fixed",
-)
-GREYSCALE = Augmentation(
-    lambda key, hyper, shape: (),
-    greyscale,
-    {},
-    "colour",
-    None,
-    "part of SimCLR's augmentations, arXiv 2002.05709",
-    needs=("colour",),
-)
-INVERT = Augmentation(
-    lambda key, hyper, shape: (),
-    invert,
-    {},
-    "colour",
-    None,
-    "arXiv 2208.07734",
-    views=lambda sample: jnp.stack([sample, 1.0 - sample]),
-    rows=True,
-)
+COLOUR: dict[str, Augmentation] = {
+    "brightness": _FACTOR(apply=whole(brightness), example={"spread": 0.15}, rows=True),
+    "contrast": _FACTOR(apply=whole(contrast), example={"spread": 0.3}),
+    "saturation": _FACTOR(apply=whole(saturation), example={"spread": 0.3}, needs=("colour",)),
+    "hue": _COLOUR(
+        draw=_draw_hue,
+        apply=whole(hue),
+        space=Space(shift=_SHIFT),
+        strength="shift",
+        example={"shift": 0.1},
+        source=f"part of {_JITTER}",
+        needs=("colour",),
+    ),
+    "gamma": _COLOUR(
+        draw=_draw_exponent,
+        apply=whole(gamma),
+        space=Space(
+            factor=Range(2.0, 1.0, 5.0, "log", "factor", True, "exponent within 1 / and x this")
+        ),
+        strength="factor",
+        example={"factor": 1.4},
+        source="power law, as scikit-image's `adjust_gamma`; its range is ours",
+        rows=True,
+    ),
+    "colour_jitter": _COLOUR(
+        draw=_draw_jitter,
+        apply=whole(colour_jitter),
+        space=Space(
+            brightness=_SPREAD._replace(about="factor of the brightness within 1 - and + this"),
+            contrast=_SPREAD._replace(about="factor of the contrast within 1 - and + this"),
+            saturation=_SPREAD._replace(about="factor of the saturation within 1 - and + this"),
+            hue=_SHIFT,
+        ),
+        example={"brightness": 0.1, "contrast": 0.2, "saturation": 0.2, "hue": 0.1},
+        source=f"{_JITTER}; the order is fixed",
+    ),
+    "greyscale": _COLOUR(
+        apply=fixed(greyscale),
+        source="part of SimCLR's augmentations, arXiv 2002.05709",
+        needs=("colour",),
+    ),
+    "invert": _COLOUR(
+        apply=fixed(invert),
+        source="arXiv 2208.07734",
+        views=both(invert),
+        rows=True,
+    ),
+}

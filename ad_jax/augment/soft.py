@@ -6,6 +6,7 @@ gradient at fixed random numbers sees the edges move and the place move with the
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
@@ -13,7 +14,7 @@ import jax
 import jax.numpy as jnp
 from jax.scipy.ndimage import map_coordinates
 
-from ad_jax.augment.contract import Augmentation, Range, smallest_area
+from ad_jax.augment.contract import Augmentation, local, smallest_area
 from ad_jax.augment.patches import (
     AREA,
     AREA_SPREAD,
@@ -26,6 +27,7 @@ from ad_jax.augment.patches import (
     spread,
     tint,
 )
+from ad_jax.base.space import Range, Space
 
 CUT = 1e-3  # an edge's sigmoid below this is 0, so that most of the sample stays bit-equal
 
@@ -81,7 +83,7 @@ def _draw_bump(key: jax.Array, hyper: Mapping[str, Any], shape: tuple[int, ...])
     )
 
 
-def cutdiff(sample: jax.Array, bump: Bump, donor: jax.Array) -> tuple[jax.Array, jax.Array]:
+def cutdiff(sample: jax.Array, bump: Bump) -> tuple[jax.Array, jax.Array]:
     """Subtracts a Gaussian bump: cut-out with a gradient (ST-SSAD, arXiv 2306.12033).
 
     `m = strength * exp(-((u / (s_h H))^2 + (v / (s_w W))^2) / (2 * 0.1))`, where (u, v) are the
@@ -90,7 +92,6 @@ def cutdiff(sample: jax.Array, bump: Bump, donor: jax.Array) -> tuple[jax.Array,
     one that is seen, also in images that are not square; it changes nothing where the ellipse is a
     circle, as at aspect 1 in square images.
     """
-    del donor
     height, width = sample.shape[:2]
     rows, columns = _turned(*_offsets(sample.shape, bump.row, bump.column), bump.angle)
     rows, columns = rows / (bump.height * height), columns / (bump.width * width)
@@ -155,24 +156,18 @@ def soft_mask(patch: SoftPatch, shape: tuple[int, ...], dtype: Any) -> jax.Array
     return (edge(rows, patch.height) * edge(columns, patch.width)).astype(dtype)
 
 
-def soft_cutout(
-    sample: jax.Array, patch: SoftPatch, donor: jax.Array
-) -> tuple[jax.Array, jax.Array]:
+def soft_cutout(sample: jax.Array, patch: SoftPatch) -> tuple[jax.Array, jax.Array]:
     """Blends towards one value under a soft mask: cut-out with a gradient to area and aspect."""
-    del donor
     mask = soft_mask(patch, sample.shape, sample.dtype)
     return _blend(sample, mask, patch.fill.astype(sample.dtype)), mask
 
 
-def soft_cutpaste(
-    sample: jax.Array, patch: SoftPatch, donor: jax.Array
-) -> tuple[jax.Array, jax.Array]:
+def soft_cutpaste(sample: jax.Array, patch: SoftPatch) -> tuple[jax.Array, jax.Array]:
     """Blends towards the sample moved by whole px, its colour jittered, under a soft mask.
 
     What is pasted lies inside the sample up to the edges' middle; their outer half, where the mask
     is under 1/2, can reach over the border and then shows the opposite one.
     """
-    del donor
     mask = soft_mask(patch, sample.shape, sample.dtype)
     moved = shifted(sample, patch.down, patch.right)
     return _blend(sample, mask, jittered(moved, mask, patch.brightness, patch.contrast)), mask
@@ -223,7 +218,7 @@ def _draw_scar(key: jax.Array, hyper: Mapping[str, Any], shape: tuple[int, ...])
     return Scar(row, column, length, width, angle, source_row, source_column, brightness, contrast)
 
 
-def scar(sample: jax.Array, cut: Scar, donor: jax.Array) -> tuple[jax.Array, jax.Array]:
+def scar(sample: jax.Array, cut: Scar) -> tuple[jax.Array, jax.Array]:
     """Pastes an upright rectangle of the sample elsewhere, turned and jittered (arXiv 2104.04015).
 
     Pull convention: the output at an offset from the scar's centre, turned back by the angle, reads
@@ -231,7 +226,6 @@ def scar(sample: jax.Array, cut: Scar, donor: jax.Array) -> tuple[jax.Array, jax
     from 1 to 0 within half a px on either side of an edge (cubic), which is what makes length,
     width and angle differentiable; at angle 0 with whole px it is the hard patch.
     """
-    del donor
     offsets = _turned(*_offsets(sample.shape, cut.row, cut.column), cut.angle)
 
     def edge(offset: jax.Array, side: jax.Array) -> jax.Array:
@@ -256,54 +250,62 @@ _SOFT = {
     "aspect_spread": ASPECT_SPREAD._replace(gradient=True, about="aspect within centre / and x it"),
     "softness": Range(1.0, 0.25, 4.0, "log", "px", True, "scale of the edges' sigmoid"),
 }
-
-CUTDIFF = Augmentation(
-    _draw_bump,
-    cutdiff,
-    {
-        "area": AREA._replace(gradient=True, about="area that the bump stands for"),
-        "aspect": _ASPECT,
-        "strength": Range(1.0, 0.0, 1.0, "linear", "grey values", True, "depth of the bump"),
-        "angle": Range(
-            0.0, 0.0, 180.0, "linear", "degrees", True, "turn of the bump, counter-clockwise"
-        ),
-    },
-    "local",
-    "area",
-    "ST-SSAD, arXiv 2306.12033",
-    smallest=smallest_area,
-)
-SOFT_CUTOUT = Augmentation(
-    _draw_soft,
-    soft_cutout,
-    {**_SOFT, "fill": FILL},
-    "local",
-    "area",
-    "cut-out (arXiv 1708.04552) with edges of sigmoids",
-    smallest=smallest_area,
-)
-SOFT_CUTPASTE = Augmentation(
-    _draw_soft,
-    soft_cutpaste,
-    {**_SOFT, "jitter": JITTER},
-    "local",
-    "area",
-    "CutPaste (arXiv 2104.04015) with edges of sigmoids",
-    smallest=smallest_area,
-)
 _SHARE = "share of the shorter side"
-SCAR = Augmentation(
-    _draw_scar,
-    scar,
-    {
-        "length": Range(0.062, 0.03, 0.8, "log", _SHARE, True, "centre of the scar's length"),
-        "length_spread": Range(1.58, 1.0, 4.0, "log", "factor", True, "length within / and x this"),
-        "width": Range(0.022, 0.008, 0.25, "log", _SHARE, True, "centre of the scar's width"),
-        "width_spread": Range(2.83, 1.0, 4.0, "log", "factor", True, "width within / and x this"),
-        "angle": Range(45.0, 0.0, 90.0, "linear", "degrees", True, "largest turn either way"),
-        "jitter": JITTER,
-    },
-    "local",
-    "length",
-    "CutPaste-scar, arXiv 2104.04015: 10 to 25 by 2 to 16 px at 256 px",
+_PATCH = functools.partial(
+    Augmentation, draw=_draw_soft, strength="area", smallest=smallest_area, group="local"
 )
+_EXAMPLE = {"area": 0.1, "area_spread": 1.5, "aspect": 1.4, "aspect_spread": 2.0, "softness": 0.8}
+
+PASTES: dict[str, Augmentation] = {
+    "scar": Augmentation(
+        draw=_draw_scar,
+        apply=local(scar),
+        space=Space(
+            length=Range(0.062, 0.03, 0.8, "log", _SHARE, True, "centre of the scar's length"),
+            length_spread=Range(
+                1.58, 1.0, 4.0, "log", "factor", True, "length within / and x this"
+            ),
+            width=Range(0.022, 0.008, 0.25, "log", _SHARE, True, "centre of the scar's width"),
+            width_spread=Range(2.83, 1.0, 4.0, "log", "factor", True, "width within / and x this"),
+            angle=Range(45.0, 0.0, 90.0, "linear", "degrees", True, "largest turn either way"),
+            jitter=JITTER,
+        ),
+        strength="length",
+        example=dict(
+            length=0.5, length_spread=1.2, width=0.22, width_spread=1.3, angle=60.0, jitter=0.1
+        ),
+        group="local",
+        source="CutPaste-scar, arXiv 2104.04015: 10 to 25 by 2 to 16 px at 256 px",
+    ),
+    "soft_cutpaste": _PATCH(
+        apply=local(soft_cutpaste),
+        space=Space(_SOFT, jitter=JITTER),
+        example={**_EXAMPLE, "jitter": 0.1},
+        source="CutPaste (arXiv 2104.04015) with edges of sigmoids",
+    ),
+}
+CUTS: dict[str, Augmentation] = {
+    "soft_cutout": _PATCH(
+        apply=local(soft_cutout),
+        space=Space(_SOFT, fill=FILL),
+        example={**_EXAMPLE, "fill": 0.3},
+        source="cut-out (arXiv 1708.04552) with edges of sigmoids",
+    ),
+    "cutdiff": Augmentation(
+        draw=_draw_bump,
+        apply=local(cutdiff),
+        space=Space(
+            area=AREA._replace(gradient=True, about="area that the bump stands for"),
+            aspect=_ASPECT,
+            strength=Range(1.0, 0.0, 1.0, "linear", "grey values", True, "depth of the bump"),
+            angle=Range(
+                0.0, 0.0, 180.0, "linear", "degrees", True, "turn of the bump, counter-clockwise"
+            ),
+        ),
+        strength="area",
+        smallest=smallest_area,
+        example={"area": 0.1, "aspect": 1.4, "strength": 0.3, "angle": 30.0},
+        group="local",
+        source="ST-SSAD, arXiv 2306.12033",
+    ),
+}

@@ -1,6 +1,9 @@
 """The one exception for a user's mistake: what it is and how to mend it, in one line."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection, Mapping
+from typing import Any, TypeVar
+
+T = TypeVar("T")
 
 
 class InputError(ValueError):
@@ -9,6 +12,30 @@ class InputError(ValueError):
     The command prints it without a traceback and exits with status 2. Any other exception is a
     fault of this library and keeps its traceback.
     """
+
+
+def check_name(names: Collection[str], name: Any, kind: str) -> None:
+    """Refuses a name that is not among the known ones.
+
+    Raises:
+      InputError: one line that lists them.
+    """
+    if not isinstance(name, str) or name not in names:
+        raise InputError(f"no {kind} {name!r}; known: {', '.join(names)}")
+
+
+def lookup(table: Mapping[str, T], name: Any, kind: str) -> T:
+    """The entry of that name in a table of one kind of things.
+
+    >>> lookup({"all": 1, "halving": 2}, "halve", "search")
+    Traceback (most recent call last):
+    ad_jax.base.errors.InputError: no search 'halve'; known: all, halving
+
+    Raises:
+      InputError: an unknown name, see `check_name`.
+    """
+    check_name(table, name, kind)
+    return table[name]
 
 
 class DataWarning(UserWarning):

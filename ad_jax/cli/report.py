@@ -10,7 +10,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from ad_jax.base.errors import InputError
+from ad_jax.base.errors import InputError, check_name
 from ad_jax.base.json_text import json_text
 from ad_jax.base.parameters import ROOT_MOST, whole
 from ad_jax.cli.common import Adder, labels_of
@@ -43,8 +43,7 @@ def _checked(arguments: argparse.Namespace) -> list[Path]:
     from ad_jax.report.page import FORMATS
     from ad_jax.runs import run
 
-    if arguments.format not in FORMATS:
-        raise InputError(f"no format {arguments.format!r}; known: {', '.join(FORMATS)}")
+    check_name(FORMATS, arguments.format, "format")
     if arguments.labels and not arguments.audit:
         raise InputError("--labels needs --audit: without it labels stay closed")
     whole("--seed", arguments.seed, 0, ROOT_MOST)

@@ -12,7 +12,7 @@ from functools import partial
 
 import numpy as np
 
-from ad_jax.base.errors import DataWarning, InputError
+from ad_jax.base.errors import DataWarning, InputError, check_name
 from ad_jax.data import pictures
 from ad_jax.data.folds import first_by_content
 from ad_jax.data.layout import Passed, layout_of, name_of, of_kind
@@ -81,8 +81,7 @@ def load_folder(
       InputError: layout, option or image that cannot be used.
     """
     root = pathlib.Path(path)
-    if colour not in COLOURS:
-        raise InputError(f"colour={colour!r} is unknown; known: {', '.join(COLOURS)}")
+    check_name(COLOURS, colour, "colour")
     reading = Reading(size, fit, ends_of(range), max_pixels=max_pixels)
     reading.check()
     passed = Passed()

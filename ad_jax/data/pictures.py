@@ -26,7 +26,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 import numpy as np
 
-from ad_jax.base.errors import InputError
+from ad_jax.base.errors import check_name
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -72,8 +72,7 @@ class Reading(NamedTuple):
 
     def check(self) -> None:
         """Refuses an unknown `fit`."""
-        if self.fit not in FITS:
-            raise InputError(f"fit={self.fit!r} is unknown; known: {', '.join(FITS)}")
+        check_name(FITS, self.fit, "fit")
 
 
 class Picture(NamedTuple):

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 
-from ad_jax.base.errors import InputError
+from ad_jax.base.errors import lookup
 from ad_jax.base.numerics import rowwise
 from ad_jax.train.backbones import BACKBONES, Backbone
 from ad_jax.train.pretexts import Pretext
@@ -24,9 +24,7 @@ def network(config: Config, shape: tuple[int, ...], pretext: Pretext) -> Backbon
     Raises:
       InputError: an unknown name or a shape it cannot take.
     """
-    if config.backbone not in BACKBONES:
-        raise InputError(f"no backbone {config.backbone!r}; known: {', '.join(BACKBONES)}")
-    factory = BACKBONES[config.backbone]
+    factory = lookup(BACKBONES, config.backbone, "backbone")
     return factory(shape, pretext.classes, config.width, pretext.reconstructs)
 
 

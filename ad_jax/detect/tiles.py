@@ -14,7 +14,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from ad_jax.base.errors import InputError
+from ad_jax.base.errors import InputError, check_name
 from ad_jax.base.numerics import rowwise
 from ad_jax.data import Problem
 from ad_jax.data.folds import FOLDS, number_groups
@@ -132,8 +132,7 @@ def stitch(where: Plan, maps: jax.Array, join: str = "mean") -> jax.Array:
     Raises:
       InputError: an unknown join.
     """
-    if join not in JOINS:
-        raise InputError(f"join={join!r} is unknown; known: {', '.join(JOINS)}")
+    check_name(JOINS, join, "join")
     offsets = np.arange(where.tile)
     rows = where.corners[:, 0, None, None] + offsets[:, None]  # [t, tile, 1]
     columns = where.corners[:, 1, None, None] + offsets  # [t, 1, tile]

@@ -15,7 +15,7 @@ from ad_jax.data import Problem
 from ad_jax.data.folds import FOLDS
 from ad_jax.detect.look import network
 from ad_jax.train import pretexts
-from ad_jax.train.setting import Config, Setting
+from ad_jax.train.setting import TRAINING, Config, Setting
 from ad_jax.train.trainer import Hyper
 
 
@@ -87,8 +87,7 @@ def check_settings(settings: Sequence[Setting], shape: tuple[int, ...], config: 
         entry = augmentations.get(setting.augmentation)
         network(config, shape, pretexts.make(setting.pretext, setting.augmentation))
         entry.check(setting.augmentation, setting.hyper, shape)
-        if not 0.0 < setting.learning_rate <= 1.0:
-            raise InputError(f"learning_rate={setting.learning_rate} is out of range; take 1e-5..1")
+        TRAINING.check("training", setting.training)
 
 
 def pack_chunk(chunk: Chunk, families: tuple[str, ...], size: int = CHUNK) -> Hyper:
@@ -98,11 +97,8 @@ def pack_chunk(chunk: Chunk, families: tuple[str, ...], size: int = CHUNK) -> Hy
     length = augmentations.packed_length(families)
     return Hyper(
         jnp.int32(families.index(chunk.settings[0].augmentation)),
-        jnp.stack([entry.pack(s.hyper, length) for s in padded]),
-        *(
-            jnp.array([getattr(s, name) for s in padded], jnp.float32)
-            for name in ("learning_rate", "weight_decay", "jitter")
-        ),
+        jnp.stack([entry.space.pack(s.hyper, length) for s in padded]),
+        {name: jnp.array([s.training[name] for s in padded], jnp.float32) for name in TRAINING},
     )
 
 

@@ -93,7 +93,7 @@ class PerMember(NamedTuple):
     """
 
     keys: Keys
-    hyper: tuple[jax.Array, ...]
+    hyper: tuple[Any, ...]
     valid: jax.Array
     fold: jax.Array
 

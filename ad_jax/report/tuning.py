@@ -94,8 +94,8 @@ def picture(tuned: Tuned, problem: Problem) -> Any:
     for j, name in enumerate(path.names):
         unit = ""
         shares = path.shares[:, :, j]
-        if j < len(tuned.descent.space.free):
-            free = tuned.descent.space.free[j]
+        if name in tuned.descent.space.free:
+            free = tuned.descent.space.free[name]
             unit = f" (position in {free.low:.3g} to {free.high:.3g}, {free.scale})"
         plots.append((name + unit, shares, 0.0, 1.0))
     columns = 3

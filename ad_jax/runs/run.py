@@ -23,8 +23,7 @@ from ad_jax.base.devices import peak_memory_mb
 from ad_jax.base.errors import InputError, of_machine
 from ad_jax.base.json_text import json_text
 from ad_jax.pool import Member, Pool, View
-from ad_jax.train.setting import Setting, describe
-from ad_jax.train.setting import Config
+from ad_jax.train.setting import TRAINING, Config, Setting, describe
 from ad_jax.selection.selection import Selection
 from ad_jax.store import tables, write_arrays, write_whole
 from ad_jax.selection.tuning import Tuned
@@ -186,7 +185,7 @@ def write_tuning(folder: Path, tuned: Tuned) -> None:
     descent = tuned.descent
     about = {
         "augmentation": descent.space.augmentation,
-        "tuned": [free._asdict() for free in descent.space.free],
+        "tuned": descent.space.bounds(),
         "weights": descent.space.weighted,
         "fixed": descent.space.fixed,
         "plan": descent.plan._asdict(),
@@ -411,9 +410,9 @@ def _member(row: dict[str, str]) -> Member:
     hyper = {
         k.removeprefix("hyper."): float(v) for k, v in row.items() if k.startswith("hyper.") and v
     }
-    training = (float(row[k]) for k in ("learning_rate", "weight_decay", "jitter"))
+    training = {name: float(row[name]) for name in TRAINING}
     return Member(
-        Setting(row["pretext"], row["augmentation"], hyper, *training),
+        Setting(row["pretext"], row["augmentation"], hyper, **training),
         int(row["seed"]),
         row["status"],
         float(row["train_loss"]),

@@ -53,8 +53,7 @@ def estimate(
     pretext = pretexts.make("binary", "identity")
     backbone = network(config, problem.shape, pretext)
     trainer = make_train(backbone, pretext, over(("identity",)))
-    training = (getattr(settings[0], name) for name in Hyper._fields[2:])
-    hyper = Hyper(0, jnp.zeros(PACKED), *map(jnp.float32, training))
+    hyper = Hyper(0, jnp.zeros(PACKED), jax.tree.map(jnp.float32, settings[0].training))
     normals = jnp.asarray(problem.split(0).train)
 
     def short(normals: jax.Array) -> Any:

@@ -12,14 +12,14 @@ from typing import Any
 import numpy as np
 
 from ad_jax import augment as augmentations
-from ad_jax.base.errors import InputError
+from ad_jax.base.errors import InputError, check_name
 from ad_jax.base.parameters import real, word
 from ad_jax.pool import Pool
 from ad_jax.pool.rows import Row
 from ad_jax.pool.sweep import Sweep
 from ad_jax.selection import rules
 from ad_jax.train.pretexts import PRETEXTS
-from ad_jax.train.setting import Setting
+from ad_jax.train.setting import TRAINING, Setting
 
 AREAS = (0.005, 0.01, 0.02, 0.04, 0.08, 0.16, 0.32, 0.64)  # patch areas of a grid
 STRENGTHS = 4  # of any other family in a grid
@@ -48,19 +48,16 @@ def setting(pretext: str, augmentation: str, **hyper: Any) -> Setting:
 
     Args:
       pretext, augmentation: names.
-      **hyper: hyperparameters of the augmentation, or learning_rate, weight_decay, jitter. Where
-        the augmentation has a hyperparameter of that name too, it is the augmentation's.
+      **hyper: hyperparameters of the augmentation, or of training (learning_rate, weight_decay,
+        jitter). Where both have one of that name, it is the augmentation's.
     """
     pretext, augmentation = word("pretext", pretext), word("augmentation", augmentation)
     space = augmentations.get(augmentation).space
     training = {
-        k: float(real(k, hyper.pop(k)))
-        for k in tuple(hyper)
-        if k in Setting._fields and k not in space
+        k: float(real(k, hyper.pop(k))) for k in tuple(hyper) if k in TRAINING and k not in space
     }
-    defaults = augmentations.get(augmentation).defaults()
     given = {k: float(real(k, v)) for k, v in hyper.items()}
-    return Setting(pretext, augmentation, {**defaults, **given}, **training)
+    return Setting(pretext, augmentation, {**space.defaults(), **given}, **training)
 
 
 def default_setting() -> Setting:
@@ -84,8 +81,7 @@ def _split(families: Sequence[str]) -> list[tuple[str, str]]:
         pretext, slash, augmentation = name.partition("/")
         if not slash:
             raise InputError(f"family {name!r} is no PRETEXT/AUGMENTATION like binary/cutpaste")
-        if pretext not in PRETEXTS:
-            raise InputError(f"no pretext {pretext!r}; known: {', '.join(PRETEXTS)}")
+        check_name(PRETEXTS, pretext, "pretext")
         augmentations.get(augmentation)
         out.append((pretext, augmentation))
     return out
@@ -131,7 +127,7 @@ def grid(
         if entry.strength == "area":
             for area in areas:
                 one = setting(pretext, augmentation, area=area)
-                if entry.space["area"].low <= area < entry.low("area", shape):
+                if entry.space["area"].low <= area < entry.visible(shape)["area"].low:
                     continue  # too small at this size, not in itself
                 entry.check(augmentation, one.hyper, shape)
                 out.append(one)
@@ -155,13 +151,8 @@ def draw(
         if len(out) == count:
             break
         pretext, augmentation = known[i % len(known)]
-        hyper = {}
-        entry = augmentations.get(augmentation)
-        for name, space in entry.space.items():
-            low = entry.low(name, shape)
-            share = generator.uniform()
-            hyper[name] = float(augmentations.at_share(low, space.high, space.scale, share))
-        one = Setting(pretext, augmentation, hyper)
+        space = augmentations.get(augmentation).visible(shape)
+        one = Setting(pretext, augmentation, space.sample(generator))
         out.setdefault(one.key, one)
     return list(out.values())
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
-from ad_jax.base.errors import InputError
+from ad_jax.base.errors import InputError, check_name
 from ad_jax.base.parameters import numbered
 from ad_jax.pool.chunks import Shard
 from ad_jax.pool.sweep import Progress
@@ -68,5 +68,4 @@ def check(rule: str, seeds: Sequence[int], search: str) -> None:
     """
     if rules.get(rule).needs == "seeds" and len(seeds) < 2:
         raise InputError(f"rule {rule} compares the seeds of a setting; give at least 2 seeds")
-    if search not in SEARCHES:
-        raise InputError(f"no search {search!r}; known: {', '.join(SEARCHES)}")
+    check_name(SEARCHES, search, "search")

@@ -16,7 +16,7 @@ import optax
 
 from ad_jax import augment as augmentations
 from ad_jax.augment import Pseudo
-from ad_jax.base.errors import InputError
+from ad_jax.base.errors import InputError, lookup
 from ad_jax.train.backbones import Outputs
 
 BATCH = 64  # inputs a step: 32 + 32 in arXiv 2307.06534
@@ -228,6 +228,4 @@ def make(name: str, augmentation: str) -> Pretext:
     Raises:
       InputError: an unknown name; the message lists the known ones.
     """
-    if name not in PRETEXTS:
-        raise InputError(f"no pretext {name!r}; known: {', '.join(PRETEXTS)}")
-    return PRETEXTS[name](augmentation)
+    return lookup(PRETEXTS, name, "pretext")(augmentation)

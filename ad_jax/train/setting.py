@@ -9,6 +9,18 @@ from typing import Any, NamedTuple
 from ad_jax.augment import CATALOGUE
 from ad_jax.base.errors import InputError
 from ad_jax.base.parameters import ROOT_MOST, real, whole, word
+from ad_jax.base.space import Range, Space
+
+TRAINING = Space(  # hyperparameters of training; each is a field of `Setting`, too
+    learning_rate=Range(5e-4, 1e-5, 1.0, "log", "per step", True, "of Adam, after the warm-up"),
+    weight_decay=Range(
+        1e-3, 0.0, 1.0, "linear", "share", True, "decoupled, per unit of learning rate"
+    ),
+    jitter=Range(
+        *(0.1, 0.0, 1.0, "linear", "grey values", True),
+        "brightness and contrast jitter of every input, so that neither gives a class away",
+    ),
+)
 
 
 class Config(NamedTuple):
@@ -47,15 +59,20 @@ class Setting(NamedTuple):
       pretext, augmentation: names; together the family. Detectors of other libraries have the
         pretext "external", and their name stands for the augmentation.
       hyper: physical hyperparameters of the augmentation, all of them.
-      learning_rate, weight_decay, jitter: of training.
+      learning_rate, weight_decay, jitter: of training, see `TRAINING`.
     """
 
     pretext: str
     augmentation: str
     hyper: dict[str, float]
-    learning_rate: float = 5e-4
-    weight_decay: float = 1e-3
-    jitter: float = 0.1
+    learning_rate: float = TRAINING["learning_rate"].default
+    weight_decay: float = TRAINING["weight_decay"].default
+    jitter: float = TRAINING["jitter"].default
+
+    @property
+    def training(self) -> dict[str, float]:
+        """Hyperparameters of training by their names."""
+        return {name: getattr(self, name) for name in TRAINING}
 
     def checked(self) -> Setting:
         """The same as plain numbers and text.
@@ -63,12 +80,11 @@ class Setting(NamedTuple):
         Raises:
           InputError: what is no number or name.
         """
-        names = ("learning_rate", "weight_decay", "jitter")
         return Setting(
             word("pretext", self.pretext),
             word("augmentation", self.augmentation),
             {word("hyper", name): real(name, value) for name, value in self.hyper.items()},
-            *(real(name, getattr(self, name)) for name in names),
+            **{name: real(name, value) for name, value in self.training.items()},
         )
 
     @property
@@ -122,7 +138,5 @@ def describe(setting: Setting) -> dict[str, Any]:
         "pretext": setting.pretext,
         "augmentation": setting.augmentation,
         **{f"hyper.{k}": v for k, v in setting.hyper.items()},
-        "learning_rate": setting.learning_rate,
-        "weight_decay": setting.weight_decay,
-        "jitter": setting.jitter,
+        **setting.training,
     }

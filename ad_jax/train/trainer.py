@@ -6,9 +6,10 @@ training can stop, go on and be differentiated anywhere.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
+import chex
 import jax
 import jax.numpy as jnp
 import optax
@@ -27,16 +28,12 @@ class Hyper(NamedTuple):
     Attributes:
       family: index of the augmentation among the program's families, int32.
       augmentation: packed hyperparameters of the augmentation (`augment.packed_length`).
-      learning_rate: of Adam, after the warm-up.
-      weight_decay: decoupled, per unit of learning rate.
-      jitter: brightness and contrast jitter of every input, so that neither gives a class away.
+      training: those of training by their names, all of `setting.TRAINING`.
     """
 
     family: Any
     augmentation: Any
-    learning_rate: Any
-    weight_decay: Any
-    jitter: Any
+    training: Mapping[str, Any]
 
 
 class State(NamedTuple):
@@ -128,10 +125,10 @@ def make_train(backbone: Backbone, pretext: Pretext, augment: Callable[..., Pseu
     """Trainer of one pretext; `augment(hyper, key, samples, donors) -> Pseudo`, such as `over`."""
 
     def optimiser(hyper: Hyper, step: jax.Array) -> optax.GradientTransformation:
-        rate = hyper.learning_rate * jnp.minimum(1.0, (step + 1) / WARM_UP)
+        rate = hyper.training["learning_rate"] * jnp.minimum(1.0, (step + 1) / WARM_UP)
         return optax.chain(
             optax.scale_by_adam(eps_root=1e-12),  # finite when Adam itself is differentiated
-            optax.add_decayed_weights(hyper.weight_decay),
+            optax.add_decayed_weights(hyper.training["weight_decay"]),
             optax.scale_by_learning_rate(rate),
         )
 
@@ -147,10 +144,12 @@ def make_train(backbone: Backbone, pretext: Pretext, augment: Callable[..., Pseu
             draw, lambda k, s, d: augment(hyper, k, s, d), as_unit(normals[rows])
         )
         if pretext.jitter:
-            inputs = _jitter(jitter, inputs, hyper.jitter)
+            inputs = _jitter(jitter, inputs, hyper.training["jitter"])
 
         def loss_of(params: Any) -> jax.Array:
-            return (weights * pretext.loss(backbone.apply(params, inputs), targets)).mean()
+            losses = pretext.loss(backbone.apply(params, inputs), targets)
+            chex.assert_equal_shape([weights, losses])  # or the product would broadcast
+            return (weights * losses).mean()
 
         loss, gradient = jax.value_and_grad(loss_of)(state.params)
         updates, moments = optimiser(hyper, state.step).update(

@@ -24,7 +24,7 @@ from ad_jax.pool.program import PerMember, Shared, make_program
 from ad_jax.report.table import render
 from ad_jax.selection.search import WIDE
 from ad_jax.train import pretexts
-from ad_jax.train.setting import Config
+from ad_jax.train.setting import TRAINING, Config
 from ad_jax.train.trainer import Hyper, seed_keys
 
 STEPS, SIDE, NORMALS = 20, 32, 48
@@ -37,8 +37,8 @@ def compiled(families: tuple[str, ...], over: OverMembers):
     entry = augment.get(families[0])
     keys = jax.vmap(lambda seed: seed_keys(0, seed))(jnp.arange(CHUNK))
     packed = entry.pack(entry.defaults(), augment.packed_length(families))
-    training = (jnp.full(CHUNK, value) for value in (5e-4, 1e-3, 0.1))
-    hyper = Hyper(jnp.int32(0), jnp.stack([packed] * CHUNK), *training)
+    training = {name: jnp.full(CHUNK, value) for name, value in TRAINING.defaults().items()}
+    hyper = Hyper(jnp.int32(0), jnp.stack([packed] * CHUNK), training)
     images = jax.random.uniform(jax.random.key(1), (1, NORMALS, *shape))
     valid, fold = jnp.ones(CHUNK, bool), jnp.zeros(CHUNK, int)
     members = PerMember(keys, tuple(hyper)[1:], valid, fold)

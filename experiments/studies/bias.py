@@ -40,6 +40,7 @@ from ad_jax.report.table import render
 from ad_jax.runs import run
 from ad_jax.store import keep_compilations, kept
 from ad_jax.train import pretexts
+from ad_jax.train.setting import TRAINING
 from ad_jax.train.trainer import Hyper, as_unit, make_train, seed_keys
 
 RATE = 0.05  # false positives
@@ -82,7 +83,7 @@ def classifier(problem: Problem, anomalies: np.ndarray, seed: int, config: progr
         return Pseudo(made, whole, jnp.zeros(count, jnp.int32), jnp.ones(count))
 
     trainer = make_train(backbone, pretext, augment)
-    hyper = Hyper(jnp.int32(0), jnp.zeros(1), *map(jnp.float32, (5e-4, 1e-3, 0.1)))
+    hyper = Hyper(jnp.int32(0), jnp.zeros(1), jax.tree.map(jnp.float32, TRAINING.defaults()))
     look = program.make_look(backbone, pretext)
 
     @jax.jit

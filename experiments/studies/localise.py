@@ -81,7 +81,7 @@ class Bench:
         backbone = program.network(config, shape, pretext)
         families = (SETTING.augmentation,)
         length = augmentations.packed_length(families)
-        packed = augmentations.get(SETTING.augmentation).pack(SETTING.hyper, length)
+        packed = augmentations.get(SETTING.augmentation).space.pack(SETTING.hyper, length)
 
         def augment(hyper: Hyper, key: Any, samples: Any, donors: Any) -> augmentations.Pseudo:
             def one(k: Any, sample: Any, donor: Any) -> augmentations.Pseudo:
@@ -91,9 +91,7 @@ class Bench:
             return pretexts.augment_all(one, key, samples, donors)
 
         trainer = make_train(backbone, pretext, augment)
-        hyper = Hyper(
-            jnp.int32(0), packed, SETTING.learning_rate, SETTING.weight_decay, SETTING.jitter
-        )
+        hyper = Hyper(jnp.int32(0), packed, SETTING.training)
 
         def train(seed: jax.Array, normals: jax.Array, steps: jax.Array) -> Any:
             keys = seed_keys(config.root, seed)

@@ -26,7 +26,6 @@ from pathlib import Path
 
 import numpy as np
 
-from ad_jax.augment import at_share
 from ad_jax.base.errors import in_one_line
 from ad_jax.base.json_text import json_text
 from ad_jax.data import load
@@ -81,7 +80,7 @@ def run(
     )
     rows = []
     findable = {}
-    for i, free in enumerate(space.free):
+    for i, name in enumerate(space.free):
         rises = []
         for j in range(2):
             if not 0.0 < points[1 + 2 * i + j][i] < 1.0:
@@ -89,11 +88,8 @@ def run(
             rise = levels[1 + 2 * i + j] - levels[0]  # paired: same seeds
             error = rise.std(ddof=1) / len(rise) ** 0.5 if len(rise) > 1 else 0.0
             rises.append(bool(rise.mean() > 2.0 * error))
-        findable[free.name] = all(rises) and bool(rises)
-    starts = [
-        {one.name: at_share(one.low, one.high, one.scale, share) for one in space.free}
-        for share in shares
-    ]
+        findable[name] = all(rises) and bool(rises)
+    starts = [{name: one.at(share) for name, one in space.free.items()} for share in shares]
     for seed in seeds:
         descent = tuning.descend(
             problem, space, starts, plan, seed, config, record=Record(folder / "record")

@@ -137,7 +137,7 @@ class Networks:
         def draw(key: jax.Array, packed: jax.Array, samples: jax.Array) -> jax.Array:
             seen = as_unit(samples)
             return augment_all(
-                lambda k, s, d: entry.pseudo(k, entry.unpack(packed), s, d),
+                lambda k, s, d: entry.pseudo(k, entry.space.unpack(packed), s, d),
                 *(key, seen, jnp.roll(seen, 1, axis=0)),
             ).sample
 
@@ -149,7 +149,7 @@ class Networks:
         if row is None:
             raise InputError(f"{setting.label}, seed {seed} is not in the record; select again")
         embed, draw, entry = self._functions(setting.pretext, setting.augmentation)
-        packed = entry.pack(setting.hyper, augment.packed_length((setting.augmentation,)))
+        packed = entry.space.pack(setting.hyper, augment.packed_length((setting.augmentation,)))
         fold = self.problem.split(seed)
         key = jax.random.split(seed_keys(self.config.root, seed).evaluation)[0]
 

@@ -50,7 +50,7 @@ METHODS = ("random search", "grid", "halving", "gradient, by the rule", "gradien
 SEEDS = (0, 1, 2)
 
 
-def grid(space: tuning.Space, sides: tuple[int, int]) -> list[Setting]:
+def grid(space: tuning.TunedSpace, sides: tuple[int, int]) -> list[Setting]:
     """Settings in the middle of equal parts of the ranges, each on its own scale."""
     shares = [[(i + 0.5) / a, (j + 0.5) / b] for a, b in [sides] for i, j in np.ndindex(a, b)]
     thetas = [theta_at(space, np.array(share)) for share in shares]

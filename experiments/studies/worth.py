@@ -116,7 +116,7 @@ MAIN = ["second order", "first order"]
 WIDER = 4  # halving tries so many times the settings of random search
 
 
-def random_settings(space: tuning.Space, count: int, seed: int) -> list[Setting]:
+def random_settings(space: tuning.TunedSpace, count: int, seed: int) -> list[Setting]:
     """Uniform over the ranges, each on its own scale; weights uniform too."""
     generator = np.random.default_rng([seed, count])
     shares = generator.uniform(0.02, 0.98, (count, space.size))
@@ -160,7 +160,7 @@ def pick(pool: Pool, some: Sequence[Setting]) -> Setting:
 def replicate(
     problem: data.Problem,
     truth: data.Truth,
-    space: tuning.Space,
+    space: tuning.TunedSpace,
     seed: int,
     ways: list[str],
     plan: tuning.Plan,

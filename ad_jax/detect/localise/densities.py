@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 
-from ad_jax.base.errors import InputError
+from ad_jax.base.errors import lookup
 from ad_jax.base.numerics import HIGHEST, rowwise, safe_sqrt
 from ad_jax.detect import scores
 
@@ -143,6 +143,4 @@ def get(name: str) -> Method:
     Raises:
       InputError: an unknown name; the message lists the known ones.
     """
-    if name not in METHODS:
-        raise InputError(f"no localisation {name!r}; known: {', '.join(METHODS)}")
-    return METHODS[name]
+    return lookup(METHODS, name, "localisation")

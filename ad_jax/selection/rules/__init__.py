@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from ad_jax.base.errors import InputError
+from ad_jax.base.errors import InputError, lookup
 from ad_jax.pool import Pool, per_setting
 from ad_jax.selection.rules import aligned, consensus, plain, scored
 from ad_jax.selection.rules.contract import NEEDS, Rule, lack
@@ -34,9 +34,7 @@ def get(name: str) -> Rule:
     Raises:
       InputError: an unknown name; the message lists the known ones.
     """
-    if name not in RULES:
-        raise InputError(f"no rule {name!r}; known: {', '.join(RULES)}")
-    return RULES[name]
+    return lookup(RULES, name, "rule")
 
 
 def left_out(pool: Pool) -> dict[str, str]:

@@ -25,11 +25,8 @@ def _from_default(setting: Setting) -> float:
         return math.inf
     if entry.strength is None:
         return 0.0
-    space = entry.space[entry.strength]
-    value, default = setting.hyper[entry.strength], space.default
-    if space.scale == "log":
-        return abs(math.log(value / default)) / math.log(space.high / space.low)
-    return abs(value - default) / (space.high - space.low)
+    strength = entry.space[entry.strength]
+    return abs(strength.distance(strength.default, setting.hyper[entry.strength]))
 
 
 def default_setting(pool: Pool) -> np.ndarray:

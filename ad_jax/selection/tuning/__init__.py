@@ -5,7 +5,7 @@ from ad_jax.selection.tuning.descent import Descent, Start, check, descend, diag
 from ad_jax.selection.tuning.estimators import ESTIMATORS, Bilevel, Estimate
 from ad_jax.selection.tuning.loop import Plan
 from ad_jax.selection.tuning.losses import OUTER
-from ad_jax.selection.tuning.space import Space, make_space
+from ad_jax.selection.tuning.space import TunedSpace, make_space
 from ad_jax.selection.tuning.tuned import Tuned, TuneSpec, tune, tuned, work
 
 __all__ = [
@@ -15,7 +15,7 @@ __all__ = [
     "Descent",
     "Estimate",
     "Plan",
-    "Space",
+    "TunedSpace",
     "Start",
     "Step",
     "Trajectory",

@@ -19,7 +19,7 @@ from ad_jax.data import Problem
 from ad_jax.data.samples import content_hashes
 from ad_jax.detect.look import network
 from ad_jax.selection.tuning import loop
-from ad_jax.selection.tuning.space import Space, constrain, shares
+from ad_jax.selection.tuning.space import TunedSpace, constrain, shares
 from ad_jax.store import Record, digest
 from ad_jax.train import pretexts
 from ad_jax.train.setting import Config
@@ -82,7 +82,7 @@ class Job(NamedTuple):
     """
 
     problem: Problem
-    space: Space
+    space: TunedSpace
     plan: loop.Plan
     config: Config
     thetas: np.ndarray
@@ -130,7 +130,7 @@ class Line:
         moved = np.abs(self.pieces[-1].shares.mean(0) - self.pieces[-2].shares.mean(0))
         return bool((moved < SETTLED).all())
 
-    def add(self, space: Space, info: loop.Info, state: Any, limit: int) -> None:
+    def add(self, space: TunedSpace, info: loop.Info, state: Any, limit: int) -> None:
         """A chunk's `info` `[steps, ...]`, of which `limit` steps were taken."""
         thetas = jnp.asarray(info.theta)[:limit]
 
@@ -144,7 +144,7 @@ class Line:
         self.state = state
 
 
-def join(space: Space, lines: Sequence[Line]) -> Trajectory:
+def join(space: TunedSpace, lines: Sequence[Line]) -> Trajectory:
     """The trajectory of starts that took a step each, padded to the longest."""
     steps = np.array([line.steps for line in lines])
 
@@ -270,7 +270,7 @@ def _identity(job: Job) -> dict[str, Any]:
         "tuning": job.plan._replace(outer_steps=0)._asdict(),
         "space": [
             job.space.augmentation,
-            [tuple(f) for f in job.space.free],
+            [tuple(bound.values()) for bound in job.space.bounds()],
             job.space.weighted,
             job.space.fixed,
         ],
@@ -282,7 +282,7 @@ def _identity(job: Job) -> dict[str, Any]:
     }
 
 
-def _tuner(problem: Problem, space: Space, plan: loop.Plan, config: Config) -> loop.Tuner:
+def _tuner(problem: Problem, space: TunedSpace, plan: loop.Plan, config: Config) -> loop.Tuner:
     backbone = network(config, problem.shape, pretexts.make("binary", space.families[0]))
     return loop.make_tuner(backbone, space, plan)
 
@@ -298,7 +298,7 @@ def _seen(
 @in_float32
 def profile(
     problem: Problem,
-    space: Space,
+    space: TunedSpace,
     plan: loop.Plan,
     thetas: np.ndarray,
     seeds: Sequence[int],

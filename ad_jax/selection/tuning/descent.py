@@ -9,9 +9,10 @@ import numpy as np
 
 from ad_jax import augment
 from ad_jax.base.devices import check_backend
-from ad_jax.base.errors import InputError
+from ad_jax.base.errors import InputError, check_name
 from ad_jax.base.numerics import in_float32
 from ad_jax.base.parameters import real, whole, word
+from ad_jax.base.space import EDGE
 from ad_jax.data import Problem
 from ad_jax.data.samples import in_content_order
 from ad_jax.pool.chunks import Shard
@@ -19,8 +20,7 @@ from ad_jax.selection.tuning import loop, losses
 from ad_jax.selection.tuning.chunks import Job, Step, Trajectory, join, run_chunks
 from ad_jax.selection.tuning.estimators import ESTIMATORS
 from ad_jax.selection.tuning.space import (
-    EDGE,
-    Space,
+    TunedSpace,
     random_starts,
     theta_at,
     to_hyper,
@@ -65,7 +65,7 @@ class Descent(NamedTuple):
       plan: how.
     """
 
-    space: Space
+    space: TunedSpace
     starts: list[Start]
     best: int
     trajectory: Trajectory
@@ -124,7 +124,7 @@ def descend_some(
 @in_float32
 def make_job(
     problem: Problem,
-    space: Space,
+    space: TunedSpace,
     starts: int | Sequence[Mapping[str, float]] = STARTS,
     plan: loop.Plan = loop.Plan(),
     seed: int = 0,
@@ -175,8 +175,7 @@ def check(plan: loop.Plan) -> loop.Plan:
     for name, least in (("outer_steps", 1), ("horizon", 1), ("warm_up", 0), ("batch", 4)):
         if getattr(plan, name) < least:
             raise InputError(f"{name}={getattr(plan, name)} is too small; take at least {least}")
-    if plan.estimator not in ESTIMATORS:
-        raise InputError(f"no estimator {plan.estimator!r}; known: {', '.join(ESTIMATORS)}")
+    check_name(ESTIMATORS, plan.estimator, "estimator")
     for name in ("rate", "clip"):
         if not getattr(plan, name) > 0.0:
             raise InputError(f"{name}={getattr(plan, name)} is no positive number")
@@ -194,12 +193,10 @@ def _listed(outer: Sequence[tuple[str, float]]) -> str:
     return ",".join(name for name, _ in outer)
 
 
-def default_of(space: Space) -> dict[str, float]:
+def default_of(space: TunedSpace) -> dict[str, float]:
     """The untuned setting: catalogue defaults moved into the bounds, weights equal."""
-    hyper = {**augment.get(space.augmentation).defaults(), **space.fixed}
-    for one in space.free:
-        hyper[one.name] = min(max(hyper[one.name], one.low), one.high)
-    return hyper
+    own = space.free.clip(space.free.defaults())
+    return {**augment.get(space.augmentation).defaults(), **space.fixed, **own}
 
 
 def _late(trajectory: Trajectory, start: int) -> slice:
@@ -209,7 +206,7 @@ def _late(trajectory: Trajectory, start: int) -> slice:
 
 
 @in_float32
-def _end(space: Space, theta: np.ndarray, trajectory: Trajectory, start: int) -> Start:
+def _end(space: TunedSpace, theta: np.ndarray, trajectory: Trajectory, start: int) -> Start:
     """Where a start ended that began at `theta`."""
     steps, late = int(trajectory.steps[start]), _late(trajectory, start)
     total = trajectory.loss[start] + trajectory.gate[start]
@@ -237,11 +234,11 @@ def diagnosis(descent: Descent) -> list[str]:
     ends = np.stack(
         [path[_late(trajectory, i)].mean(0) for i, path in enumerate(trajectory.shares)]
     )
-    for i, one in enumerate(space.free):
+    for i, (name, one) in enumerate(space.free.items()):
         share = ends[best, i]
         if share < EDGE or share > 1.0 - EDGE:
             bound = one.low if share < EDGE else one.high
-            reasons.append(f"{one.name} ended on its bound {bound:.3g}")
+            reasons.append(f"{name} ended on its bound {bound:.3g}")
     chosen = ended[best]
     if not np.nanmax(trajectory.gradient[best]) > 0.0:
         reasons.append("no gradient reached any hyperparameter: nothing was tuned")

@@ -19,10 +19,11 @@ from ad_jax.base.devices import spread
 from ad_jax.base.numerics import OverMembers
 from ad_jax.selection.tuning import losses
 from ad_jax.selection.tuning.estimators import ESTIMATORS, Bilevel
-from ad_jax.selection.tuning.space import Space, relaxed
+from ad_jax.selection.tuning.space import TunedSpace, constrain, relaxed
 from ad_jax.train.backbones import Backbone
 from ad_jax.train.pretexts import Pretext
 from ad_jax.train.pretexts import make as make_pretext
+from ad_jax.train.setting import TRAINING
 from ad_jax.train.trainer import Hyper, Keys, State, as_unit, make_train
 
 
@@ -115,13 +116,19 @@ class Tuner(NamedTuple):
     problem: Callable[..., Bilevel]
 
 
-def training(learning_rate: float = 5e-4, weight_decay: float = 1e-3, jitter: float = 0.1) -> Hyper:
-    """What is not tuned of a training; theta travels in `augmentation`."""
-    return Hyper(jnp.int32(0), None, *map(jnp.float32, (learning_rate, weight_decay, jitter)))
+def training() -> Hyper:
+    """A training where nothing is tuned yet."""
+    return Hyper(jnp.int32(0), None, jax.tree.map(jnp.float32, TRAINING.defaults()))
+
+
+def _at(space: TunedSpace, hyper: Hyper, theta: jax.Array) -> Hyper:
+    """A training at theta, which travels in `augmentation`."""
+    tuned = {name: constrain(space, theta)[name] for name in space.training}
+    return hyper._replace(augmentation=theta, training={**hyper.training, **tuned})
 
 
 def make_look(
-    backbone: Backbone, pretext: Pretext, space: Space, batch: int
+    backbone: Backbone, pretext: Pretext, space: TunedSpace, batch: int
 ) -> Callable[..., losses.Embedded]:
     """`(params, theta, key, data) -> Embedded` of a batch of every set.
 
@@ -156,7 +163,7 @@ def make_look(
     return look
 
 
-def make_tuner(backbone: Backbone, space: Space, plan: Plan) -> Tuner:
+def make_tuner(backbone: Backbone, space: TunedSpace, plan: Plan) -> Tuner:
     """The tuner of one space; the pretext is normal against augmented, as alignment supposes."""
     pretext = make_pretext("binary", space.families[0])
 
@@ -171,7 +178,7 @@ def make_tuner(backbone: Backbone, space: Space, plan: Plan) -> Tuner:
         key = jax.random.fold_in(keys.evaluation, step)
 
         def inner(state: State, theta: jax.Array) -> State:
-            return trainer.step(state, keys, hyper._replace(augmentation=theta), data.train)[0]
+            return trainer.step(state, keys, _at(space, hyper, theta), data.train)[0]
 
         def outer(state: State, theta: jax.Array) -> tuple[jax.Array, Any]:
             sets = look(state.params, theta, key, data)
@@ -191,7 +198,7 @@ def make_tuner(backbone: Backbone, space: Space, plan: Plan) -> Tuner:
         data: Data,
         warm_up: int | jax.Array = plan.warm_up,
     ) -> Outer:
-        hyper = hyper._replace(augmentation=theta)
+        hyper = _at(space, hyper, theta)
         state, _ = trainer.go_on(trainer.init(keys, hyper), keys, hyper, data.train, 0, warm_up)
         return Outer(state, theta, move.init(theta), jnp.int32(0), jnp.bool_(True))
 

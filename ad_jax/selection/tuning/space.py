@@ -6,7 +6,6 @@ logit of p. The weights of a mixture are the softmax of their thetas.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
@@ -15,38 +14,30 @@ import jax.numpy as jnp
 import numpy as np
 
 from ad_jax import augment as augmentations
-from ad_jax.augment import Pseudo, at_share, part_of
+from ad_jax.augment import Pseudo, part_of
 from ad_jax.base.errors import InputError
 from ad_jax.base.parameters import real
+from ad_jax.base.space import Range, Space, logit
 from ad_jax.train.pretexts import augment_all
+from ad_jax.train.setting import TRAINING, Setting
 
-EDGE = 0.02  # a share this near to 0 or 1 stands on its bound
 WEIGHTS = "weights"  # stands for the weights of a mixture, which are tuned together
 
 
-class Free(NamedTuple):
-    """A tuned hyperparameter: full name (`scar.width` in a mixture), bounds, "log" or "linear"."""
-
-    name: str
-    low: float
-    high: float
-    scale: str
-
-
-class Space(NamedTuple):
+class TunedSpace(NamedTuple):
     """A family or a mixture and which of its hyperparameters are tuned.
 
     Attributes:
       augmentation: name in the catalogue, or `a+b`.
       families: its parts; itself if it is no mixture.
-      free: what is tuned besides weights.
+      free: what is tuned besides weights, within its bounds; full names (`scar.width`).
       weighted: whether the weights of the mixture are tuned; they come last in theta.
-      fixed: every other hyperparameter.
+      fixed: every other hyperparameter of the augmentation.
     """
 
     augmentation: str
     families: tuple[str, ...]
-    free: tuple[Free, ...]
+    free: Space
     weighted: bool
     fixed: dict[str, float]
 
@@ -59,7 +50,26 @@ class Space(NamedTuple):
     def names(self) -> tuple[str, ...]:
         """Full names in the order of theta."""
         weights = tuple(f"{f}.weight" for f in self.families) if self.weighted else ()
-        return tuple(one.name for one in self.free) + weights
+        return (*self.free, *weights)
+
+    @property
+    def training(self) -> tuple[str, ...]:
+        """What is tuned of training, not of the augmentation."""
+        own = augmentations.get(self.augmentation).space
+        return tuple(name for name in self.free if name not in own)
+
+    def setting(self, hyper: Mapping[str, float]) -> Setting:
+        """The setting of a point: normal against augmented."""
+        own = {name: value for name, value in hyper.items() if name not in self.training}
+        training = {name: hyper[name] for name in self.training}
+        return Setting("binary", self.augmentation, own, **training)
+
+    def bounds(self) -> list[dict[str, Any]]:
+        """What files say of every tuned hyperparameter."""
+        return [
+            {"name": name, "low": one.low, "high": one.high, "scale": one.scale}
+            for name, one in self.free.items()
+        ]
 
 
 def make_space(
@@ -68,14 +78,14 @@ def make_space(
     tune: Sequence[str] | None = None,
     bounds: Mapping[str, tuple[float, float]] | None = None,
     fixed: Mapping[str, float] | None = None,
-) -> Space:
+) -> TunedSpace:
     """A space of tuned hyperparameters.
 
     Args:
       augmentation: name in the catalogue, or `a+b` for a mixture.
       shape: of one sample.
-      tune: full names, `weights` for those of a mixture; everything that carries a gradient by
-        default.
+      tune: full names, `weights` for those of a mixture; everything of the augmentation that
+        carries a gradient by default. Hyperparameters of training can be named, too.
       bounds: name -> (low, high) inside the catalogue's range.
       fixed: name -> value of hyperparameters that are not tuned, instead of their defaults.
 
@@ -93,7 +103,7 @@ def make_space(
     if tune is None:
         tune = [name for name in known if name not in fixed]
     for name in tune:
-        if name not in known:
+        if name not in known and (name in entry.space or name not in TRAINING):
             what = "carries no gradient" if name in entry.space else "is unknown"
             raise InputError(
                 f"{name!r} of {augmentation} {what}, so it cannot be descended; "
@@ -106,79 +116,78 @@ def make_space(
             f"{augmentation} has nothing that a gradient reaches; take one that has (cutdiff, "
             "soft_cutpaste, rotate …, see docs/catalogue.md) or a mixture like cutdiff+scar"
         )
-    free = []
+    free = Space()
     for name in tune:
-        if name == WEIGHTS:
-            continue
-        one = entry.space[name]
-        low, high = (real(name, end) for end in (bounds or {}).get(name, (one.low, one.high)))
-        if not one.low <= low < high <= one.high:
-            raise InputError(
-                f"bounds {low} to {high} of {name} are reversed or out of range; take "
-                f"{one.low} <= low < high <= {one.high}"
-            )
-        family, _, own = name.rpartition(".") if len(families) > 1 else (augmentation, "", name)
-        seen = augmentations.get(family).low(own, shape)  # what is smaller changes nothing
-        if not seen < high:
-            raise InputError(
-                f"bounds {low} to {high} of {name} are too small to be seen at {shape}"
-            )
-        low = max(low, seen)
-        free.append(Free(name, float(low), float(high), one.scale))
-    strange = set(bounds or {}) - {one.name for one in free}
+        if name != WEIGHTS:
+            free[name] = _bounded(augmentation, name, shape, (bounds or {}).get(name))
+    strange = set(bounds or {}) - set(free)
     if strange:
         raise InputError(f"bounds of {sorted(strange)[0]!r}, which is not tuned")
-    tuned = {f.name for f in free}
-    tuned |= {f"{family}.weight" for family in families} if WEIGHTS in tune else set()
+    tuned = {*free, *(f"{family}.weight" for family in families if WEIGHTS in tune)}
     rest = {k: v for k, v in entry.defaults().items() if k not in tuned}
     for name in fixed:
         if name not in entry.space:
             raise InputError(f"{augmentation} has no {name!r}; it has: {', '.join(entry.space)}")
     rest |= fixed
-    space = Space(augmentation, families, tuple(free), WEIGHTS in tune, rest)
-    entry.check(augmentation, to_hyper(space, np.zeros(space.size)), shape)
+    space = TunedSpace(augmentation, families, free, WEIGHTS in tune, rest)
+    middle = space.setting(to_hyper(space, np.zeros(space.size)))
+    entry.check(augmentation, middle.hyper, shape)
     return space
 
 
-def shares(space: Space, theta: Any) -> jax.Array:
+def _bounded(
+    augmentation: str, name: str, shape: tuple[int, ...], bounds: tuple[float, float] | None
+) -> Range:
+    """The range of one tuned hyperparameter within bounds, without what cannot be seen."""
+    space = augmentations.get(augmentation).space
+    one = space[name] if name in space else TRAINING[name]
+    ends = (one.low, one.high) if bounds is None else bounds
+    low, high = (real(name, end) for end in ends)
+    if not one.low <= low < high <= one.high:
+        raise InputError(
+            f"bounds {low} to {high} of {name} are reversed or out of range; take "
+            f"{one.low} <= low < high <= {one.high}"
+        )
+    family, _, own = name.rpartition(".") if "+" in augmentation else (augmentation, "", name)
+    visible = augmentations.get(family or augmentation).visible(shape)
+    seen = visible[own].low if own in visible else low  # what is smaller changes nothing
+    if not seen < high:
+        raise InputError(f"bounds {low} to {high} of {name} are too small to be seen at {shape}")
+    return one._replace(low=float(max(low, seen)), high=float(high))
+
+
+def shares(space: TunedSpace, theta: Any) -> jax.Array:
     """Position of every tuned number in its range, `[size]` in (0, 1); weights as they are."""
     count = len(space.free)
     inside = jax.nn.sigmoid(theta[:count])
     return jnp.concatenate([inside, jax.nn.softmax(theta[count:])]) if space.weighted else inside
 
 
-def constrain(space: Space, theta: Any) -> dict[str, jax.Array]:
-    """All hyperparameters of the augmentation at theta `[size]`; a gradient flows through."""
+def constrain(space: TunedSpace, theta: Any) -> dict[str, jax.Array]:
+    """All hyperparameters at theta `[size]`; a gradient flows through."""
     hyper: dict[str, Any] = {name: jnp.float32(value) for name, value in space.fixed.items()}
-    share = shares(space, theta)
-    for i, one in enumerate(space.free):
-        hyper[one.name] = at_share(one.low, one.high, one.scale, share[i])
+    hyper |= space.free.constrain(theta[: len(space.free)])
     if space.weighted:
-        hyper |= {f"{f}.weight": share[len(space.free) + i] for i, f in enumerate(space.families)}
+        weights = jax.nn.softmax(theta[len(space.free) :])
+        hyper |= {f"{family}.weight": weights[i] for i, family in enumerate(space.families)}
     return hyper
 
 
-def to_hyper(space: Space, theta: Any) -> dict[str, float]:
+def to_hyper(space: TunedSpace, theta: Any) -> dict[str, float]:
     """The same as plain numbers, inside their bounds to the last digit."""
     hyper = {k: float(v) for k, v in constrain(space, jnp.asarray(theta, jnp.float32)).items()}
-    for one in space.free:
-        hyper[one.name] = min(max(hyper[one.name], one.low), one.high)
-    return hyper | space.fixed
+    return hyper | space.free.clip(hyper) | space.fixed
 
 
-def theta_at(space: Space, share: Any) -> np.ndarray:
+def theta_at(space: TunedSpace, share: Any) -> np.ndarray:
     """Theta `[size]` at shares in (0, 1) of every range, and at relative weights; see `shares`."""
-    share = np.clip(np.asarray(share, np.float64), 1e-6, None)
-    count = len(space.free)
-    inside = np.minimum(share[:count], 1.0 - 1e-6)
-    theta = np.concatenate([np.log(inside / (1.0 - inside)), np.log(share[count:])])
-    return theta.astype(np.float32)
+    share, count = np.asarray(share, np.float64), len(space.free)
+    weights = np.log(np.maximum(share[count:], 1e-6))
+    return np.concatenate([logit(share[:count]), weights]).astype(np.float32)
 
 
-def unconstrain(space: Space, hyper: Mapping[str, float]) -> np.ndarray:
+def unconstrain(space: TunedSpace, hyper: Mapping[str, float]) -> np.ndarray:
     """Theta `[size]` of hyperparameters; missing ones stand in the middle of their range.
-
-    Values on a bound are moved inside by half of `EDGE`: a logit has no number for them.
 
     Raises:
       InputError: a value outside its bounds, or one that is not tuned.
@@ -189,27 +198,20 @@ def unconstrain(space: Space, hyper: Mapping[str, float]) -> np.ndarray:
             f"start gives {sorted(strange)[0]!r}, which is not tuned; tuned: "
             f"{', '.join(space.names)}"
         )
-    share = np.full(space.size, 0.5)
-    for i, one in enumerate(space.free):
-        value = hyper.get(one.name)
-        if value is None:
-            continue
-        if not one.low <= value <= one.high:
+    for name, one in space.free.items():
+        if name in hyper and not one.low <= hyper[name] <= one.high:
             raise InputError(
-                f"start {one.name}={value} is out of bounds; take {one.low:.3g} to {one.high:.3g}"
+                f"start {name}={hyper[name]} is out of bounds; take {one.low:.3g} to {one.high:.3g}"
             )
-        if one.scale == "log":
-            place = math.log(value / one.low) / math.log(one.high / one.low)
-        else:
-            place = (value - one.low) / (one.high - one.low)
-        share[i] = min(max(place, EDGE / 2), 1.0 - EDGE / 2)
-    if space.weighted:
-        weights = np.array([hyper.get(f"{f}.weight", 1.0) for f in space.families])
-        share[len(space.free) :] = np.maximum(weights, 1e-3) / weights.sum()
-    return theta_at(space, share)
+    theta = space.free.unconstrain({k: v for k, v in hyper.items() if k in space.free})
+    if not space.weighted:
+        return theta
+    weights = np.array([hyper.get(f"{family}.weight", 1.0) for family in space.families])
+    weights = np.log(np.maximum(np.maximum(weights, 1e-3) / weights.sum(), 1e-6))
+    return np.concatenate([theta, weights.astype(np.float32)])
 
 
-def random_starts(space: Space, count: int, seed: int) -> np.ndarray:
+def random_starts(space: TunedSpace, count: int, seed: int) -> np.ndarray:
     """Thetas `[count, size]`: shares uniform in 0.1..0.9, weights equal."""
     shares = np.ones((count, space.size))
     shares[:, : len(space.free)] = np.random.default_rng(seed).uniform(
@@ -218,7 +220,9 @@ def random_starts(space: Space, count: int, seed: int) -> np.ndarray:
     return np.stack([theta_at(space, one) for one in shares])
 
 
-def relaxed(space: Space, theta: Any, key: jax.Array, samples: jax.Array, donors: Any) -> Pseudo:
+def relaxed(
+    space: TunedSpace, theta: Any, key: jax.Array, samples: jax.Array, donors: Any
+) -> Pseudo:
     """Pseudo-anomalies of a batch `[n, ...]` with a gradient to every entry of theta.
 
     A mixture is not drawn but counted: its families share the batch equally and each

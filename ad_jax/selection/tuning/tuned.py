@@ -27,7 +27,7 @@ from ad_jax.selection.tuning.descent import (
     diagnosis,
     make_job,
 )
-from ad_jax.selection.tuning.space import Space, make_space
+from ad_jax.selection.tuning.space import TunedSpace, make_space
 from ad_jax.store import Record
 from ad_jax.train.setting import Config, Setting
 
@@ -93,7 +93,7 @@ class TuneSpec(NamedTuple):
         """
         return self._replace(seeds=numbered(self.seeds), config=self.config.checked())
 
-    def space(self, shape: tuple[int, ...]) -> Space:
+    def space(self, shape: tuple[int, ...]) -> TunedSpace:
         """What is tuned, on samples of a shape; see `make_space`."""
         return make_space(self.augmentation, shape, self.tune, self.bounds, self.fixed)
 
@@ -166,11 +166,11 @@ def tuned(
     job = spec.job(problem)
     descent = descend(job, spec.memory_mb, runtime.record, report)
     ends = {
-        i: Setting("binary", spec.augmentation, start.end)
+        i: job.space.setting(start.end)
         for i, start in enumerate(descent.starts)
         if start.status != "diverged"
     }
-    default = Setting("binary", spec.augmentation, default_of(job.space))
+    default = job.space.setting(default_of(job.space))
     settings = {setting.key: setting for setting in (default, *ends.values())}
     final = Spec(list(settings.values()), spec.seeds, spec.rule, config=spec.config)
     (selection,) = select_all([problem], final, runtime)
@@ -204,7 +204,7 @@ def work(
     ends, left = descend_some(job, runtime.shard, runtime.record, spec.memory_mb, report)
     hypers = [default_of(job.space)] if runtime.shard.number == 1 else []
     hypers += [start.end for start in ends if start.status != "diverged"]
-    settings = {s.key: s for s in (Setting("binary", spec.augmentation, h) for h in hypers)}
+    settings = {s.key: s for s in map(job.space.setting, hypers)}
     if settings:
         final = list(settings.values())
         sweep = Sweep([problem], final, spec.seeds, spec.config, runtime.record, runtime.report)
