@@ -120,7 +120,7 @@ def test_a_loss_of_another_shape_than_the_weights_is_refused_at_trace_time(norma
     loss = pretext.make("binary", "quarter_turns").loss
     trainer = trainer_of("binary", loss=lambda *arguments: loss(*arguments)[:, None])
     with pytest.raises(AssertionError, match="shape"):
-        jax.eval_shape(lambda: trainer.train(train.seed_keys(0, 0), hyper_of(), normals, 1))
+        jax.eval_shape(lambda: steps_of(trainer, train.seed_keys(0, 0), hyper_of(), normals, 1))
 
 
 def test_training_takes_no_target():
