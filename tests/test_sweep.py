@@ -453,6 +453,7 @@ def test_families_are_checked():
         (search.setting("binary", "cutpaste", area=0.01), "2 px"),
         (search.setting("binary", "cutpaste", area=3.0), "out of range"),
         (search.setting("binary", "cutpaste", learning_rate=-1.0), "learning_rate"),
+        (search.setting("binary", "cutpaste", weight_decay=-0.1), "weight_decay=-0.1 is out of"),
         (Setting("binary", "cutpast", {}), "no augmentation"),
         (Setting("bunary", "cutpaste", {}), "no pretext"),
     ],

@@ -16,7 +16,7 @@ from ad_jax.pool.program import PerMember, Shared, make_program
 from ad_jax.train import pretexts as pretext
 from ad_jax.train import trainer as train
 from ad_jax.train.backbones import encoder
-from ad_jax.train.setting import TRAINING, Config
+from ad_jax.train.setting import TRAINING, Config, Setting
 
 SHAPE = (16, 16, 1)
 
@@ -103,6 +103,12 @@ def test_steps_compose(normals):
         state = step(state)
     whole, _ = jax.jit(lambda: steps_of(trainer, keys, hyper, normals, 3))()
     chex.assert_trees_all_close(state.params, whole.params, rtol=1e-3, atol=1e-4)
+
+
+def test_settings_have_every_hyperparameter_of_training_at_its_default():
+    setting = Setting("binary", "cutpaste", {})
+    assert setting.training == TRAINING.defaults()
+    assert Setting._fields == ("pretext", "augmentation", "hyper", *TRAINING)
 
 
 def test_learning_rate_may_be_traced(normals):
