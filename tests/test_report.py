@@ -25,7 +25,7 @@ from ad_jax.cli import report
 from ad_jax.evaluate.comparison import holm
 from ad_jax.evaluate.correlation import correlations
 from ad_jax.evaluate.pairs import pairwise
-from ad_jax.evaluate.unlabelled import unlabelled
+from ad_jax.evaluate.unlabelled_set import unlabelled_set
 from ad_jax.report.figures import parallel, points, theme
 from ad_jax.report.page import FORMATS, Column, Document, Figures, Prose, Section, Table, written
 from ad_jax.report.page.content import number
@@ -250,7 +250,8 @@ def test_few_training_sets_are_not_tested():
 
 def test_bootstrap_of_tau_equals_scipys():
     """The quadratic forms of counts give scipy's tau-b of the drawn rows, ties and all."""
-    from ad_jax.evaluate.correlation import _kendall, _spearman
+    from ad_jax.base.ranks import spearman_rows
+    from ad_jax.evaluate.correlation import _kendall
 
     generator = np.random.default_rng(1)
     x, y = generator.integers(0, 6, 15).astype(float), generator.normal(size=15)
@@ -260,7 +261,7 @@ def test_bootstrap_of_tau_equals_scipys():
         tau = [kendalltau(x[rows], y[rows]).statistic for rows in drawn]
         rho = [spearmanr(x[rows], y[rows]).statistic for rows in drawn]
     np.testing.assert_allclose(_kendall(x, y, drawn), tau)
-    np.testing.assert_allclose(_spearman(x[drawn], y[drawn]), rho)
+    np.testing.assert_allclose(spearman_rows(x[drawn], y[drawn]), rho)
 
 
 def test_correlations_of_nothing_are_nan():
@@ -274,7 +275,7 @@ def test_correlations_of_nothing_are_nan():
 def test_what_the_unlabelled_set_does(runs):
     folder, labels = next(iter(runs[0].items()))
     one = run.read(folder)
-    found = unlabelled(one.pool, one.rule, labels)
+    found = unlabelled_set(one.pool, one.rule, labels)
     means, _ = settings_of(folder, labels)
     loss = np.array([one.losses[one.rule][k] for k in means])
     auroc = np.array(list(means.values()))
@@ -288,7 +289,7 @@ def test_what_the_unlabelled_set_does(runs):
     half = found.halves
     assert half.bought.value == pytest.approx(half.seen.value - half.unseen.value)
     assert half.random < half.unseen.value < half.oracle
-    lacking = unlabelled(one.pool, "dsv_code", labels)
+    lacking = unlabelled_set(one.pool, "dsv_code", labels)
     assert lacking.halves is None and "no embeddings" in lacking.lacking
 
 
@@ -566,8 +567,9 @@ def test_parallel_lines_are_the_tables_rows():
         [2, 0],
         "",
     )
-    assert re.findall(r'data-line="(\d+)"', figure.svg) == ["2", "0"]
-    assert "NaN" not in figure.svg and "nan" not in figure.svg
+    text = theme.svg(figure)
+    assert re.findall(r'data-line="(\d+)"', text) == ["2", "0"]
+    assert "NaN" not in text and "nan" not in text
 
 
 def test_numbers_for_readers():

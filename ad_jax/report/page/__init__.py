@@ -21,6 +21,8 @@ from ad_jax.report.page.content import (
     Prose,
     Section,
     Table,
+    field,
+    tabulated,
 )
 from ad_jax.report.page.formats import FORMATS, written
 
@@ -41,5 +43,7 @@ __all__ = [
     "Prose",
     "Section",
     "Table",
+    "field",
+    "tabulated",
     "written",
 ]
