@@ -11,7 +11,6 @@ from scipy.stats import rankdata
 from ad_jax.base.stats import Estimate
 from ad_jax.evaluate.audit import Scope, gain
 from ad_jax.evaluate.intervals import over_training_sets
-from ad_jax.evaluate.over_tasks import gain_over_tasks, mean_over_tasks
 
 RANDOM = "expected random"
 LABELS = "label pick"
@@ -84,6 +83,17 @@ def holm(p: Sequence[float]) -> list[float]:
     return out
 
 
+def mean_over_tasks(values: Sequence[float] | np.ndarray, groups: Sequence[str]) -> Estimate:
+    """Mean over tasks with the 95 % bootstrap interval over training sets; NaN are left out."""
+    column = np.array(values, float)
+
+    def mean(rows: list[int]) -> float:
+        chosen = column[rows]
+        return float(np.nanmean(chosen)) if np.isfinite(chosen).any() else float("nan")
+
+    return Estimate(mean(list(range(len(column)))), *over_training_sets(groups, mean))
+
+
 def share_won(
     won: Sequence[float], possible: Sequence[float], groups: Sequence[str]
 ) -> tuple[float, float, float]:
@@ -102,6 +112,14 @@ def share_won(
         return sum(won[i] for i in rows) / total if total > 0 else float("nan")
 
     return share(list(range(len(won)))), *over_training_sets(groups, share)
+
+
+def gain_over_tasks(
+    scopes: Sequence[Scope], values: Sequence[float], groups: Sequence[str]
+) -> Estimate:
+    """`gain` with its 95 % bootstrap interval over training sets (`groups [tasks]`)."""
+    won = [v - s.expected_random for s, v in zip(scopes, values, strict=True)]
+    return Estimate(*share_won(won, [s.oracle - s.expected_random for s in scopes], groups))
 
 
 def best_constant(scopes: Sequence[Scope]) -> tuple[str, list[float]]:

@@ -8,30 +8,9 @@ from typing import NamedTuple
 import numpy as np
 
 from ad_jax.base.stats import Estimate
-from ad_jax.evaluate.audit import Audit, Scope, gain
-from ad_jax.evaluate.intervals import over_training_sets
+from ad_jax.evaluate.audit import Audit, Scope
+from ad_jax.evaluate.comparison import gain_over_tasks, mean_over_tasks
 from ad_jax.evaluate.snooping import Curve, Snooping
-
-
-def mean_over_tasks(values: Sequence[float] | np.ndarray, groups: Sequence[str]) -> Estimate:
-    """Mean over tasks with the 95 % bootstrap interval over training sets; NaN are left out."""
-    column = np.array(values, float)
-
-    def mean(rows: list[int]) -> float:
-        chosen = column[rows]
-        return float(np.nanmean(chosen)) if np.isfinite(chosen).any() else float("nan")
-
-    return Estimate(mean(list(range(len(column)))), *over_training_sets(groups, mean))
-
-
-def gain_over_tasks(
-    scopes: Sequence[Scope], values: Sequence[float], groups: Sequence[str]
-) -> Estimate:
-    """`gain` with its 95 % bootstrap interval over training sets (`groups [tasks]`)."""
-    interval = over_training_sets(
-        groups, lambda rows: gain([scopes[i] for i in rows], [values[i] for i in rows])
-    )
-    return Estimate(gain(scopes, values), *interval)
 
 
 class RuleOverTasks(NamedTuple):

@@ -174,8 +174,8 @@ def _measured(pool: Pool, among: Candidates, anomalous: np.ndarray, first: np.nd
     scores = np.asarray(pool.scores[rows, places[:, 2]], np.float32)
     whole = _scattered(among, places, aurocs(scores, anomalous[None]))
     a, b = (_scattered(among, places, v) for v in half_aurocs(scores, anomalous, first))
-    both = np.concatenate([a, b]), np.concatenate([b, a])
-    return _Measured(among, scores, places, whole, first, *both)
+    chosen, reported = np.concatenate([a, b]), np.concatenate([b, a])
+    return _Measured(among, scores, places, whole, first, chosen, reported)
 
 
 def _by_stage(
@@ -228,14 +228,18 @@ def _curve(
 
 def _split_half(measured: _Measured, pick: Setting, skipped: int) -> SplitHalf:
     among = measured.among
-    by, of = among.means(measured.chosen), among.means(measured.reported)
+    chosen, reported = among.means(measured.chosen), among.means(measured.reported)
+    everything = [len(among.settings)]
 
     def both_ways(values: np.ndarray) -> np.ndarray:  # [2 splits] to [splits]
         return values.reshape(2, -1).mean(0)
 
-    own, other = (both_ways(expected_best(by, side, [len(among.settings)])[0]) for side in (by, of))
-    rule = both_ways(by[:, among.settings.index(pick)])
-    estimates = [over_draws(v) for v in (own, other, own - other, rule, other - rule)]
+    apparent, honest = (
+        both_ways(expected_best(chosen, side, everything)[0]) for side in (chosen, reported)
+    )
+    rule = both_ways(chosen[:, among.settings.index(pick)])
+    differences = apparent - honest, rule, honest - rule
+    estimates = [over_draws(values) for values in (apparent, honest, *differences)]
     return SplitHalf(len(measured.first), skipped, *estimates)
 
 

@@ -157,10 +157,10 @@ def _bar(
     _place(axes, _picture(shade), x, y, width, 14)
     ink, faint = theme.colour("ink"), theme.colour("faint")
     place = lambda decades: x + width * min(decades / top, 1.0)
-    for decades in range(0, int(top + 1e-6) + 1, max(1, math.ceil(top / 8))):
-        axes.plot([place(decades)] * 2, [y + 14, y + 18], color=faint, linewidth=1)
-        text = "every pixel" if decades == 0 else _rarity(decades)
-        axes.text(place(decades), y + 20, text, ha="center", va="top", fontsize=9)
+    for tick in range(0, int(top + 1e-6) + 1, max(1, math.ceil(top / 8))):
+        axes.plot([place(tick)] * 2, [y + 14, y + 18], color=faint, linewidth=1)
+        text = "every pixel" if tick == 0 else _rarity(tick)
+        axes.text(place(tick), y + 20, text, ha="center", va="top", fontsize=9)
     small: Any = {"color": faint, "fontsize": 9}
     marks = (
         (known, "extrapolated beyond", 4, "left"),

@@ -8,7 +8,7 @@ from typing import NamedTuple
 from ad_jax.base.stats import Estimate
 from ad_jax.evaluate.assessment import Assessment
 from ad_jax.evaluate.audit import Audit, Scope
-from ad_jax.evaluate.over_tasks import mean_over_tasks
+from ad_jax.evaluate.comparison import mean_over_tasks
 from ad_jax.report.page import Block, Prose
 from ad_jax.report.parts.task import Task
 

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from ad_jax.base.stats import Estimate
-from ad_jax.evaluate.over_tasks import gain_over_tasks, mean_over_tasks
+from ad_jax.evaluate.comparison import gain_over_tasks, mean_over_tasks
 from ad_jax.report.judged import Judged, groups, over_tasks, survivors
 from ad_jax.report.page import Block, Column, Section, Table, field, tabulated
 from ad_jax.report.page.content import Cell, number, shown

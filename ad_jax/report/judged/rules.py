@@ -9,8 +9,14 @@ from dataclasses import replace
 import numpy as np
 
 from ad_jax.base.stats import Estimate
-from ad_jax.evaluate.comparison import LABELS, RANDOM, compare, smallest_p, values_of
-from ad_jax.evaluate.over_tasks import mean_over_tasks
+from ad_jax.evaluate.comparison import (
+    LABELS,
+    RANDOM,
+    compare,
+    mean_over_tasks,
+    smallest_p,
+    values_of,
+)
 from ad_jax.evaluate.pairs import FEWEST, LEVEL, Pairs, pairwise
 from ad_jax.report.judged import Judged, groups, rule_pairs, survivors
 from ad_jax.report.page import Block, Column, Figures, Fold, Prose, Section, Table, field, tabulated
@@ -167,23 +173,23 @@ def _pairwise(judged: Sequence[Judged]) -> tuple[Pairs, list[str]]:
 
 
 def _pairs(pairs: Pairs, order: Sequence[str]) -> Table:
-    names = [(a, b) for i, a in enumerate(order) for b in order[i + 1 :]]
+    every_pair = [(a, b) for i, a in enumerate(order) for b in order[i + 1 :]]
     difference = "mean AUROC of the first minus the second"
     return tabulated(
         "All pairs",
         [
             field("pair", " − ".join),
-            field("difference", lambda both: pairs.pairs[both].difference, difference),
-            field("wins", lambda both: pairs.pairs[both].wins),
-            field("ties", lambda both: pairs.pairs[both].ties),
-            field("losses", lambda both: pairs.pairs[both].losses),
+            field("difference", lambda names: pairs.pairs[names].difference, difference),
+            field("wins", lambda names: pairs.pairs[names].wins),
+            field("ties", lambda names: pairs.pairs[names].ties),
+            field("losses", lambda names: pairs.pairs[names].losses),
             field(
                 "effect size",
-                lambda both: pairs.effect[both],
+                lambda names: pairs.effect[names],
                 "matched-pairs rank-biserial correlation",
                 2,
             ),
-            field("p", lambda both: pairs.pairs[both].p, "adjusted"),
+            field("p", lambda names: pairs.pairs[names].p, "adjusted"),
         ],
-        names,
+        every_pair,
     )

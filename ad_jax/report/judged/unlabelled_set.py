@@ -41,7 +41,7 @@ def unlabelled_set(judged: Sequence[Judged]) -> Section:
 
 def _halves(halves: Sequence[tuple[Judged, DisjointHalves]]) -> Table:
     same = "AUROC on a half of the target [95 % of the splits]"
-    other = "the rule never saw the samples it is judged on"
+    unseen = "the rule never saw the samples it is judged on"
     difference = "the first minus the second, split by split"
     return tabulated(
         "A disjoint unlabelled half",
@@ -49,7 +49,7 @@ def _halves(halves: Sequence[tuple[Judged, DisjointHalves]]) -> Table:
             field("task", lambda row: row[0].name),
             field("rule", lambda row: row[0].rule),
             field("picked by the same half", lambda row: row[1].seen, same),
-            field("picked by the other half", lambda row: row[1].unseen, other),
+            field("picked by the other half", lambda row: row[1].unseen, unseen),
             field("what seeing them buys", lambda row: row[1].bought, difference),
             field(
                 "random setting",
