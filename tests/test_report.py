@@ -27,9 +27,23 @@ from ad_jax.evaluate.correlation import correlations
 from ad_jax.evaluate.pairs import pairwise
 from ad_jax.evaluate.unlabelled_set import unlabelled_set
 from ad_jax.report.figures import parallel, points, theme
-from ad_jax.report.page import FORMATS, Column, Document, Figures, Prose, Section, Table, written
+from ad_jax.report.page import (
+    FORMATS,
+    Column,
+    Document,
+    Figure,
+    Figures,
+    Prose,
+    Section,
+    Table,
+    field,
+    tabulated,
+    written,
+)
 from ad_jax.report.page.content import number
 from ad_jax.report.page.html import IN_PAGE
+from ad_jax.report.page.picture import picture
+from ad_jax.report.page.terminal import terminal
 from ad_jax.report.parts.checklist import RULES, checklist
 from ad_jax.runs import run
 
@@ -581,3 +595,35 @@ def test_numbers_for_readers():
         "–",
         "∞",
     ]
+
+
+# ---- other writers ----
+
+
+def test_a_terminal_shows_titles_tables_and_lines():
+    table = Table("", [Column("rule"), Column("AUROC")], [["a", Estimate(0.5, 0.25, 0.75)]])
+    sections = [
+        Section("s", "A title", [table, Prose(["first", "second"])]),
+        Section("t", "", [Table("", [Column("x")], [[math.nan]], foot=[[None]])]),
+    ]
+    lines = terminal(sections).split("\n")
+    assert lines[:2] == ["", "A title"] and lines[5:7] == ["first", "second"]
+    assert lines[4].split(maxsplit=1) == ["a", "0.500 [0.250, 0.750]"]
+    assert lines[7:] == ["", "x", "-", "-", ""]
+
+
+def test_a_picture_draws_the_figures_of_the_page():
+    """Every figure is drawn once, and the picture grows with its rows."""
+    drawn = []
+    figure = Figure("t", "about", lambda axes: drawn.append(axes.plot([0, 1], [0, 1])))
+    sizes = [picture("title", ["line"], [Figures([figure] * n)]).size for n in (1, 2, 3)]
+    assert len(drawn) == 6
+    assert sizes[0] == sizes[1] and sizes[2][1] - sizes[1][1] == 2 * figure.height
+    assert theme.svg(figure).startswith("<svg") and len(drawn) == 7
+
+
+def test_tables_follow_from_their_items():
+    fields = [field("name", str, "of the item"), field("square", lambda x: float(x * x), digits=1)]
+    table = tabulated("numbers", fields, [1, 2], foot=[["sum", 5.0]], note="note")
+    assert table.rows == [["1", 1.0], ["2", 4.0]] and table.foot == [["sum", 5.0]]
+    assert table.columns == [Column("name", "of the item"), Column("square", "", 1)]
