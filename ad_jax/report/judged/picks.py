@@ -138,54 +138,34 @@ def _std(values: Sequence[float]) -> float:
 
 
 def _picks(judged: Sequence[Judged]) -> Table:
+    def learned(task: Judged) -> str:
+        return f"{len(task.audit.pick['auroc'])}/{len(task.task.run.manifest['seeds'])}"
+
     seeds = "that learned something, of all; intervals need three"
     together = "AUROC of the detector: the pick's seeds joined"
     percentile = "share of the other settings that it is at least as good as"
+    over_seeds = "of the pick, mean over seeds [95 % interval over seeds]"
+    precision = "average precision of the pick [95 % interval over seeds]"
+    chance = "share of the target, the chance level of AP"
+    paired = "oracle minus pick [95 % interval over seeds, paired]"
+    compared = "that it is compared with, itself among them"
+    dropped = "settings that a search dropped early; not compared"
     return tabulated(
         "The picks",
         [
             field("task", lambda t: t.name),
             field("pick", lambda t: t.audit.pick["setting"]),
-            field(
-                "AUROC",
-                lambda t: t.auroc,
-                "of the pick, mean over seeds [95 % interval over seeds]",
-            ),
+            field("AUROC", lambda t: t.auroc, over_seeds),
             field("std", lambda task: _std(task.audit.pick["auroc"]), "over seeds"),
-            field(
-                "seeds",
-                lambda t: f"{len(t.audit.pick['auroc'])}/{len(t.task.run.manifest['seeds'])}",
-                seeds,
-            ),
-            field(
-                "AP",
-                lambda t: t.assessment.average_precision,
-                "average precision of the pick [95 % interval over seeds]",
-            ),
-            field(
-                "anomalies",
-                lambda t: t.audit.share,
-                "share of the target, the chance level of AP",
-                2,
-            ),
+            field("seeds", learned, seeds),
+            field("AP", lambda t: t.assessment.average_precision, precision),
+            field("anomalies", lambda t: t.audit.share, chance, 2),
             field("seeds together", lambda t: t.audit.detector["auroc"], together),
-            field(
-                "regret",
-                lambda t: t.assessment.regret,
-                "oracle minus pick [95 % interval over seeds, paired]",
-            ),
+            field("regret", lambda t: t.assessment.regret, paired),
             field("gain", lambda t: t.assessment.gain, "(pick − random) / (oracle − random)", 2),
             field("rank", lambda t: t.audit.pick["rank"], "of the pick among settings"),
-            field(
-                "settings",
-                lambda t: t.audit.pick["settings"],
-                "that it is compared with, itself among them",
-            ),
-            field(
-                "stopped",
-                lambda t: t.audit.tried.stopped,
-                "settings that a search dropped early; not compared",
-            ),
+            field("settings", lambda t: t.audit.pick["settings"], compared),
+            field("stopped", lambda t: t.audit.tried.stopped, dropped),
             field("percentile", lambda t: t.assessment.percentile, percentile, 2),
         ],
         judged,
@@ -244,16 +224,13 @@ def _tops(judged: Sequence[Judged]) -> Table:
     """How often the pick is among the best k, and how often chance would be."""
     ranks = [(task.audit.pick["rank"], task.audit.pick["settings"]) for task in judged]
     hits = lambda k: mean_over_tasks([float(rank <= k) for rank, _ in ranks], groups(judged))
+    chance = lambda k: float(np.mean([min(k / settings, 1.0) for _, settings in ranks]))
     return tabulated(
         "Top-k hit rate",
         [
             field("the pick is", lambda k: f"among the best {k}"),
             field("share of tasks", hits, digits=2),
-            field(
-                "by chance",
-                lambda k: float(np.mean([min(k / settings, 1.0) for _, settings in ranks])),
-                digits=2,
-            ),
+            field("by chance", chance, digits=2),
         ],
         TOPS,
     )

@@ -83,6 +83,7 @@ def _over_tasks(judged: Sequence[Judged]) -> Table:
     perfect = "mean over tasks [interval over training sets], −1 is perfect"
     adjusted = "Wilcoxon's, adjusted by Holm over the rules"
     most = max(line.differing[RANDOM] for line in lines.values())
+    mean_difference = "mean difference in AUROC per training set"
     table = tabulated(
         "Rules over tasks",
         [
@@ -93,11 +94,7 @@ def _over_tasks(judged: Sequence[Judged]) -> Table:
             field("below random", lambda name: lines[name].below_random, "share of tasks", 2),
             field("Spearman", lambda name: lines[name].spearman, perfect, 2),
             field("mean rank", lambda n: lines[n].rank, "of its AUROC among all rules", 2),
-            field(
-                "over random",
-                lambda name: lines[name].against[RANDOM][0],
-                "mean difference in AUROC per training set",
-            ),
+            field("over random", lambda name: lines[name].against[RANDOM][0], mean_difference),
             field("p", lambda name: lines[name].against[RANDOM][1], adjusted),
         ],
         order,
@@ -175,6 +172,7 @@ def _pairwise(judged: Sequence[Judged]) -> tuple[Pairs, list[str]]:
 def _pairs(pairs: Pairs, order: Sequence[str]) -> Table:
     every_pair = [(a, b) for i, a in enumerate(order) for b in order[i + 1 :]]
     difference = "mean AUROC of the first minus the second"
+    biserial = "matched-pairs rank-biserial correlation"
     return tabulated(
         "All pairs",
         [
@@ -183,12 +181,7 @@ def _pairs(pairs: Pairs, order: Sequence[str]) -> Table:
             field("wins", lambda names: pairs.pairs[names].wins),
             field("ties", lambda names: pairs.pairs[names].ties),
             field("losses", lambda names: pairs.pairs[names].losses),
-            field(
-                "effect size",
-                lambda names: pairs.effect[names],
-                "matched-pairs rank-biserial correlation",
-                2,
-            ),
+            field("effect size", lambda names: pairs.effect[names], biserial, 2),
             field("p", lambda names: pairs.pairs[names].p, "adjusted"),
         ],
         every_pair,

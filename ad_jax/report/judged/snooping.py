@@ -166,17 +166,14 @@ def _over_tasks(judged: Sequence[Judged]) -> Table:
 
 def _stages(judged: Sequence[Judged]) -> Table:
     honest = "chosen on half of the target, reported on the other half"
+    apparent = "AUROC, chosen and reported on the same labels"
     return tabulated(
         "Stage by stage",
         [
             field("task", lambda row: row[0]),
             field("chosen", lambda row: row[1].name),
             field("options", lambda row: row[1].choices or None, "how many labels chose from"),
-            field(
-                "apparent",
-                lambda row: row[1].apparent,
-                "AUROC, chosen and reported on the same labels",
-            ),
+            field("apparent", lambda row: row[1].apparent, apparent),
             field("honest", lambda row: row[1].honest, honest),
             field("inflation", lambda row: row[1].inflation, "apparent minus honest"),
         ],

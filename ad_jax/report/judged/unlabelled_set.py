@@ -43,6 +43,7 @@ def _halves(halves: Sequence[tuple[Judged, DisjointHalves]]) -> Table:
     same = "AUROC on a half of the target [95 % of the splits]"
     unseen = "the rule never saw the samples it is judged on"
     difference = "the first minus the second, split by split"
+    mean = "mean over settings, on the same halves"
     return tabulated(
         "A disjoint unlabelled half",
         [
@@ -51,11 +52,7 @@ def _halves(halves: Sequence[tuple[Judged, DisjointHalves]]) -> Table:
             field("picked by the same half", lambda row: row[1].seen, same),
             field("picked by the other half", lambda row: row[1].unseen, unseen),
             field("what seeing them buys", lambda row: row[1].bought, difference),
-            field(
-                "random setting",
-                lambda row: row[1].random,
-                "mean over settings, on the same halves",
-            ),
+            field("random setting", lambda row: row[1].random, mean),
             field("best setting", lambda row: row[1].oracle, "of each half, by its labels"),
             field("splits", lambda row: row[1].splits),
         ],

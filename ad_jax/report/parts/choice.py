@@ -83,22 +83,16 @@ def trust(tasks: Sequence[Task]) -> Section:
 
 def _trust(tasks: Sequence[Task]) -> Table:
     figure = lambda name: lambda task: known(task.run.trust.get(name))
+    verdict = "high, medium or low, from the figures beside it"
+    control = "control member that looks better by the same rule"
     return tabulated(
         "Trust in the picks, without labels",
         [
             field("task", lambda t: t.name),
             field("pick", lambda t: t.run.pick.label),
-            field(
-                "trust",
-                lambda t: t.run.trust.get("verdict", "not told"),
-                "high, medium or low, from the figures beside it",
-            ),
+            field("trust", lambda t: t.run.trust.get("verdict", "not told"), verdict),
             *(field(name, figure(name), *about) for name, about in FIGURES.items()),
-            field(
-                "better control",
-                lambda t: t.run.trust.get("control") or "none",
-                "control member that looks better by the same rule",
-            ),
+            field("better control", lambda t: t.run.trust.get("control") or "none", control),
         ],
         tasks,
     )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import shlex
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 from ad_jax.base.json_text import json_text
@@ -31,7 +31,7 @@ def cost(tasks: Sequence[Task]) -> Section:
         "stood in a record was not trained again. Tasks of one training set share its trainings, "
         "which are counted once here."
     )
-    measured = all(t.run.manifest["cost"].get("peak_memory_mb") for t in tasks)
+    measured = all(_peak_memory(t) > 0 for t in tasks)
     lacking = "" if measured else "peak memory is not in the manifests of these runs"
     return Section("cost", "Cost", [Prose([text]), _table(tasks)], {14: lacking})
 
@@ -41,8 +41,13 @@ def _training(task: Task) -> float:
     return float(sum(m.seconds for m in task.run.pool.members))
 
 
-def _milliseconds(cost: Mapping[str, Any]) -> float:
+def _peak_memory(task: Task) -> float:
+    return known(task.run.manifest["cost"].get("peak_memory_mb"))
+
+
+def _milliseconds(task: Task) -> float:
     """Of a member-step, compilation left out; NaN where all stood in a record."""
+    cost = task.run.manifest["cost"]
     fresh = cost["member_steps"] * (1 - cost["skipped"] / max(cost["total"], 1))
     running = cost["seconds"] - cost["compile_seconds"]
     return 1000 * running / fresh if fresh >= 1 else math.nan
@@ -67,18 +72,8 @@ def _table(tasks: Sequence[Task]) -> Table:
             field("this run (s)", seconds("seconds"), wall, 1),
             field("compiling (s)", seconds("compile_seconds"), "of that", 1),
             field("programs", spent("compilations"), "compiled"),
-            field(
-                "ms a member-step",
-                lambda task: _milliseconds(task.run.manifest["cost"]),
-                "compilation left out",
-                2,
-            ),
-            field(
-                "peak memory (MB)",
-                lambda task: known(task.run.manifest["cost"].get("peak_memory_mb")),
-                memory,
-                0,
-            ),
+            field("ms a member-step", _milliseconds, "compilation left out", 2),
+            field("peak memory (MB)", _peak_memory, memory, 0),
             field("device", lambda t: t.run.manifest["device"]),
         ],
         tasks,
