@@ -126,16 +126,19 @@ def walk(
     return Walk(values, setting, head, seed)
 
 
-def _share(flagged: np.ndarray, of: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    return (flagged & of).sum(1), of.sum(1)
+def _metrics(
+    true: np.ndarray, false: np.ndarray, anomalies: np.ndarray, normals: np.ndarray
+) -> np.ndarray:
+    """F1 and balanced accuracy `[2, ...]` from true and false positives and the classes' sizes."""
+    f1 = 2 * true / np.maximum(true + false + anomalies, 1)
+    return np.stack([f1, (true / anomalies + 1 - false / normals) / 2])
 
 
 def quality_at(flagged: np.ndarray, anomalous: np.ndarray, where: np.ndarray) -> np.ndarray:
     """F1 and balanced accuracy `[2, rows]` of flags `[rows, n]` on samples `where [rows, n]`."""
-    true, positive = _share(flagged, where & (anomalous == 1))
-    false, negative = _share(flagged, where & (anomalous == 0))
-    f1 = 2 * true / np.maximum(true + false + positive, 1)
-    return np.stack([f1, (true / positive + 1 - false / negative) / 2])
+    anomalies, normals = where & (anomalous == 1), where & (anomalous == 0)
+    counts = ((flagged & side).sum(1) for side in (anomalies, normals))
+    return _metrics(*counts, anomalies.sum(1), normals.sum(1))
 
 
 def best_thresholds(scores: np.ndarray, anomalous: np.ndarray, where: np.ndarray) -> np.ndarray:
@@ -152,9 +155,7 @@ def best_thresholds(scores: np.ndarray, anomalous: np.ndarray, where: np.ndarray
     order = (-scores).argsort(1, kind="stable")
     ordered = np.take_along_axis(scores, order, 1)
     true, false = (np.take_along_axis(where & (anomalous == c), order, 1).cumsum(1) for c in (1, 0))
-    positive, negative = true[:, -1:], false[:, -1:]
-    f1 = 2 * true / np.maximum(true + false + positive, 1)
-    values = np.stack([f1, (true / positive + 1 - false / negative) / 2])
+    values = _metrics(true, false, true[:, -1:], false[:, -1:])
     last = np.ones(scores.shape, bool)  # of those tied with it
     last[:, :-1] = ordered[:, 1:] != ordered[:, :-1]
     best = np.where(last, np.round(values, DIGITS), -1.0).argmax(2)
