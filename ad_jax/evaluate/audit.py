@@ -208,9 +208,9 @@ def _scope(
     for name, by_key in losses.items():
         loss = np.array([by_key[s.key] for s in settings])
         picks[name] = picked(loss, auroc)
-        correlation[name] = (
-            float(ranks.spearman(loss, auroc)) if varied(loss, auroc) else float("nan")
-        )
+        # In float32, as in every published table: there some AUROC are tied that differ in float64.
+        rho = ranks.spearman(loss, auroc) if varied(loss, auroc) else float("nan")
+        correlation[name] = float(rho)
     return Scope(
         [s.key for s in settings],
         [float(v) for v in auroc],
