@@ -40,7 +40,7 @@ def test_lines_equal_their_definitions(scopes):
     some, groups = scopes
     constant, lines = compare(some, groups)
     ours, dsv = lines["ours"], lines["dsv_code"]
-    assert ours.regret == 0.0 and ours.gain == pytest.approx(1.0) and ours.below_random == 0.0
+    assert ours.regret == 0.0 and ours.gain.value == pytest.approx(1.0) and ours.below_random == 0.0
     regrets = [s.oracle - s.picks["dsv_code"] for s in some]
     assert dsv.regret == pytest.approx(np.mean(regrets)) and dsv.worst == pytest.approx(
         max(regrets)
@@ -52,8 +52,8 @@ def test_lines_equal_their_definitions(scopes):
     }
     assert constant == max(gains, key=gains.get)
     assert {LABELS, RANDOM, constant} <= set(lines)
-    assert ours.spearman == pytest.approx(-0.5)
-    assert ours.spearman_low == pytest.approx(-0.5) == ours.spearman_high
+    assert ours.spearman.value == pytest.approx(-0.5)
+    assert ours.spearman.low == pytest.approx(-0.5) == ours.spearman.high
 
 
 def test_ranks_share_ties(scopes):
@@ -167,4 +167,4 @@ def test_the_smallest_p_is_wilcoxons():
 def test_few_training_sets_have_no_interval(scopes):
     some, _ = scopes
     _, lines = compare(some[:2], ["a", "b"])
-    assert np.isnan(lines["ours"].low) and np.isnan(lines["ours"].against[RANDOM][1])
+    assert np.isnan(lines["ours"].gain.low) and np.isnan(lines["ours"].against[RANDOM][1])

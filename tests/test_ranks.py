@@ -145,6 +145,31 @@ def test_surprise_never_reverses_an_order_under_ties(held_out, scores):
     assert (np.diff(got[order]) >= 0).all()
 
 
+def test_rows_of_spearman_and_p_values_equal_those_of_single_samples():
+    rng = np.random.default_rng(3)
+    x, y = rng.integers(0, 5, (2, 6, 30)).astype(float)
+    y[2] = 1.0  # constant: no correlation
+    got = ranks.spearman_rows(x, y)
+    assert np.isnan(got[2])
+    rows = [i for i in range(6) if i != 2]
+    np.testing.assert_allclose(
+        got[rows], [scipy.stats.spearmanr(x[i], y[i]).statistic for i in rows], atol=1e-12
+    )
+    found = ranks.p_values_rows(x, y)
+    slow = [[(1 + (a >= v).sum()) / 31 for v in b] for a, b in zip(x, y)]
+    np.testing.assert_array_equal(found, slow)
+
+
+@pytest.mark.parametrize("size", [4, 50])
+def test_tail_scale_is_the_mean_excess_of_the_top_quarter(size):
+    x = np.random.default_rng(size).exponential(2.0, size)
+    quarter = np.quantile(x, 0.75)
+    slow = (x[x >= quarter] - quarter).mean()
+    assert ranks.tail_scale(x) == pytest.approx(max(slow, 0.05 * x.std()))
+    assert float(ranks.tail_scale(jnp.float32(x))) == pytest.approx(slow, rel=1e-5)
+    assert ranks.tail_scale(np.ones(size)) == 1e-12
+
+
 @pytest.mark.parametrize(
     "function", [ranks.auroc, ranks.average_precision, ranks.p_values, ranks.surprise]
 )

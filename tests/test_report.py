@@ -25,11 +25,25 @@ from ad_jax.cli import report
 from ad_jax.evaluate.comparison import holm
 from ad_jax.evaluate.correlation import correlations
 from ad_jax.evaluate.pairs import pairwise
-from ad_jax.evaluate.unlabelled import unlabelled
+from ad_jax.evaluate.unlabelled_set import unlabelled_set
 from ad_jax.report.figures import parallel, points, theme
-from ad_jax.report.page import FORMATS, Column, Document, Figures, Prose, Section, Table, written
+from ad_jax.report.page import (
+    FORMATS,
+    Column,
+    Document,
+    Figure,
+    Figures,
+    Prose,
+    Section,
+    Table,
+    field,
+    tabulated,
+    written,
+)
 from ad_jax.report.page.content import number
 from ad_jax.report.page.html import IN_PAGE
+from ad_jax.report.page.picture import picture
+from ad_jax.report.page.terminal import terminal
 from ad_jax.report.parts.checklist import RULES, checklist
 from ad_jax.runs import run
 
@@ -250,7 +264,8 @@ def test_few_training_sets_are_not_tested():
 
 def test_bootstrap_of_tau_equals_scipys():
     """The quadratic forms of counts give scipy's tau-b of the drawn rows, ties and all."""
-    from ad_jax.evaluate.correlation import _kendall, _spearman
+    from ad_jax.base.ranks import spearman_rows
+    from ad_jax.evaluate.correlation import _kendall
 
     generator = np.random.default_rng(1)
     x, y = generator.integers(0, 6, 15).astype(float), generator.normal(size=15)
@@ -260,7 +275,7 @@ def test_bootstrap_of_tau_equals_scipys():
         tau = [kendalltau(x[rows], y[rows]).statistic for rows in drawn]
         rho = [spearmanr(x[rows], y[rows]).statistic for rows in drawn]
     np.testing.assert_allclose(_kendall(x, y, drawn), tau)
-    np.testing.assert_allclose(_spearman(x[drawn], y[drawn]), rho)
+    np.testing.assert_allclose(spearman_rows(x[drawn], y[drawn]), rho)
 
 
 def test_correlations_of_nothing_are_nan():
@@ -274,7 +289,7 @@ def test_correlations_of_nothing_are_nan():
 def test_what_the_unlabelled_set_does(runs):
     folder, labels = next(iter(runs[0].items()))
     one = run.read(folder)
-    found = unlabelled(one.pool, one.rule, labels)
+    found = unlabelled_set(one.pool, one.rule, labels)
     means, _ = settings_of(folder, labels)
     loss = np.array([one.losses[one.rule][k] for k in means])
     auroc = np.array(list(means.values()))
@@ -288,7 +303,7 @@ def test_what_the_unlabelled_set_does(runs):
     half = found.halves
     assert half.bought.value == pytest.approx(half.seen.value - half.unseen.value)
     assert half.random < half.unseen.value < half.oracle
-    lacking = unlabelled(one.pool, "dsv_code", labels)
+    lacking = unlabelled_set(one.pool, "dsv_code", labels)
     assert lacking.halves is None and "no embeddings" in lacking.lacking
 
 
@@ -566,8 +581,9 @@ def test_parallel_lines_are_the_tables_rows():
         [2, 0],
         "",
     )
-    assert re.findall(r'data-line="(\d+)"', figure.svg) == ["2", "0"]
-    assert "NaN" not in figure.svg and "nan" not in figure.svg
+    text = theme.svg(figure)
+    assert re.findall(r'data-line="(\d+)"', text) == ["2", "0"]
+    assert "NaN" not in text and "nan" not in text
 
 
 def test_numbers_for_readers():
@@ -579,3 +595,35 @@ def test_numbers_for_readers():
         "–",
         "∞",
     ]
+
+
+# ---- other writers ----
+
+
+def test_a_terminal_shows_titles_tables_and_lines():
+    table = Table("", [Column("rule"), Column("AUROC")], [["a", Estimate(0.5, 0.25, 0.75)]])
+    sections = [
+        Section("s", "A title", [table, Prose(["first", "second"])]),
+        Section("t", "", [Table("", [Column("x")], [[math.nan]], foot=[[None]])]),
+    ]
+    lines = terminal(sections).split("\n")
+    assert lines[:2] == ["", "A title"] and lines[5:7] == ["first", "second"]
+    assert lines[4].split(maxsplit=1) == ["a", "0.500 [0.250, 0.750]"]
+    assert lines[7:] == ["", "x", "-", "-", ""]
+
+
+def test_a_picture_draws_the_figures_of_the_page():
+    """Every figure is drawn once, and the picture grows with its rows."""
+    drawn = []
+    figure = Figure("t", "about", lambda axes: drawn.append(axes.plot([0, 1], [0, 1])))
+    sizes = [picture("title", ["line"], [Figures([figure] * n)]).size for n in (1, 2, 3)]
+    assert len(drawn) == 6
+    assert sizes[0] == sizes[1] and sizes[2][1] - sizes[1][1] == 2 * figure.height
+    assert theme.svg(figure).startswith("<svg") and len(drawn) == 7
+
+
+def test_tables_follow_from_their_items():
+    fields = [field("name", str, "of the item"), field("square", lambda x: float(x * x), digits=1)]
+    table = tabulated("numbers", fields, [1, 2], foot=[["sum", 5.0]], note="note")
+    assert table.rows == [["1", 1.0], ["2", 4.0]] and table.foot == [["sum", 5.0]]
+    assert table.columns == [Column("name", "of the item"), Column("square", "", 1)]

@@ -15,10 +15,14 @@ from sklearn.metrics import (
 from ad_jax import evaluate
 from ad_jax.base.errors import InputError
 from ad_jax.data import Labels, Truth
-from ad_jax.evaluate import bought, halves, intervals, stages, tried
+from ad_jax.evaluate import best_of_k, intervals, label_choices, split_half
+from ad_jax.evaluate.snooping import measure
 from ad_jax.pool import Member, Pool, View
 from ad_jax.report import chart
-from ad_jax.report.judged import picture, text
+from ad_jax.report.figures import theme
+from ad_jax.report.judged.audit import audit, snooping_summary, summary
+from ad_jax.report.judged.picture import audit_picture
+from ad_jax.report.page.terminal import terminal
 from ad_jax.train.setting import Setting
 
 SPLITS = 12
@@ -66,9 +70,8 @@ def audit_of(pool, labels, pick=0, **options):
     setting = pool.settings[pick]
     scores = pool.own_scores()[0][pool.rows(setting)[0]]
     brightness = np.linspace(0, 1, len(labels))
-    return evaluate.audit(
-        pool, losses, "order", setting, scores, truth_of(labels), brightness, **options
-    )
+    selected = evaluate.Selected(pool, losses, "order", setting, scores, brightness)
+    return evaluate.audit(selected, truth_of(labels), **options)
 
 
 def slow_auroc(scores, labels, where=slice(None)):
@@ -100,7 +103,7 @@ def slow_best(chosen, reported, k):
 
 def test_halves_are_even_and_hold_both_classes():
     labels = np.array([1] * 5 + [0] * 20, np.uint8)
-    first, skipped = halves.split(labels, 50, np.random.default_rng(0))
+    first, skipped = split_half.split(labels, 50, np.random.default_rng(0))
     assert skipped == 0 and first.shape == (50, 25)
     assert set(first[:, :5].sum(1)) == {2, 3} and set(first[:, 5:].sum(1)) == {10}
     assert len({row.tobytes() for row in first}) > 40
@@ -108,10 +111,10 @@ def test_halves_are_even_and_hold_both_classes():
 
 def test_halves_of_one_class_are_left_out_and_counted():
     labels = np.array([1, 1] + [0] * 8, np.uint8)
-    first, skipped = halves.split(labels, 300, np.random.default_rng(0), stratified=False)
+    first, skipped = split_half.split(labels, 300, np.random.default_rng(0), stratified=False)
     assert 0 < skipped < 300 and len(first) == 300 - skipped
     assert (first[:, 0] != first[:, 1]).all() and (first.sum(1) == 5).all()
-    assert len(halves.split(labels[1:], 9, np.random.default_rng(0))[0]) == 0
+    assert len(split_half.split(labels[1:], 9, np.random.default_rng(0))[0]) == 0
 
 
 def test_auroc_in_bulk():
@@ -119,12 +122,12 @@ def test_auroc_in_bulk():
     scores = np.round(generator.normal(size=(4, 30)), 1).astype(np.float32)
     labels = generator.permuted(np.tile(np.arange(30) < 7, (5, 1)), axis=1).astype(np.uint8)
     slow = [[slow_auroc(s, y) for s in scores] for y in labels]
-    np.testing.assert_allclose(halves.aurocs(scores, labels), slow, atol=1e-12)
-    first, _ = halves.split(labels[0], 6, generator)
+    np.testing.assert_allclose(split_half.aurocs(scores, labels), slow, atol=1e-12)
+    first, _ = split_half.split(labels[0], 6, generator)
     slow = [
         [[slow_auroc(s, labels[0], w) for s in scores] for w in side] for side in (first, ~first)
     ]
-    np.testing.assert_allclose(halves.half_aurocs(scores, labels[0], first), slow, atol=1e-12)
+    np.testing.assert_allclose(split_half.half_aurocs(scores, labels[0], first), slow, atol=1e-12)
 
 
 # ---- best of k ----
@@ -135,16 +138,16 @@ def test_best_of_k_is_the_mean_over_all_sets(tied):
     generator = np.random.default_rng(1)
     chosen, reported = generator.random((2, 3, 7))
     chosen = np.round(chosen, 1) if tied else chosen
-    ks = tried.numbers(7)
+    ks = best_of_k.numbers(7)
     assert ks == [1, 2, 4, 7]
     slow = [[slow_best(c, r, k) for c, r in zip(chosen, reported)] for k in ks]
-    np.testing.assert_allclose(tried.expected_best(chosen, reported, ks), slow, atol=1e-12)
-    np.testing.assert_allclose(tried.chances(chosen, ks).sum(-1), 1.0, atol=1e-12)
+    np.testing.assert_allclose(best_of_k.expected_best(chosen, reported, ks), slow, atol=1e-12)
+    np.testing.assert_allclose(best_of_k.chances(chosen, ks).sum(-1), 1.0, atol=1e-12)
 
 
 def test_many_settings_keep_their_chances_finite():
     values = np.random.default_rng(0).random((1, 2000))
-    chances = tried.chances(values, tried.numbers(2000))
+    chances = best_of_k.chances(values, best_of_k.numbers(2000))
     np.testing.assert_allclose(chances.sum(-1), 1.0, atol=1e-9)
     assert chances[-1, 0, values[0].argmax()] == 1.0
 
@@ -152,7 +155,7 @@ def test_many_settings_keep_their_chances_finite():
 def test_reseeded_settings_differ_by_noise_alone():
     values = np.array([[0.6, 0.7, 0.8], [0.5, 0.55, 0.0], [0.4, 0.0, 0.0]])
     usable = np.array([[1, 1, 1], [1, 1, 0], [1, 0, 0]], bool)
-    fast = tried.reseeded(values, usable, 50, np.random.default_rng(2))
+    fast = best_of_k.reseeded(values, usable, 50, np.random.default_rng(2))
     means = [0.7, 0.525, 0.4]
     deviations = [d * np.sqrt(3 / 2) for d in (-0.1, 0.0, 0.1)] + [
         d * np.sqrt(2) for d in (-0.025, 0.025)
@@ -162,7 +165,7 @@ def test_reseeded_settings_differ_by_noise_alone():
         [[np.mean(means) + d[i, :c].mean() for i, c in enumerate((3, 2, 1))] for d in drawn]
     )
     np.testing.assert_allclose(fast, np.clip(slow, 0, 1), atol=1e-12)
-    one_seed = tried.reseeded(values[:, :1], usable[:, :1], 3, np.random.default_rng(2))
+    one_seed = best_of_k.reseeded(values[:, :1], usable[:, :1], 3, np.random.default_rng(2))
     assert np.isnan(one_seed).all()
 
 
@@ -215,7 +218,7 @@ def slow_cuts(pool, labels, row, head, choose, report):
 
 def test_stages_and_thresholds_are_those_of_the_slow_walk():
     pool, labels = make_pool()
-    one = bought.measure(pool, pool.settings[0], labels, seed=3, splits=SPLITS)
+    one = measure(pool, pool.settings[0], labels, seed=3, splits=SPLITS)
     whole = np.ones(len(labels), bool)
     values, row, head = slow_walk(pool, labels, whole, whole)
     np.testing.assert_allclose([s.apparent for s in one.stages], values, atol=1e-9)
@@ -227,8 +230,8 @@ def test_stages_and_thresholds_are_those_of_the_slow_walk():
 
 def test_honest_stages_choose_on_one_half_and_report_on_the_other():
     pool, labels = make_pool(n=151, rare=60, tied=False)  # so large that no two AUROC are equal
-    one = bought.measure(pool, pool.settings[0], labels, seed=4, splits=3)
-    first, _ = halves.split(labels, 3, np.random.default_rng(4).spawn(4)[0])
+    one = measure(pool, pool.settings[0], labels, seed=4, splits=3)
+    first, _ = split_half.split(labels, 3, np.random.default_rng(4).spawn(4)[0])
     walks, cuts = [], []
     for a, b in [*zip(first, ~first), *zip(~first, first)]:
         values, row, head = slow_walk(pool, labels, a, b)
@@ -243,9 +246,9 @@ def test_honest_stages_choose_on_one_half_and_report_on_the_other():
 def test_ties_are_broken_at_random():
     """Equal families, settings, heads and seeds are each chosen about equally often."""
     pool, _ = make_pool(families=(2, 2))
-    among = stages.candidates(pool)
+    among = label_choices.candidates(pool)
     equal = np.full((900, *among.usable.shape), 0.7)
-    end = stages.walk(among, equal, equal, np.random.default_rng(0))
+    end = label_choices.walk(among, equal, equal, np.random.default_rng(0))
     for found, options in ((end.setting, 4), (end.seed, 2)):
         share = np.bincount(found, minlength=options) / 900
         np.testing.assert_allclose(share, 1 / options, atol=0.06)
@@ -257,7 +260,7 @@ def test_thresholds_of_the_labels():
     scores = np.round(generator.normal(size=(6, 25)), 1)
     labels = (generator.random(25) < 0.4).astype(np.uint8)
     where = generator.random((6, 25)) < 0.7
-    f1, accuracy = stages.best_thresholds(scores, labels, where)
+    f1, accuracy = label_choices.best_thresholds(scores, labels, where)
     for i in range(6):
         for fast, metric in ((f1, f1_score), (accuracy, balanced_accuracy_score)):
             worth = {
@@ -266,7 +269,7 @@ def test_thresholds_of_the_labels():
             }
             assert fast[i] == max(worth, key=lambda t: worth[t])
         flagged = scores[i] > 0
-        both = stages.quality_at(flagged[None], labels, where[i][None])[:, 0]
+        both = label_choices.quality_at(flagged[None], labels, where[i][None])[:, 0]
         slow = [m(labels[where[i]], flagged[where[i]]) for m in (f1_score, balanced_accuracy_score)]
         np.testing.assert_allclose(both, slow, atol=1e-12)
 
@@ -274,12 +277,11 @@ def test_thresholds_of_the_labels():
 # ---- the whole ----
 
 
-def test_curve_and_halves_against_loops(monkeypatch):
-    monkeypatch.setattr(bought, "DRAWS", 6)
+def test_curve_and_halves_against_loops():
     pool, labels = make_pool()
-    one = bought.measure(pool, pool.settings[2], labels, seed=1, splits=SPLITS)
+    one = measure(pool, pool.settings[2], labels, seed=1, splits=SPLITS, draws=6)
     draw, permute, noise, _ = np.random.default_rng(1).spawn(4)
-    first, _ = halves.split(labels, SPLITS, draw)
+    first, _ = split_half.split(labels, SPLITS, draw)
     whole = slow_means(pool, labels)
     by = {
         side: [slow_means(pool, labels, w) for w in (first if side else ~first)] for side in (1, 0)
@@ -288,7 +290,7 @@ def test_curve_and_halves_against_loops(monkeypatch):
     seeds = np.array(
         [[slow_auroc(pool.own_scores()[0][i], labels) for i in pool.rows(s)] for s in pool.settings]
     )
-    pools = tried.reseeded(seeds, np.ones(seeds.shape, bool), 6, noise)
+    pools = best_of_k.reseeded(seeds, np.ones(seeds.shape, bool), 6, noise)
     for i, k in enumerate(one.curve.tried):
         both = [(a, b) for a, b in zip(by[1], by[0])] + [(b, a) for a, b in zip(by[1], by[0])]
         slow = [
@@ -311,9 +313,8 @@ def test_curve_and_halves_against_loops(monkeypatch):
         "bought": np.subtract(other, rule),
     }
     for name, values in slow.items():
-        spread = getattr(one.halves, name)
         expected = [np.mean(values), *np.quantile(values, [0.025, 0.975])]
-        np.testing.assert_allclose([spread.mean, spread.low, spread.high], expected, atol=1e-9)
+        np.testing.assert_allclose(getattr(one.halves, name), expected, atol=1e-9)
 
 
 def test_curve_ends_where_the_audit_stands():
@@ -333,7 +334,7 @@ def test_labels_that_mean_nothing_buy_noise_only():
     all_of_them = []
     for seed in range(8):
         pool, labels = make_pool((10, 10), signal=0.0, n=60, rare=20, seed=seed)
-        all_of_them.append(bought.measure(pool, pool.settings[0], labels, splits=30))
+        all_of_them.append(measure(pool, pool.settings[0], labels, splits=30))
 
     def mean(of):
         return np.mean([of(one) for one in all_of_them])
@@ -342,22 +343,22 @@ def test_labels_that_mean_nothing_buy_noise_only():
     assert risen > 0.08
     assert mean(lambda one: one.curve.relabelled[-1]) - 0.5 == pytest.approx(risen, abs=0.03)
     assert mean(lambda one: one.curve.honest[-1]) == pytest.approx(0.5, abs=0.03)
-    assert mean(lambda one: one.halves.inflation.mean) > 0.1
+    assert mean(lambda one: one.halves.inflation.value) > 0.1
 
 
 def test_blocks_change_no_figure(monkeypatch):
     pool, labels = make_pool()
-    whole = bought.measure(pool, pool.settings[0], labels, splits=SPLITS)
-    for room in (halves, stages):
+    whole = measure(pool, pool.settings[0], labels, splits=SPLITS)
+    for room in (split_half, label_choices):
         monkeypatch.setattr(room, "BLOCK", 100)
-    parts = bought.measure(pool, pool.settings[0], labels, splits=SPLITS)
+    parts = measure(pool, pool.settings[0], labels, splits=SPLITS)
     assert parts.thresholds == whole.thresholds
     np.testing.assert_allclose(parts.curve.relabelled, whole.curve.relabelled, atol=1e-12)
 
 
 def test_a_seed_fixes_every_figure():
     pool, labels = make_pool()
-    figures = [bought.measure(pool, pool.settings[0], labels, s, SPLITS) for s in (7, 7, 8)]
+    figures = [measure(pool, pool.settings[0], labels, s, SPLITS) for s in (7, 7, 8)]
     assert figures[0] == figures[1] != figures[2]
 
 
@@ -378,7 +379,7 @@ EDGES = {
 def test_edges_are_said_in_a_line(case):
     make, options, note = EDGES[case]
     pool, labels = make_pool(**make)
-    one = bought.measure(pool, pool.settings[0], labels, splits=SPLITS, **options)
+    one = measure(pool, pool.settings[0], labels, splits=SPLITS, **options)
     assert all("\n" not in line for line in one.notes)
     if note is None:
         assert len(one.notes) == 1 and "training step: not available" in one.notes[0]
@@ -390,15 +391,17 @@ def test_edges_are_said_in_a_line(case):
     if one.halves.skipped:
         assert one.halves.splits + one.halves.skipped == SPLITS
     result = audit_of(pool, labels, splits=SPLITS)
-    assert "labels choose in turn" in text.of_audit("task", result, 0)
-    assert picture.picture("task", result).size == (2200, 1328)
+    assert "labels choose in turn" in terminal(audit("task", result, 0))
+    image = audit_picture("task", result)
+    assert image.size[0] == 2200 and image.size[1] > 1000
+    assert np.asarray(image).std() > 10  # something is drawn
 
 
 def test_wrong_use_is_named():
     pool, labels = make_pool(missing=(0, 1))
     for call in (
         lambda: audit_of(pool, labels),
-        lambda: bought.measure(pool, pool.settings[0], labels),
+        lambda: measure(pool, pool.settings[0], labels),
     ):
         with pytest.raises(InputError, match="no finite scores"):
             call()
@@ -440,16 +443,16 @@ def test_an_audit_counts_what_a_search_stopped_apart():
     assert result.across.stopped == result.snooping.stopped == 3
     assert {"across", "within", "snooping", "pick.rank"} <= set(result.of_survivors)
     assert any("3 of the 5 settings tried" in note for note in result.snooping.notes)
-    said = text.of_audit("task", result, 0)
+    said = terminal(audit("task", result, 0))
     assert "10 trainings, 2 of them learned nothing, 6 were stopped early" in said
     assert "* 3 of the 5 settings tried were stopped early" in said
     for name in ("oracle*", "expected random*", "worst*", "rank of the pick*: 1 of 1 (5 tried)"):
         assert f"\n{name}" in said
     both = evaluate.summary({"task": result, "other": audit_of(pool, labels, splits=2)}, TWO)
-    assert both["stopped_early"] == ["task"]
-    assert text.of_summary("all", both).endswith("not of all that it tried: task")
+    assert both.stopped_early == ["task"]
+    assert terminal(summary("all", both)).endswith("not of all that it tried: task")
     whole = audit_of(pool, labels, splits=2)
-    assert not whole.of_survivors and "*" not in text.of_audit("task", whole, 0)
+    assert not whole.of_survivors and "*" not in terminal(audit("task", whole, 0))
 
 
 TWO = {"task": "set", "other": "another set"}
@@ -459,31 +462,31 @@ def test_several_tasks_are_resampled_by_training_set():
     tasks = {}
     for i in range(4):
         pool, labels = make_pool(seed=i)
-        tasks[str(i)] = bought.measure(pool, pool.settings[0], labels, splits=4)
+        tasks[str(i)] = measure(pool, pool.settings[0], labels, splits=4)
     pool, labels = make_pool(rare=1)
-    tasks["dull"] = bought.measure(pool, pool.settings[0], labels, splits=4)
+    tasks["dull"] = measure(pool, pool.settings[0], labels, splits=4)
     trainings = {"0": "a", "1": "a", "2": "b", "3": "c", "dull": "d"}
     both = evaluate.snooping_summary(tasks, trainings)
-    assert both["tasks"] == 4 and both["training_sets"] == 3
-    values = [tasks[str(i)].halves.inflation.mean for i in range(4)]
-    one = both["halves"]["inflation"]
-    assert one["mean"] == pytest.approx(np.mean(values))
+    assert both.tasks == 4 and both.training_sets == 3
+    values = [tasks[str(i)].halves.inflation.value for i in range(4)]
+    one = both.halves["inflation"]
+    assert one.value == pytest.approx(np.mean(values))
     generator = np.random.default_rng(0)
     groups = {"a": values[:2], "b": values[2:3], "c": values[3:]}
     slow = [
         np.mean(sum([groups["abc"[d]] for d in generator.choice(3, 3)], []))
         for _ in range(intervals.DRAWS)
     ]
-    np.testing.assert_allclose([one["low"], one["high"]], np.quantile(slow, [0.025, 0.975]))
+    np.testing.assert_allclose([one.low, one.high], np.quantile(slow, [0.025, 0.975]))
     for line in ("relabelled", "reseeded", "honest"):
         last = [getattr(tasks[str(i)].curve, line)[-1] for i in range(4)]
-        assert both["curve"][5][line] == pytest.approx(np.mean(last))
-    assert both["curve"][5]["tasks"] == 4
-    assert "4 tasks of 3 training sets" in text.of_snooping_summary("all", both)
+        assert getattr(both.curve[5], line) == pytest.approx(np.mean(last))
+    assert both.curve[5].tasks == 4
+    assert "4 tasks of 3 training sets" in terminal(snooping_summary("all", both))
     few = evaluate.snooping_summary({k: tasks[k] for k in ("0", "1")}, trainings)
-    assert np.isnan(few["halves"]["inflation"]["low"])
+    assert np.isnan(few.halves["inflation"].low)
     none = evaluate.snooping_summary({"dull": tasks["dull"]}, trainings)
-    assert none["tasks"] == 0 and "0 tasks" in text.of_snooping_summary("none", none)
+    assert none.tasks == 0 and "0 tasks" in terminal(snooping_summary("none", none))
 
 
 # ---- charts ----
@@ -500,8 +503,8 @@ def test_labels_do_not_overlap():
     generator = np.random.default_rng(0)
     for _ in range(50):
         wanted = generator.uniform(0, 100, 6)
-        moved = chart.apart(list(wanted), 12, 0, 100)
+        moved = theme.apart(list(wanted), 12, 0, 100)
         order = np.argsort(wanted, kind="stable")
         assert (np.diff(np.array(moved)[order]) >= 12 - 1e-9).all()
         assert min(moved) >= -1e-9 and max(moved) <= 100 + 1e-9
-    assert chart.apart([10.0, 50.0], 12, 0, 100) == [10.0, 50.0]
+    assert theme.apart([10.0, 50.0], 12, 0, 100) == [10.0, 50.0]

@@ -1,10 +1,17 @@
-"""Comparisons of two samples of scores by rank; none needs labels to be defined."""
+"""Comparisons of two samples of scores by rank; none needs labels to be defined.
+
+What stands first runs in compiled programs, on one sample `[n]`; what ends in `_rows` runs on the
+host for all members of a pool, in numpy.
+"""
 
 from __future__ import annotations
+
+from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
+from scipy.stats import rankdata
 
 Array = jax.Array | np.ndarray
 
@@ -71,14 +78,23 @@ def surprise(held_out: Array, scores: Array) -> jax.Array:
     ordered = jnp.sort(held_out)
     count = ordered.shape[0]
     level = -jnp.log((count - jnp.arange(count)) / (count + 1.0))
-    quarter = jnp.quantile(ordered, 0.75)
-    top = ordered >= quarter
-    excess = jnp.where(top, ordered - quarter, 0.0).sum() / top.sum()
-    spread = jnp.maximum(jnp.maximum(excess, 0.05 * ordered.std()), 1e-12)
+    scale = tail_scale(ordered)
     inside = jnp.interp(scores, ordered, level)
-    above = jnp.maximum(scores - ordered[-1], 0.0) / spread
-    below = jnp.maximum(ordered[0] - scores, 0.0) / spread  # keeps an order there, too
+    above = jnp.maximum(scores - ordered[-1], 0.0) / scale
+    below = jnp.maximum(ordered[0] - scores, 0.0) / scale  # keeps an order there, too
     return inside + above - below
+
+
+def tail_scale(scores: Array) -> Any:
+    """Scale of an exponential tail of `scores [m]`: the mean excess of their top quarter.
+
+    At least a twentieth of their standard deviation. In numpy for arrays of numpy, else in JAX.
+    """
+    numpy = np if isinstance(scores, np.ndarray) else jnp
+    quarter = numpy.quantile(scores, 0.75)
+    top = scores >= quarter
+    excess = numpy.where(top, scores - quarter, 0.0).sum() / top.sum()
+    return numpy.maximum(numpy.maximum(excess, 0.05 * scores.std()), 1e-12)
 
 
 # ---- whole pools: one row per member, on the host, in the precision of the scores ----
@@ -114,6 +130,26 @@ def rank_among_rows(among: np.ndarray, x: np.ndarray) -> np.ndarray:
         below, not_above = (np.searchsorted(row, asked, side) for side in ("left", "right"))
         out[i] = (below + not_above + 1) / 2.0
     return out
+
+
+def spearman_rows(x: np.ndarray, y: np.ndarray) -> np.ndarray:
+    """`spearman` of every row of `x` and `y`, `[rows, n]` each, float64; NaN where one is constant.
+
+    Bit-equal for any number of rows.
+    """
+    x, y = (rankdata(values, axis=1) for values in (x, y))
+    x, y = (values - values.mean(1, keepdims=True) for values in (x, y))
+    lengths = np.sqrt((x * x).sum(1) * (y * y).sum(1))
+    return np.divide((x * y).sum(1), lengths, out=np.full(len(x), np.nan), where=lengths > 0)
+
+
+def p_values_rows(held_out: np.ndarray, scores: np.ndarray) -> np.ndarray:
+    """`p_values` of every row of `scores [rows, n]` among `held_out [rows, m]`, float64."""
+    at_least = [
+        len(normals) - np.searchsorted(np.sort(normals), row, side="left")
+        for normals, row in zip(held_out, scores, strict=True)
+    ]
+    return (1 + np.stack(at_least)) / (np.shape(held_out)[1] + 1)
 
 
 def auroc_rows(low: np.ndarray, high: np.ndarray) -> np.ndarray:

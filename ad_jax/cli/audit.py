@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import argparse
 import re
-from dataclasses import asdict
+from dataclasses import fields, is_dataclass
 from pathlib import Path
+from typing import Any
 
 from ad_jax.base.errors import InputError
 from ad_jax.base.json_text import json_text
@@ -26,8 +27,8 @@ def add(adder: Adder) -> None:
 
 def audit(arguments: argparse.Namespace) -> None:
     from ad_jax import evaluate
-    from ad_jax.report.judged import text
-    from ad_jax.report.judged.picture import picture
+    from ad_jax.report.judged.audit import snooping_summary, summary
+    from ad_jax.report.page.terminal import terminal
     from ad_jax.runs import run
 
     folders = run.below(arguments.run)
@@ -36,41 +37,75 @@ def audit(arguments: argparse.Namespace) -> None:
     whole("--seed", arguments.seed, 0, ROOT_MOST)
     if arguments.splits < 1:
         raise InputError(f"--splits {arguments.splits} is too small; take 200")
-    audits, trainings = {}, {}
+    audits: dict[str, evaluate.Audit] = {}
+    trainings: dict[str, str] = {}
     for folder in folders:
         truth = labels_of(folder, arguments.labels) if arguments.labels else None
-        result, one = evaluate.audit_run(
+        result, audited = evaluate.audit_run(
             folder, truth=truth, seed=arguments.seed, splits=arguments.splits
         )
-        manifest = one.manifest
-        task = run.name_of(manifest)
+        task = run.name_of(audited.manifest)
         task = task if task not in audits else f"{task} ({folder})"
-        audits[task], trainings[task] = result, manifest["train_fingerprint"]
+        audits[task], trainings[task] = result, audited.manifest["train_fingerprint"]
         path = Path(arguments.picture or folder / "audit.png")
-        path.parent.mkdir(parents=True, exist_ok=True)
-        picture(task, result).save(path)
-        if not arguments.json:
-            opened = len(manifest["label_access"])
-            print(text.of_audit(task, result, opened))
-            print(f"picture: {path}")
+        _show(task, result, path, len(audited.manifest["label_access"]), arguments.json)
     scopes = {"all": list(audits)}
     if arguments.apart:
         matching = [t for t in audits if re.search(arguments.apart, t)]
         others = [t for t in audits if t not in matching]
         scopes |= {f"matching {arguments.apart!r}": matching, "the others": others}
-    both = {
+    scopes = {name: tasks for name, tasks in scopes.items() if len(tasks) > 1}
+    gains = {
         name: evaluate.summary({t: audits[t] for t in tasks}, trainings)
         for name, tasks in scopes.items()
-        if len(tasks) > 1
     }
     snooped = {
-        name: evaluate.snooping_summary({t: audits[t].snooping for t in scopes[name]}, trainings)
-        for name in both
+        name: evaluate.snooping_summary({t: audits[t].snooping for t in tasks}, trainings)
+        for name, tasks in scopes.items()
     }
     if arguments.json:
-        tasks = {t: asdict(a) for t, a in audits.items()}
-        print(json_text({"tasks": tasks, "summary": both, "snooping": snooped}))
-    else:
-        for name, one_summary in both.items():
-            print(text.of_summary(name, one_summary))
-            print(text.of_snooping_summary(name, snooped[name]))
+        summaries = {name: _flat(results) for name, results in gains.items()}
+        print(json_text(_plain({"tasks": audits, "summary": summaries, "snooping": snooped})))
+        return
+    for name in scopes:
+        print(terminal(summary(name, gains[name])))
+        print(terminal(snooping_summary(name, snooped[name])))
+
+
+def _show(task: str, result: Any, path: Path, opened: int, quiet: bool) -> None:
+    """Writes the picture of an audit, and prints the audit."""
+    from ad_jax.report.judged.audit import audit
+    from ad_jax.report.judged.picture import audit_picture
+    from ad_jax.report.page.terminal import terminal
+
+    path.parent.mkdir(parents=True, exist_ok=True)
+    audit_picture(task, result).save(path)
+    if not quiet:
+        print(terminal(audit(task, result, opened)))
+        print(f"picture: {path}")
+
+
+def _flat(results: Any) -> dict[str, Any]:
+    """A summary with its scopes beside its counts, and every gain beside its bounds."""
+    out = results._asdict()
+    for scope, rules in out.pop("scopes").items():
+        out[scope] = {}
+        for rule, figures in rules.items():
+            interval = dict(zip(("gain", "low", "high"), figures.gain))
+            out[scope][rule] = {**interval, **{**figures._asdict(), **interval}}
+    return out
+
+
+def _plain(value: Any) -> Any:
+    """Dataclasses and named tuples as dicts; an estimate is a mean with its bounds."""
+    from ad_jax.base.stats import Estimate
+
+    if isinstance(value, Estimate):
+        return dict(zip(("mean", "low", "high"), value))
+    if is_dataclass(value):
+        return {field.name: _plain(getattr(value, field.name)) for field in fields(value)}
+    if hasattr(value, "_asdict"):
+        return _plain(value._asdict())
+    if isinstance(value, dict):
+        return {key: _plain(entry) for key, entry in value.items()}
+    return [_plain(entry) for entry in value] if isinstance(value, list) else value

@@ -87,41 +87,45 @@ def _gathered(arguments: argparse.Namespace, folders: Sequence[Path]) -> tuple[l
     tasks, judged, names = [], [], set()
     for number, folder in enumerate(folders, 1):
         say(f"  {number}/{len(folders)}: {folder}")
-        worth = None
+        assessment = None
         if arguments.audit:
             truth = labels_of(folder, arguments.labels) if arguments.labels else None
-            one, worth = evaluate.worth(folder, truth, arguments.seed, arguments.splits)
+            written, assessment = evaluate.assess_run(
+                folder, truth, arguments.seed, arguments.splits
+            )
         else:
-            one = run.read(folder)
-        name = run.name_of(one.manifest)
+            written = run.read(folder)
+        name = run.name_of(written.manifest)
         name = name if name not in names else f"{name} ({folder})"
         names.add(name)
-        quality = worth.quality if worth is not None else None
-        task = Task(name, folder, one, run.read_tuning(folder), quality)
+        quality = assessment.quality if assessment is not None else None
+        task = Task(name, folder, written, run.read_tuning(folder), quality)
         tasks.append(task)
-        if worth is not None:
-            judged.append(Judged(task, worth))
+        if assessment is not None:
+            judged.append(Judged(task, assessment))
     return tasks, judged
 
 
 def document(arguments: argparse.Namespace, folders: Sequence[Path]) -> Any:
     """The report on runs, as a command line asks for it; labels are opened and logged here."""
-    from ad_jax.report.judged import against, picks, shelf, snooped, unseen
+    from ad_jax.report import tuning
+    from ad_jax.report.judged import loss_vs_auroc, picks, rules, snooping, unlabelled_set
     from ad_jax.report.page import Document, Prose, Section
-    from ad_jax.report.parts import checklist, choice, cost, summary, task, tuned, words
+    from ad_jax.report.parts import checklist, choice, cost, summary, task, words
 
     tasks, judged = _gathered(arguments, folders)
     steps = sorted({t.run.manifest["config"]["steps"] for t in tasks})
     sections = [words.words(tasks)]
     if judged:
-        sections += [picks.picks(judged), against.against(judged), shelf.shelf(judged)]
+        sections.append(picks.picks(judged))
+        sections += [loss_vs_auroc.loss_vs_auroc(judged), rules.rules(judged)]
     sections.append(choice.losses(tasks))
-    traced = tuned.tuned(tasks, _problem_of)
-    sections += [traced] if traced is not None else []
-    foots = {one.name: list(one.worth.lines().items()) for one in judged}
+    tuned = tuning.tuned(tasks, _problem_of)
+    sections += [tuned] if tuned is not None else []
+    foots = {one.name: list(one.assessment.lines().items()) for one in judged}
     sections.append(choice.tried(tasks, foots))
     if judged:
-        sections += [snooped.snooped(judged), unseen.unseen(judged)]
+        sections += [snooping.snooping(judged), unlabelled_set.unlabelled_set(judged)]
     said = (
         f"The budget is fixed ({', '.join(map(str, steps))} steps) and every member is taken at "
         "its last step; none was chosen by labels. "

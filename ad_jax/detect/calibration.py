@@ -35,6 +35,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from ad_jax.base import ranks
 from ad_jax.base.errors import InputError
 
 SLACK = 1e-9  # rounding of alpha (N + 1)
@@ -53,17 +54,11 @@ class Calibration(NamedTuple):
 
     def p_values(self, scores: np.ndarray) -> np.ndarray:
         """P-values `[n]` of scores `[n]`, in `[1 / (N + 1), 1]`."""
-        above = len(self.scores) - np.searchsorted(self.scores, scores, side="left")
-        return (1 + above) / (len(self.scores) + 1)
+        return ranks.p_values_rows(self.scores[None], scores[None])[0]
 
     def seed_p_values(self, raw: np.ndarray) -> np.ndarray:
         """P-values `[seeds, n]` of each seed alone, from the seeds' own scores `[seeds, n]`."""
-        count = self.held_out.shape[1]
-        above = [
-            count - np.searchsorted(own, one, side="left")
-            for own, one in zip(self.held_out, raw, strict=True)
-        ]
-        return (1 + np.stack(above)) / (count + 1)
+        return ranks.p_values_rows(self.held_out, raw)
 
     def proven(self, raw: np.ndarray) -> np.ndarray:
         """P-values `[n]` with `P(p <= alpha) <= alpha` whatever the seeds' dependence.
@@ -168,19 +163,11 @@ def left_out(held_out: np.ndarray) -> np.ndarray:
         width = x[2:] - x[:-2]
         share = np.divide(x[1:-1] - x[:-2], width, out=np.ones_like(width), where=width > 0)
         out[1:-1] = low + share * (high - low)
-        out[0] = -np.log((count - 1) / count) - (x[1] - x[0]) / _spread(x[1:])
-        out[-1] = np.log(count) + (x[-1] - x[-2]) / _spread(x[:-1])
+        out[0] = -np.log((count - 1) / count) - (x[1] - x[0]) / ranks.tail_scale(x[1:])
+        out[-1] = np.log(count) + (x[-1] - x[-2]) / ranks.tail_scale(x[:-1])
     back = np.empty(count)
     back[order] = out
     return back
-
-
-def _spread(ordered: np.ndarray) -> float:
-    """Scale of the tail in `ranks.surprise`."""
-    quarter = np.quantile(ordered, 0.75)
-    top = ordered >= quarter
-    excess = np.where(top, ordered - quarter, 0.0).sum() / top.sum()
-    return float(max(excess, 0.05 * ordered.std(), 1e-12))
 
 
 def by_fold(values: np.ndarray, folds: Sequence[int]) -> dict[int, np.ndarray]:

@@ -6,6 +6,8 @@ from typing import NamedTuple
 
 import numpy as np
 
+from ad_jax.base import ranks
+
 LEVEL = 0.5  # Storey's lambda: p-values above it count as normals'
 DRAWS = 400
 
@@ -29,8 +31,7 @@ class Share(NamedTuple):
 def _above(held_out: np.ndarray, scores: np.ndarray) -> float:
     """Share of anomalies by one seed, before it is cut to [0, 1]."""
     count = len(held_out)
-    ordered = np.sort(held_out)
-    p = (1 + count - np.searchsorted(ordered, scores, side="left")) / (count + 1)
+    p = ranks.p_values_rows(held_out[None], scores[None])[0]
     expected = 1.0 - np.floor(LEVEL * (count + 1)) / (count + 1)  # of normals: p has few levels
     return 1.0 - float((p > LEVEL).mean()) / expected
 

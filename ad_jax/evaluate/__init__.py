@@ -1,23 +1,26 @@
 """The truth opened: what a pick was worth. Only the command and experiments import this."""
 
 from ad_jax.evaluate.alignment import TrueAlignment, true_alignment
-from ad_jax.evaluate.audit import Audit, Scope, Tried, audit, gain, summary
-from ad_jax.evaluate.bought import Snooping, snooping, snooping_summary
+from ad_jax.evaluate.assessment import Assessment, assess_run
+from ad_jax.evaluate.audit import Audit, Scope, Selected, Tried, audit, gain
 from ad_jax.evaluate.labels import labels_by_name, labels_file
+from ad_jax.evaluate.over_tasks import snooping_summary, summary
 from ad_jax.evaluate.pools import PoolAudit, audit_pool
 from ad_jax.evaluate.runs import Audited, Opened, audit_run, open_run, truth_of
-from ad_jax.evaluate.worth import Worth, worth
+from ad_jax.evaluate.snooping import Snooping, snooping
 
 __all__ = [
+    "Assessment",
     "Audit",
     "Audited",
     "Opened",
     "PoolAudit",
     "Scope",
+    "Selected",
     "Snooping",
     "Tried",
     "TrueAlignment",
-    "Worth",
+    "assess_run",
     "audit",
     "audit_pool",
     "audit_run",
@@ -30,5 +33,4 @@ __all__ = [
     "summary",
     "true_alignment",
     "truth_of",
-    "worth",
 ]

@@ -37,11 +37,11 @@ def true_alignment(parts: Parts, anomalous: np.ndarray) -> TrueAlignment:
     Raises:
       InputError: no anomaly.
     """
-    some = np.asarray(anomalous) == 1
-    if not some.any():
+    anomalies = np.asarray(anomalous) == 1
+    if not anomalies.any():
         raise InputError("no anomaly among the labels, so there is nothing to be aligned with")
     to_train, to_augmented, projection = (
-        np.asarray(part)[..., some].mean(-1)
+        np.asarray(part)[..., anomalies].mean(-1)
         for part in (parts.to_train, parts.to_augmented, parts.projection)
     )
     between = np.asarray(parts.between)  # distances in parts are halved

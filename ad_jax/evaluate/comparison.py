@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import functools
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 import numpy as np
 from scipy.stats import rankdata
 
+from ad_jax.base.stats import Estimate
 from ad_jax.evaluate.audit import Scope, gain
 from ad_jax.evaluate.intervals import over_training_sets
 
@@ -22,11 +22,10 @@ class Line(NamedTuple):
 
     Attributes:
       regret, worst: mean and largest oracle minus pick, AUROC.
-      gain, low, high: see `evaluate.gain`, and its 95 % bootstrap interval over training sets.
+      gain: see `evaluate.gain`, with its 95 % bootstrap interval over training sets.
       below_random, below_constant: share of tasks where the pick is worse than the expected random
         one, than what the best constant (chosen in hindsight over these tasks) picks.
-      spearman, spearman_low, spearman_high: of loss and AUROC over settings, mean over tasks, and
-        the same interval.
+      spearman: of loss and AUROC over settings, mean over tasks, with the same interval.
       rank: mean rank of the pick's AUROC among all rules, 1 = best, ties shared.
       against: rival -> (mean difference in AUROC per training set, Wilcoxon's p, adjusted by Holm
         over the rules).
@@ -35,14 +34,10 @@ class Line(NamedTuple):
 
     regret: float
     worst: float
-    gain: float
-    low: float
-    high: float
+    gain: Estimate
     below_random: float
     below_constant: float
-    spearman: float
-    spearman_low: float
-    spearman_high: float
+    spearman: Estimate
     rank: float
     against: dict[str, tuple[float, float]]
     differing: dict[str, int]
@@ -61,15 +56,15 @@ def signed_rank_p(differences: np.ndarray) -> float:
       NaN if no pair differs, or a difference is not known (NaN).
     """
     rounded = np.round(differences, DIGITS)
-    known = rounded[rounded != 0]
-    if not len(known) or np.isnan(known).any():
+    nonzero = rounded[rounded != 0]
+    if not len(nonzero) or np.isnan(nonzero).any():
         return float("nan")
-    doubled = np.rint(2 * rankdata(np.abs(known))).astype(int)  # whole, shared ranks too
+    doubled = np.rint(2 * rankdata(np.abs(nonzero))).astype(int)  # whole, shared ranks too
     share = np.ones(1)  # of the ways, by the doubled rank sum of positive differences
     for rank in np.sort(doubled):
         blank = np.zeros(rank)
         share = (np.r_[share, blank] + np.r_[blank, share]) / 2
-    observed = min(doubled[known > 0].sum(), doubled[known < 0].sum())
+    observed = min(doubled[nonzero > 0].sum(), doubled[nonzero < 0].sum())
     return min(1.0, 2.0 * float(share[: observed + 1].sum()))
 
 
@@ -86,6 +81,17 @@ def holm(p: Sequence[float]) -> list[float]:
         running = max(running, min(1.0, (len(order) - place) * p[i]))
         out[i] = running
     return out
+
+
+def mean_over_tasks(values: Sequence[float] | np.ndarray, groups: Sequence[str]) -> Estimate:
+    """Mean over tasks with the 95 % bootstrap interval over training sets; NaN are left out."""
+    column = np.array(values, float)
+
+    def mean(rows: list[int]) -> float:
+        chosen = column[rows]
+        return float(np.nanmean(chosen)) if np.isfinite(chosen).any() else float("nan")
+
+    return Estimate(mean(list(range(len(column)))), *over_training_sets(groups, mean))
 
 
 def share_won(
@@ -108,6 +114,14 @@ def share_won(
     return share(list(range(len(won)))), *over_training_sets(groups, share)
 
 
+def gain_over_tasks(
+    scopes: Sequence[Scope], values: Sequence[float], groups: Sequence[str]
+) -> Estimate:
+    """`gain` with its 95 % bootstrap interval over training sets (`groups [tasks]`)."""
+    won = [v - s.expected_random for s, v in zip(scopes, values, strict=True)]
+    return Estimate(*share_won(won, [s.oracle - s.expected_random for s in scopes], groups))
+
+
 def best_constant(scopes: Sequence[Scope]) -> tuple[str, list[float]]:
     """The constant whose gain is highest in hindsight, and its AUROC.
 
@@ -127,8 +141,8 @@ def values_of(scopes: Sequence[Scope]) -> tuple[str, dict[str, list[float]]]:
     task lacks are left out. AUROC that agree to `DIGITS` are made equal.
     """
     constant, always = best_constant(scopes)
-    judged = set.intersection(*(set(s.picks) for s in scopes))
-    values = {name: [s.picks[name] for s in scopes] for name in scopes[0].picks if name in judged}
+    shared = set.intersection(*(set(s.picks) for s in scopes))
+    values = {name: [s.picks[name] for s in scopes] for name in scopes[0].picks if name in shared}
     values |= {
         LABELS: [s.label_pick for s in scopes],
         RANDOM: [s.expected_random for s in scopes],
@@ -144,9 +158,7 @@ def over_sets(table: np.ndarray, groups: Sequence[str]) -> np.ndarray:
 
 
 def compare(
-    scopes: Sequence[Scope],
-    groups: Sequence[str],
-    rivals: Sequence[str] = (RANDOM, "dsv_code"),
+    scopes: Sequence[Scope], groups: Sequence[str], rivals: Sequence[str] = (RANDOM, "dsv_code")
 ) -> tuple[str, dict[str, Line]]:
     """Every rule over tasks.
 
@@ -164,42 +176,36 @@ def compare(
     table = np.array(list(values.values()))  # [rules, tasks]
     oracle = np.round([s.oracle for s in scopes], DIGITS)
     random, by_constant = np.array(values[RANDOM]), np.array(values[constant])
-    per_set = over_sets(table, groups)  # [rules, sets]
-    better = (table[:, None] < table[None]).sum(1) + (
-        (table[:, None] == table[None]).sum(1) - 1
-    ) / 2
-    rho = {name: np.array([s.spearman.get(name, np.nan) for s in scopes], float) for name in values}
-
-    def mean_spearman(name: str, rows: list[int]) -> float:
-        own = rho[name][rows]
-        return float(np.nanmean(own)) if np.isfinite(own).any() else float("nan")
-
-    def own_gain(name: str, rows: list[int]) -> float:
-        return gain([scopes[i] for i in rows], [values[name][i] for i in rows])
-
-    few = per_set.shape[1] < 3
-    tests: dict[str, dict[str, tuple[float, float]]] = {name: {} for name in values}
-    differing: dict[str, dict[str, int]] = {name: {} for name in values}
-    for rival in rivals:
-        other = per_set[list(values).index(rival)]
-        differences = np.round(per_set - other, DIGITS)
-        p = [float("nan") if few else signed_rank_p(d) for d in differences]
-        for name, d, adjusted in zip(values, differences, holm(p), strict=True):
-            tests[name][rival] = (float(d.mean()), adjusted)
-            differing[name][rival] = int(np.count_nonzero(d))
+    better = (table[:, None] < table[None]).sum(1)
+    tied = (table[:, None] == table[None]).sum(1) - 1
+    against, differing = _tests(values, over_sets(table, groups), rivals)
     lines = {}
     for i, name in enumerate(values):
         lines[name] = Line(
             float((oracle - table[i]).mean()),
             float((oracle - table[i]).max()),
-            gain(scopes, values[name]),
-            *over_training_sets(groups, functools.partial(own_gain, name)),
+            gain_over_tasks(scopes, values[name], groups),
             float((table[i] < random).mean()),
             float((table[i] < by_constant).mean()),
-            mean_spearman(name, list(range(len(scopes)))),
-            *over_training_sets(groups, functools.partial(mean_spearman, name)),
-            float(better[i].mean() + 1.0),
-            tests[name],
+            mean_over_tasks([s.spearman.get(name, np.nan) for s in scopes], groups),
+            float((better[i] + tied[i] / 2).mean() + 1.0),
+            against[name],
             differing[name],
         )
     return constant, lines
+
+
+def _tests(
+    values: Mapping[str, Sequence[float]], per_set: np.ndarray, rivals: Sequence[str]
+) -> tuple[dict[str, dict[str, tuple[float, float]]], dict[str, dict[str, int]]]:
+    """`Line.against` and `Line.differing` of every rule, from `[rules, training sets]`."""
+    against: dict[str, dict[str, tuple[float, float]]] = {name: {} for name in values}
+    differing: dict[str, dict[str, int]] = {name: {} for name in values}
+    for rival in rivals:
+        differences = np.round(per_set - per_set[list(values).index(rival)], DIGITS)
+        few = per_set.shape[1] < 3
+        p_values = [float("nan") if few else signed_rank_p(d) for d in differences]
+        for name, d, adjusted in zip(values, differences, holm(p_values), strict=True):
+            against[name][rival] = (float(d.mean()), adjusted)
+            differing[name][rival] = int(np.count_nonzero(d))
+    return against, differing

@@ -179,22 +179,22 @@ def _joined(path: str | Path, given: _File, names: Sequence[str]) -> Labels:
     # A disk may hold two files whose names only compose an accent differently.
     several = len({_key(name) for name in names}) < len({name.strip() for name in names})
     key = str.strip if several else _key
-    known: dict[str, tuple[int, int]] = {}
+    label_of: dict[str, tuple[int, int]] = {}
     for name, label, number in zip(given.names, given.labels, given.numbers, strict=True):
-        first, line = known.setdefault(key(name), (label, number))
+        first, line = label_of.setdefault(key(name), (label, number))
         if first != label:
             raise InputError(
                 f"--labels {path}: {name!r} is {first} in line {line} and {label} in line "
                 f"{number}; leave one"
             )
-    missing = [name for name in names if key(name) not in known]
+    missing = [name for name in names if key(name) not in label_of]
     if missing:
         there = f"; its names are such as {given.names[0]!r}" if given.names else ""
         raise InputError(
             f"--labels {path}: no label for {missing[0]!r} ({len(missing)} of {len(names)} "
             f"samples lack one){there}"
         )
-    return _labels([known[key(name)][0] for name in names])
+    return _labels([label_of[key(name)][0] for name in names])
 
 
 def _labels(values: Sequence[int]) -> Labels:

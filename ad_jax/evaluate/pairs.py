@@ -55,11 +55,11 @@ class Pairs(NamedTuple):
 
 
 def _effect(differences: np.ndarray) -> float:
-    known = differences[differences != 0]
-    if not len(known):
+    nonzero = differences[differences != 0]
+    if not len(nonzero):
         return float("nan")
-    ranks = rankdata(np.abs(known))
-    return float((np.sign(known) * ranks).sum() / ranks.sum())
+    ranks = rankdata(np.abs(nonzero))
+    return float((np.sign(nonzero) * ranks).sum() / ranks.sum())
 
 
 def _joined(order: Sequence[str], p: Mapping[tuple[str, str], float]) -> list[list[str]]:
@@ -92,15 +92,15 @@ def pairwise(values: Mapping[str, Sequence[float]], groups: Sequence[str]) -> Pa
     sets = table.shape[1]
     places = rankdata(-table, axis=0).mean(1)
     ranks = {name: float(place) for name, place in zip(names, places, strict=True)}
-    both = [(i, j) for i in range(len(names)) for j in range(i)]
-    differences = [np.round(table[i] - table[j], DIGITS) for i, j in both]
-    p = holm([float("nan") if sets < FEWEST else signed_rank_p(d) for d in differences])
+    index = [(i, j) for i in range(len(names)) for j in range(i)]
+    differences = [np.round(table[i] - table[j], DIGITS) for i, j in index]
+    p_values = holm([float("nan") if sets < FEWEST else signed_rank_p(d) for d in differences])
     pairs, effect, adjusted = {}, {}, {}
-    for (i, j), d, value in zip(both, differences, p, strict=True):
-        for (a, b), own in (((i, j), d), ((j, i), -d)):
-            wins, losses = int((own > 0).sum()), int((own < 0).sum())
-            key = names[a], names[b]
-            pairs[key] = Pair(float(own.mean()), wins, sets - wins - losses, losses, value)
-            effect[key], adjusted[key] = _effect(own), value
+    for (i, j), d, p_value in zip(index, differences, p_values, strict=True):
+        for (a, b), difference in (((i, j), d), ((j, i), -d)):
+            wins, losses = int((difference > 0).sum()), int((difference < 0).sum())
+            key, ties = (names[a], names[b]), sets - wins - losses
+            pairs[key] = Pair(float(difference.mean()), wins, ties, losses, p_value)
+            effect[key], adjusted[key] = _effect(difference), p_value
     order = sorted(names, key=lambda n: ranks[n])
     return Pairs(ranks, pairs, effect, _joined(order, adjusted), sets)

@@ -9,8 +9,8 @@ from typing import NamedTuple
 import numpy as np
 
 from ad_jax.data import Labels, Truth
-from ad_jax.evaluate.audit import Audit, audit
-from ad_jax.evaluate.bought import SPLITS
+from ad_jax.evaluate.audit import Audit, Selected, audit
+from ad_jax.evaluate.snooping import SPLITS
 from ad_jax.pool import Pool
 from ad_jax.runs import plan, run
 from ad_jax.selection import rules
@@ -36,20 +36,20 @@ def open_run(folder: Path, reason: str) -> Opened:
     Raises:
       InputError: no run there, damaged files, a source that has changed.
     """
-    one = run.read(folder)
-    truth = truth_of(one)
+    written = run.read(folder)
+    truth = truth_of(written)
     labels = truth.open(reason)
-    run.log_label_access(folder, one.manifest, truth.log)
-    return Opened(one, labels)
+    run.log_label_access(folder, written.manifest, truth.log)
+    return Opened(written, labels)
 
 
-def truth_of(one: run.Run) -> Truth:
+def truth_of(written: run.Run) -> Truth:
     """The sealed truth of a run's target, from the source that the run names.
 
     Raises:
       InputError: the source has changed since.
     """
-    return run.reload(one.manifest)[1]
+    return run.reload(written.manifest)[1]
 
 
 def audit_run(
@@ -76,23 +76,26 @@ def audit_run(
     Raises:
       InputError: no run there, damaged files, a source that has changed, labels of one class.
     """
-    one = run.read(folder)
+    written = run.read(folder)
     if anew:
-        one = plan.judged_anew(folder, one)
-    more = {
-        name: rules.by_setting(one.pool, loss(one.pool)) for name, loss in (further or {}).items()
+        written = plan.judged_anew(folder, written)
+    losses = {
+        name: rules.by_setting(written.pool, loss(written.pool))
+        for name, loss in (further or {}).items()
     }
     result = audit(
-        one.pool,
-        {**one.losses, **more},
-        one.rule,
-        one.pick,
-        one.pick_scores,
-        truth_of(one) if truth is None else truth,
-        one.brightness,
+        Selected(
+            written.pool,
+            {**written.losses, **losses},
+            written.rule,
+            written.pick,
+            written.pick_scores,
+            written.brightness,
+        ),
+        truth_of(written) if truth is None else truth,
         reason,
         seed,
         splits,
     )
-    run.log_label_access(folder, one.manifest, result.log)
-    return Audited(result, one)
+    run.log_label_access(folder, written.manifest, result.log)
+    return Audited(result, written)

@@ -1,9 +1,9 @@
-"""Charts drawn with PIL: text, lines, axes. What is drawn is the caller's."""
+"""Charts drawn with PIL for the notebook `audit_scores`; all else is drawn by matplotlib."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 FINE = 4  # px drawn per px of the layout; half of them are kept, the rest smooths the lines
@@ -57,40 +57,20 @@ class Canvas:
             )
 
     def line(
-        self,
-        points: Sequence[tuple[float, float]],
-        fill: str = INK,
-        width: float = 1.0,
-        dash: float = 0.0,
+        self, points: Sequence[tuple[float, float]], fill: str = INK, width: float = 1.0
     ) -> None:
-        """A line through the points, those with NaN left out; `dash` px on and off."""
-        points = [p for p in points if all(math.isfinite(v) for v in p)]
-        for (x0, y0), (x1, y1) in zip(points, points[1:], strict=False):
-            length = math.hypot(x1 - x0, y1 - y0)
-            pieces = max(math.ceil(length / dash), 1) if dash else 1
-            for i in range(0, pieces, 2):
-                a, b = i / pieces, (i + 1) / pieces
-                ends = [((x0 + s * (x1 - x0)) * FINE, (y0 + s * (y1 - y0)) * FINE) for s in (a, b)]
-                self._draw.line(ends, fill=fill, width=round(width * FINE), joint="curve")
+        """A line through the points."""
+        ends = [(x * FINE, y * FINE) for x, y in points]
+        self._draw.line(ends, fill=fill, width=round(width * FINE), joint="curve")
 
     def dot(self, x: float, y: float, fill: str, radius: float = 3.5) -> None:
         box = [(x - radius) * FINE, (y - radius) * FINE, (x + radius) * FINE, (y + radius) * FINE]
         self._draw.ellipse(box, fill=fill)
 
-    def fill(self, points: Sequence[tuple[float, float]], fill: str) -> None:
-        """A filled polygon."""
-        self._draw.polygon([(x * FINE, y * FINE) for x, y in points], fill=fill)
-
-    def paste(self, picture: Any, left: float, top: float, width: float, height: float) -> None:
-        """A picture (PIL) scaled into a rectangle; small ones are enlarged smoothly."""
-        size = (round(width * FINE), round(height * FINE))
-        scaled = picture.convert("RGB").resize(size, resample=3)  # bicubic
-        self._image.paste(scaled, (round(left * FINE), round(top * FINE)))
-
-    def panel(self, box: Box, title: str, most: int = 6, largest: float = math.inf) -> None:
-        """Title, frame, and grid lines with their values at the left, none above `largest`."""
+    def panel(self, box: Box, title: str, most: int = 6) -> None:
+        """Title, frame, and grid lines with their values at the left."""
         self.text(box.left, box.top - 10, title, 14, anchor="ls")
-        marks = [tick for tick in ticks(box.low, box.high, most) if tick <= largest]
+        marks = ticks(box.low, box.high, most)
         digits = max(len(f"{tick:.9f}".rstrip("0").partition(".")[2]) for tick in [*marks, 0.0])
         for tick in marks:
             self.line([(box.left, box.y(tick)), (box.right, box.y(tick))], GRID)
@@ -105,26 +85,3 @@ def ticks(low: float, high: float, most: int = 6) -> list[float]:
     step = next(m * power for m in (1, 2, 5, 10) if m * power >= rough * (1 - 1e-9))
     first = math.ceil(low / step - 1e-9)
     return [round(i * step, 12) for i in range(first, math.floor(high / step + 1e-9) + 1)][:most]
-
-
-def apart(heights: Sequence[float], gap: float, low: float, high: float) -> list[float]:
-    """Heights moved as little as keeps them `gap` apart and, if they fit, within [low, high]."""
-    order = sorted(range(len(heights)), key=lambda i: heights[i])
-    groups: list[list[Any]] = []  # members, centre
-    place: Callable[[list[int], float], float] = lambda members, centre: min(
-        max(centre, low + gap * (len(members) - 1) / 2), high - gap * (len(members) - 1) / 2
-    )
-    for i in order:
-        groups.append([[i], place([i], heights[i])])
-        while len(groups) > 1:
-            (first, one), (second, two) = groups[-2:]
-            if two - one >= gap * (len(first) + len(second)) / 2 - 1e-9:
-                break
-            both = first + second
-            centre = sum(heights[j] for j in both) / len(both)
-            groups[-2:] = [[both, place(both, centre)]]
-    out = [0.0] * len(heights)
-    for members, centre in groups:
-        for j, i in enumerate(members):
-            out[i] = centre + gap * (j - (len(members) - 1) / 2)
-    return out

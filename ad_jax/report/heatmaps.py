@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from ad_jax.base.errors import InputError
-from ad_jax.report.chart import FAINT, INK, Canvas
+from ad_jax.report.figures import theme
 
 SIDE = 132  # layout px of a picture's longer side
 COLUMNS = 3  # pairs of image and overlay in a row
@@ -46,13 +46,13 @@ def colours(share: np.ndarray) -> np.ndarray:
     return np.stack([np.interp(share, stops[:, 0], stops[:, k]) for k in range(1, 5)], axis=-1)
 
 
-def top_of(known: Sequence[float]) -> float:
-    """A colour scale for heatmaps whose held-out pixels end at `known` decades: whole, and higher.
+def top_of(decades: Sequence[float]) -> float:
+    """A colour scale for heatmaps whose held-out pixels end at such decades: whole, and higher.
 
     >>> top_of([5.3, 5.4])
     7.0
     """
-    return float(max(math.ceil(max(known) + 1.0), 4))
+    return float(max(math.ceil(max(decades) + 1.0), 4))
 
 
 def _as_rgb(image: np.ndarray) -> np.ndarray:
@@ -114,10 +114,28 @@ def edges(mask: np.ndarray) -> list[tuple[tuple[int, int], tuple[int, int]]]:
     return out  # type: ignore[return-value]
 
 
-def _contour(page: Canvas, mask: np.ndarray, left: float, top: float, scale: float) -> None:
+def _sheet(width: float, height: float) -> tuple[Any, Any]:
+    """A drawing of matplotlib and its axes, in layout px from the upper left corner."""
+    drawing = theme.page(math.ceil(width), math.ceil(height))
+    drawing.set_layout_engine(None)
+    axes = drawing.add_axes((0, 0, 1, 1))
+    axes.set(xlim=(0, math.ceil(width)), ylim=(math.ceil(height), 0), autoscale_on=False)
+    axes.set_axis_off()
+    return drawing, axes
+
+
+def _place(axes: Any, picture: Any, left: float, top: float, width: float, height: float) -> None:
+    """A picture in a rectangle; small ones are enlarged smoothly."""
+    corners = (left, left + width, top + height, top)
+    axes.imshow(picture, extent=corners, aspect="auto", interpolation="bicubic", zorder=1)
+
+
+def _contour(axes: Any, mask: np.ndarray, left: float, top: float, scale: float) -> None:
+    from matplotlib.collections import LineCollection
+
+    lines = [[(left + x * scale, top + y * scale) for x, y in ends] for ends in edges(mask)]
     for colour, width in ((RIM, 2.2), (CONTOUR, 1.2)):
-        for ends in edges(mask):
-            page.line([(left + x * scale, top + y * scale) for x, y in ends], colour, width)
+        axes.add_collection(LineCollection(lines, colors=colour, linewidths=width))
 
 
 def _rarity(decades: float) -> str:
@@ -130,37 +148,38 @@ def _rarity(decades: float) -> str:
 
 
 def _bar(
-    page: Canvas, at: tuple[float, float], width: float, top: float, known: float, alarm: float
+    axes: Any, at: tuple[float, float], width: float, top: float, known: float, alarm: float
 ) -> None:
     """The colour scale on mid grey, its ticks, and two marks: held-out normals end, alarm."""
     x, y = at
-    pixels = np.tile(np.linspace(0.0, 1.0, 512), (8, 1))
-    painted = colours(pixels)
+    painted = colours(np.tile(np.linspace(0.0, 1.0, 512), (8, 1)))
     shade = 128.0 * (1.0 - painted[..., 3:]) + painted[..., :3] * painted[..., 3:]
-    page.paste(_picture(shade), x, y, width, 14)
-    place = lambda decades: x + width * min(decades / top, 1.0)  # noqa: E731
-    step = max(1, math.ceil(top / 8))
-    for decades in range(0, int(top + 1e-6) + 1, step):
-        page.line([(place(decades), y + 14), (place(decades), y + 18)], FAINT)
-        text = "every pixel" if decades == 0 else _rarity(decades)
-        page.text(place(decades), y + 20, text, 11, INK, "ma")
-    if known <= top:
-        page.line([(place(known), y - 4), (place(known), y + 14)], INK, 1.4)
-        said = "extrapolated beyond"
-        page.text(place(known) + 4, y - 5, said, 11, FAINT, "ls")
-    if alarm <= top:
-        page.line([(place(alarm), y - 4), (place(alarm), y + 14)], INK, 1.4)
-        said = "5 % of normal images get this far"
-        page.text(place(alarm) - 4, y - 5, said, 11, FAINT, "rs")
-    said = "of held-out normals' pixels score as high"
-    page.text(x + width / 2, y + 36, said, 11, FAINT, "ma")
+    _place(axes, _picture(shade), x, y, width, 14)
+    ink, faint = theme.colour("ink"), theme.colour("faint")
+    place = lambda decades: x + width * min(decades / top, 1.0)
+    for tick in range(0, int(top + 1e-6) + 1, max(1, math.ceil(top / 8))):
+        axes.plot([place(tick)] * 2, [y + 14, y + 18], color=faint, linewidth=1)
+        text = "every pixel" if tick == 0 else _rarity(tick)
+        axes.text(place(tick), y + 20, text, ha="center", va="top", fontsize=9)
+    small: Any = {"color": faint, "fontsize": 9}
+    marks = (
+        (known, "extrapolated beyond", 4, "left"),
+        (alarm, "5 % of normal images get this far", -4, "right"),
+    )
+    for decades, text, shift, side in marks:
+        if decades <= top:
+            axes.plot([place(decades)] * 2, [y - 4, y + 14], color=ink, linewidth=1.4)
+            axes.text(place(decades) + shift, y - 5, text, ha=side, va="bottom", **small)
+    text = "of held-out normals' pixels score as high"
+    axes.text(x + width / 2, y + 36, text, ha="center", va="top", **small)
 
 
 def legend(top: float, known: float = math.inf, alarm: float = math.inf) -> Any:
     """The picture (PIL) of the colour scale alone; arguments as of `sheet`."""
-    page = Canvas(600, 84)
-    _bar(page, (40, 26), 520, top, known, alarm)
-    return page.image()
+    with theme.style():
+        drawing, axes = _sheet(600, 84)
+        _bar(axes, (40, 26), 520, top, known, alarm)
+        return theme.png(drawing)
 
 
 def sheet(
@@ -196,22 +215,23 @@ def sheet(
     pair, gap, margin = 2 * width + 4, 18, 16
     head = 40 if title else 12
     row = height + 26
-    rows = -(-len(shown) // columns)
+    below = head + -(-len(shown) // columns) * row
     across = max(2 * margin + columns * pair + (columns - 1) * gap, 560)
-    page = Canvas(math.ceil(across), math.ceil(head + rows * row + 80))
-    if title:
-        page.text(margin, 12, title, 15)
-    for i, one in enumerate(shown):
-        x = margin + (i % columns) * (pair + gap)
-        y = head + (i // columns) * row
-        page.paste(_picture(_as_rgb(one.image)), x, y, width, height)
-        page.paste(overlay(one.image, one.heatmap, top), x + width + 4, y, width, height)
-        if one.mask is not None:
-            _contour(page, one.mask, x + width + 4, y, scale)
-        page.text(x, y + height + 4, one.caption, 12)
-    at = (margin + 20, head + rows * row + 26)
-    _bar(page, at, across - 2 * at[0], top, known, alarm)
-    return page.image()
+    with theme.style():
+        drawing, axes = _sheet(across, below + 80)
+        axes.text(margin, 12, title, va="top", fontsize=14)
+        for i, image in enumerate(shown):
+            x = margin + (i % columns) * (pair + gap)
+            y = head + (i // columns) * row
+            painted = overlay(image.image, image.heatmap, top)
+            _place(axes, _picture(_as_rgb(image.image)), x, y, width, height)
+            _place(axes, painted, x + width + 4, y, width, height)
+            if image.mask is not None:
+                _contour(axes, image.mask, x + width + 4, y, scale)
+            axes.text(x, y + height + 4, image.caption, va="top", fontsize=10)
+        at = (margin + 20, below + 26)
+        _bar(axes, at, across - 2 * at[0], top, known, alarm)
+        return theme.png(drawing)
 
 
 def strangest(

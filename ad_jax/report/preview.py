@@ -20,7 +20,7 @@ SHOWN = 96  # px a side on the sheet
 
 
 @in_float32
-def _made(
+def _augmented(
     name: str, problem: Problem, seed: int
 ) -> list[tuple[str, list[np.ndarray], list[np.ndarray]]]:
     """Per strength: caption, augmented samples `[h, w, c]`, masks `[h, w]`."""
@@ -65,20 +65,22 @@ def sheet(problem: Problem, seed: int = 0) -> Any:
     side, gap, margin, top = SHOWN, 4, 150, 24
     rows = []
     for name, entry in augmentations.CATALOGUE.items():
-        made = [] if entry.lacks(problem.shape) else _made(name, problem, seed)
-        masked = any((mask < 1).any() for _, _, masks in made for mask in masks)
-        rows.append((name, entry, made, masked))
-    heights = [22 + (side + 2 * gap) * (1 + masked) if made else 44 for *_, made, masked in rows]
+        columns = [] if entry.lacks(problem.shape) else _augmented(name, problem, seed)
+        masked = any((mask < 1).any() for _, _, masks in columns for mask in masks)
+        rows.append((name, entry, columns, masked))
+    heights = [
+        22 + (side + 2 * gap) * (1 + masked) if columns else 44 for *_, columns, masked in rows
+    ]
     width = margin + len(COLUMNS) * (SAMPLES * (side + gap) + 24)
     page = Image.new("RGB", (width, 2 * top + sum(heights)), "#d8dde3")  # white masks have to show
     draw = ImageDraw.Draw(page)
 
-    for (name, entry, made, masked), height in zip(rows, heights, strict=True):
+    for (name, entry, columns, masked), height in zip(rows, heights, strict=True):
         below = "\n\nlower row: mask" if masked else "\n\nall of it changes"
-        draw.text((8, top + 8), f"{name}\n{entry.group}{below if made else ''}", fill="black")
-        if not made:
+        draw.text((8, top + 8), f"{name}\n{entry.group}{below if columns else ''}", fill="black")
+        if not columns:
             draw.text((margin, top), f"needs {entry.lacks(problem.shape)}", fill="black")
-        for column, (caption, images, masks) in enumerate(made):
+        for column, (caption, images, masks) in enumerate(columns):
             left = margin + column * (SAMPLES * (side + gap) + 24)
             draw.text((left, top - 2), caption, fill="black")
             for i, (image, mask) in enumerate(zip(images, masks, strict=True)):

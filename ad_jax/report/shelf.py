@@ -67,28 +67,28 @@ def shelf(pool: Pool) -> Shelf:
     return Shelf(losses, picks, left_out)
 
 
-def table(found: Shelf, auroc: Mapping[str, float] | None = None) -> str:
+def table(shelf: Shelf, auroc: Mapping[str, float] | None = None) -> str:
     """Picks as text, with the AUROC of each where labels were opened; then what is left out."""
-    header, rows = _rows(found, auroc)
+    header, rows = _rows(shelf, auroc)
     lines = [render(header, rows)]
     because: dict[str, list[str]] = {}
-    for name, reason in found.left_out.items():
+    for name, reason in shelf.left_out.items():
         because.setdefault(reason, []).append(name)
     for reason, names in because.items():
         lines.append(f"\nleft out, {reason}: {', '.join(names)}")
     return "\n".join(lines)
 
 
-def _rows(found: Shelf, auroc: Mapping[str, float] | None) -> tuple[list[str], list[list[Any]]]:
+def _rows(shelf: Shelf, auroc: Mapping[str, float] | None) -> tuple[list[str], list[list[Any]]]:
     header = ["rule", "pick", "loss", "tied"] + (["AUROC"] if auroc else [])
     rows = [
         [name, pick.setting.label, pick.loss, pick.tied] + ([auroc[name]] if auroc else [])
-        for name, pick in found.picks.items()
+        for name, pick in shelf.picks.items()
     ]
     return header, rows
 
 
-def as_json(found: Shelf) -> dict[str, Any]:
+def as_json(shelf: Shelf) -> dict[str, Any]:
     return {
         "rules": {
             name: {
@@ -97,17 +97,17 @@ def as_json(found: Shelf) -> dict[str, Any]:
                 "loss": pick.loss,
                 "tied": pick.tied,
             }
-            for name, pick in found.picks.items()
+            for name, pick in shelf.picks.items()
         },
-        "left_out": found.left_out,
+        "left_out": shelf.left_out,
     }
 
 
-def write(folder: Path, pool: Pool, found: Shelf, auroc: Mapping[str, float] | None = None) -> None:
+def write(folder: Path, pool: Pool, shelf: Shelf, auroc: Mapping[str, float] | None = None) -> None:
     """Writes `rules.csv` (picks) and `losses.csv` (every setting's loss by every rule)."""
-    write_whole(folder / "rules.csv", tables.written(*_rows(found, auroc)).encode())
+    write_whole(folder / "rules.csv", tables.written(*_rows(shelf, auroc)).encode())
     rows = [
-        [setting.label, *(by_key[setting.key] for by_key in found.losses.values())]
+        [setting.label, *(by_key[setting.key] for by_key in shelf.losses.values())]
         for setting in pool.settings
     ]
-    write_whole(folder / "losses.csv", tables.written(["setting", *found.losses], rows).encode())
+    write_whole(folder / "losses.csv", tables.written(["setting", *shelf.losses], rows).encode())

@@ -180,38 +180,11 @@ def _about(problem: Problem, source: Source) -> dict[str, Any]:
     }
 
 
-def write_tuning(folder: Path, tuned: Tuned) -> None:
-    """Writes `tuned.json` and `trajectory.csv`; `write` of its selection completes the folder."""
-    descent = tuned.descent
-    about = {
-        "augmentation": descent.space.augmentation,
-        "tuned": descent.space.bounds(),
-        "weights": descent.space.weighted,
-        "fixed": descent.space.fixed,
-        "plan": descent.plan._asdict(),
-        "starts": [start._asdict() for start in descent.starts],
-        "best": descent.best,
-        "picked": tuned.picked,
-        "hyper": tuned.hyper,
-        "reasons": tuned.reasons,
-    }
-    path = descent.trajectory
-    header = ["start", "step", *path.names, "loss", "gate", "gradient", "alive"]
-    rows = []
-    for i, j in np.ndindex(path.loss.shape):
-        if j >= path.steps[i]:
-            continue
-        numbers = (*path.values[i, j], path.loss[i, j], path.gate[i, j], path.gradient[i, j])
-        rows.append([i, j, *(f"{float(x):.6g}" for x in numbers), int(path.alive[i, j])])
-    write_whole(folder / TRAJECTORY, tables.written(header, rows).encode())
-    write_whole(folder / TUNED, json_text(about, indent=1).encode())
-
-
 class Traced(NamedTuple):
-    """A tuning read back.
+    """A tuning as its files hold it.
 
     Attributes:
-      about: `tuned.json`.
+      about: as in `tuned.json`.
       names: of what was tuned.
       values: `[starts, steps, names]`, physical.
       loss: `[starts, steps]` outer loss, what the gate added included.
@@ -225,6 +198,46 @@ class Traced(NamedTuple):
     loss: np.ndarray
     alive: np.ndarray
     steps: np.ndarray
+
+
+def traced_of(tuned: Tuned) -> Traced:
+    """A tuning as its files will hold it, but for their rounding."""
+    descent, path = tuned.descent, tuned.descent.trajectory
+    about = {
+        "augmentation": descent.space.augmentation,
+        "tuned": descent.space.bounds(),
+        "weights": descent.space.weighted,
+        "fixed": descent.space.fixed,
+        "plan": descent.plan._asdict(),
+        "starts": [start._asdict() for start in descent.starts],
+        "best": descent.best,
+        "picked": tuned.picked,
+        "hyper": tuned.hyper,
+        "reasons": tuned.reasons,
+    }
+    taken = np.arange(path.loss.shape[1]) < np.asarray(path.steps)[:, None]
+    return Traced(
+        about,
+        tuple(path.names),
+        np.where(taken[..., None], path.values, np.nan),
+        np.where(taken, path.loss + path.gate, np.nan),
+        taken & (np.asarray(path.alive) > 0),
+        np.asarray(path.steps),
+    )
+
+
+def write_tuning(folder: Path, tuned: Tuned) -> None:
+    """Writes `tuned.json` and `trajectory.csv`; `write` of its selection completes the folder."""
+    path = tuned.descent.trajectory
+    header = ["start", "step", *path.names, "loss", "gate", "gradient", "alive"]
+    rows = []
+    for i, j in np.ndindex(path.loss.shape):
+        if j >= path.steps[i]:
+            continue
+        numbers = (*path.values[i, j], path.loss[i, j], path.gate[i, j], path.gradient[i, j])
+        rows.append([i, j, *(f"{float(x):.6g}" for x in numbers), int(path.alive[i, j])])
+    write_whole(folder / TRAJECTORY, tables.written(header, rows).encode())
+    write_whole(folder / TUNED, json_text(traced_of(tuned).about, indent=1).encode())
 
 
 def read_tuning(folder: Path) -> Traced | None:

@@ -18,6 +18,7 @@ from typing import NamedTuple
 import numpy as np
 from scipy.stats import rankdata
 
+from ad_jax.base.ranks import spearman_rows
 from ad_jax.pool import Pool
 from ad_jax.selection import rules
 from ad_jax.selection.rules.contract import voters
@@ -183,14 +184,9 @@ def _stability(
     usable = np.isfinite(on_halves).all(0)
     if usable.sum() < 3:
         return stability, reliability
-    ranked = rankdata(on_halves[:, usable], axis=1)
-    ranked = ranked - ranked.mean(1, keepdims=True)
-    products = (ranked[::2] * ranked[1::2]).sum(1)
-    spread = np.sqrt((ranked[::2] ** 2).sum(1) * (ranked[1::2] ** 2).sum(1))
-    varied = spread > 0
-    if not varied.any():
-        return stability, reliability
-    return stability, float((products[varied] / spread[varied]).mean())
+    correlation = spearman_rows(on_halves[::2, usable], on_halves[1::2, usable])
+    varied = correlation[np.isfinite(correlation)]
+    return stability, float(varied.mean()) if len(varied) else reliability
 
 
 def _agreement(pool: Pool, rule: str, pick: Setting) -> tuple[float, list[str]]:

@@ -131,5 +131,5 @@ snooped = evaluate.snooping(pool, pick, truth)
 print(f"picked without labels: {pick.label}, AUROC {audit.auroc[pick.key]:.3f}")
 halves = snooped.halves
 print(
-    f"best by labels, on the half that chose {halves.own.mean:.3f}, on the other {halves.other.mean:.3f}"
+    f"best by labels, on the half that chose {halves.own.value:.3f}, on the other {halves.other.value:.3f}"
 )

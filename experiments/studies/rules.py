@@ -187,16 +187,16 @@ def scopes_of(tasks: list[Task], within: bool) -> tuple[list[Scope], list[str]]:
 
 def table(lines: dict[str, Line], tasks: list[Task]) -> str:
     rows = []
-    for name, line in sorted(lines.items(), key=lambda item: -item[1].gain):
+    for name, line in sorted(lines.items(), key=lambda item: -item[1].gain.value):
         rows.append(
             [
                 name,
-                f"{line.gain:.2f} [{line.low:.2f}, {line.high:.2f}]",
+                "{:.2f} [{:.2f}, {:.2f}]".format(*line.gain),
                 line.regret,
                 line.worst,
                 line.below_random,
                 line.below_constant,
-                f"{line.spearman:.2f} [{line.spearman_low:.2f}, {line.spearman_high:.2f}]",
+                "{:.2f} [{:.2f}, {:.2f}]".format(*line.spearman),
                 round(line.rank, 1),
                 f"{np.mean([t.seconds[name] for t in tasks]):.4f}"
                 if name in tasks[0].seconds

@@ -37,10 +37,10 @@ def dots(path: Path, axis: str, panels: Panels, zero: bool = False) -> None:
             if zero:
                 place.axvline(0.0, color=theme.colour("faint"), linewidth=1.0)
             for i, name in enumerate(names):
-                for j, (one, key) in enumerate(keys.items()):
-                    if name in rows and one in rows[name]:
+                for j, (series, key) in enumerate(keys.items()):
+                    if series in rows.get(name, {}):
                         shift = 0.7 * ((j + 0.5) / len(keys) - 0.5)
-                        _dot(place, rows[name][one], i + shift, key)
+                        _dot(place, rows[name][series], i + shift, key)
             place.set_yticks(range(len(names)), names)
             place.set_ylim(len(names) - 0.5, -0.5)
             place.set_xlabel(axis)
@@ -49,12 +49,7 @@ def dots(path: Path, axis: str, panels: Panels, zero: bool = False) -> None:
 
 
 def lines(
-    path: Path,
-    across: str,
-    axis: str,
-    panels: Panels,
-    zero: bool = False,
-    floor: float = -math.inf,
+    path: Path, across: str, axis: str, panels: Panels, zero: bool = False, floor: float = -math.inf
 ) -> None:
     """Panels: a place on the x axis a row, evenly spaced; a line a series, bars for intervals.
 
@@ -73,10 +68,14 @@ def lines(
             place.set_title(title, fontsize=11)
             if zero:
                 place.axhline(0.0, color=theme.colour("faint"), linewidth=1.0)
-            for j, (one, key) in enumerate(keys.items()):
-                known = [(i, rows[n][one]) for i, n in enumerate(names) if one in rows.get(n, {})]
+            for j, (series, key) in enumerate(keys.items()):
                 shift = 0.3 * ((j + 0.5) / len(keys) - 0.5)
-                _line(place, [(i + shift, dot) for i, dot in known], key)
+                dots = [
+                    (i + shift, rows[name][series])
+                    for i, name in enumerate(names)
+                    if series in rows.get(name, {})
+                ]
+                _line(place, dots, key)
             place.set_xticks(range(len(names)), names)
             place.set_xlim(-0.4, len(names) - 0.6)
             place.set_ylim(bottom=max(place.get_ylim()[0], floor))
@@ -88,9 +87,9 @@ def lines(
 
 def _named(panels: Panels) -> tuple[list[str], dict[str, Key]]:
     """Rows, and series with their colours and shapes, in the order in which they come."""
-    every = [one for rows in panels.values() for one in rows.items()]
-    names = list(dict.fromkeys(name for name, _ in every))
-    return names, theme.keys(list(dict.fromkeys(s for _, one in every for s in one)))
+    rows = [row for panel in panels.values() for row in panel.items()]
+    names = list(dict.fromkeys(name for name, _ in rows))
+    return names, theme.keys(list(dict.fromkeys(s for _, series in rows for s in series)))
 
 
 def _page(panels: int, height: float, shared: str | bool) -> tuple[Any, list[Any]]:
@@ -117,23 +116,17 @@ def _dot(place: Any, dot: Estimate, y: float, key: Key) -> None:
 
 def _line(place: Any, dots: Sequence[tuple[float, Estimate]], key: Key) -> None:
     tone = theme.colour(key.colour)
-    fine = [(x, dot) for x, dot in dots if math.isfinite(dot.value)]
-    for x, dot in fine:
+    finite = [(x, dot) for x, dot in dots if math.isfinite(dot.value)]
+    for x, dot in finite:
         if math.isfinite(dot.low) and math.isfinite(dot.high):
             place.plot([x, x], [dot.low, dot.high], color=tone, linewidth=1.2, alpha=0.5)
-    place.plot([x for x, _ in fine], [d.value for _, d in fine], color=tone, marker=key.shape)
+    values = [dot.value for _, dot in finite]
+    place.plot([x for x, _ in finite], values, color=tone, marker=key.shape)
 
 
 def _finish(drawing: Any, axes: Sequence[Any], keys: Mapping[str, Key], path: Path) -> None:
     """The legend below, and the file."""
     if len(keys) > 1:
-        shown = [
-            axes[0].plot([], [], color=theme.colour(k.colour), marker=k.shape, linestyle="none")[0]
-            for k in keys.values()
-        ]
-        columns = min(len(keys), 5)
-        drawing.legend(
-            shown, list(keys), loc="outside lower center", ncols=columns, frameon=False, fontsize=10
-        )
+        theme.legend(drawing, axes[0], list(keys.values()))
     path.parent.mkdir(parents=True, exist_ok=True)
     drawing.savefig(path, dpi=110, metadata={"Software": None})

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import textwrap
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 
@@ -17,13 +18,13 @@ LONGEST = 10  # letters of an axis's name in a line
 
 def _places(values: np.ndarray) -> tuple[np.ndarray, str, str]:
     """Values as shares of their range, 0 at the lowest; the texts at its ends."""
-    known = values[np.isfinite(values)]
-    low, high = float(known.min()), float(known.max())
+    finite = values[np.isfinite(values)]
+    low, high = float(finite.min()), float(finite.max())
     scaled = values
     if low > 0 and high / low > WIDE_RANGE:
-        scaled, known = np.log(values), np.log(known)
-    span = known.max() - known.min()
-    return (scaled - known.min()) / (span if span > 0 else 1.0), f"{low:.3g}", f"{high:.3g}"
+        scaled, finite = np.log(values), np.log(finite)
+    span = finite.max() - finite.min()
+    return (scaled - finite.min()) / (span if span > 0 else 1.0), f"{low:.3g}", f"{high:.3g}"
 
 
 def coordinates(
@@ -52,37 +53,34 @@ def coordinates(
         column[~np.isfinite(column)] = np.nan
         if np.isfinite(column).any():
             axes_of.append((name, *_places(column)))
-    with theme.style(grid=False):
-        left = 150 if words else 40
-        width = max(700, left + 82 * len(axes_of))
-        drawing, axes = theme.canvas(width, 330)
-        drawing.set_layout_engine(None)
-        drawing.subplots_adjust(left=left / width, right=1 - 40 / width, bottom=0.1, top=0.8)
+    left = 150 if words else 40
+    width = max(700, left + 82 * len(axes_of))
+    places = np.stack([values for _, values, _, _ in axes_of], axis=1)
+
+    def draw(axes: Any) -> None:
         axes.set(xlim=(0, len(axes_of) - 1), ylim=(0, 1))
         axes.set_axis_off()
-        places = np.stack([values for _, values, _, _ in axes_of], axis=1)
         for row in rows:
-            known = np.flatnonzero(np.isfinite(places[row]))
-            (line,) = axes.plot(known, places[row, known], clip_on=False)
+            finite = np.flatnonzero(np.isfinite(places[row]))
+            (line,) = axes.plot(finite, places[row, finite], clip_on=False)
             line.set_gid(f"line:{row}")
         for i, (name, _, low, high) in enumerate(axes_of):
-            axes.plot([i, i], [0, 1], color=theme.colour("faint"), linewidth=1.2, clip_on=False)
-            said = textwrap.fill(name.replace("_", " "), LONGEST, break_long_words=False)
-            axes.text(i, 1.1, said, ha="center", va="bottom", fontsize=10, linespacing=0.95)
-            for end, text, side in ((0.0, low, "top"), (1.0, high, "bottom")):
-                axes.text(
-                    i,
-                    end + (end - 0.5) * 0.03,
-                    text,
-                    ha="center",
-                    va=side,
-                    fontsize=10,
-                    color=theme.colour("faint"),
-                )
-        for name, texts in words.items():
-            at = [n for n, *_ in axes_of].index(name)
+            _axis(axes, i, name, low, high)
+        for i, texts in enumerate(words.values()):
             order = list(dict.fromkeys(texts))
             for k, word in enumerate(order):
                 y = 1.0 - k / max(len(order) - 1, 1)
-                axes.text(at - 0.06, y, word, ha="right", va="center", fontsize=10)
-        return theme.svg(drawing, title, about, wide=True)
+                axes.text(i - 0.06, y, word, ha="right", va="center", fontsize=10)
+
+    margins = (left / width, 1 - 40 / width, 0.1, 0.8)
+    return Figure(title, about, draw, width, 330, margins, grid=False, wide=True)
+
+
+def _axis(axes: Any, place: int, name: str, low: str, high: str) -> None:
+    """An axis at its place, its name above, the texts of its ends beside them."""
+    faint = theme.colour("faint")
+    axes.plot([place, place], [0, 1], color=faint, linewidth=1.2, clip_on=False)
+    title = textwrap.fill(name.replace("_", " "), LONGEST, break_long_words=False)
+    axes.text(place, 1.1, title, ha="center", va="bottom", fontsize=10, linespacing=0.95)
+    for y, text, side in ((-0.015, low, "top"), (1.015, high, "bottom")):
+        axes.text(place, y, text, ha="center", va=side, fontsize=10, color=faint)

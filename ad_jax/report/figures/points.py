@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from ad_jax.base.stats import Estimate
 from ad_jax.report.figures import theme
 from ad_jax.report.page.content import Figure, Key, number
 
 MOST = 2000  # points or lines drawn at most
+WITH_INTERVALS = 100  # points whose intervals are drawn, too
 
 
 class Point(NamedTuple):
@@ -45,6 +46,12 @@ def _drawn(points: Sequence[Point]) -> list[Point]:
     ]
 
 
+def _ring(axes: Any, x: float, y: float, size: int) -> None:
+    """Round the pick."""
+    axes.plot(x, y, "o", ms=size, mfc="none", zorder=4)
+    axes.lines[-1].set(markeredgecolor=theme.colour("red"), markeredgewidth=2)
+
+
 def scatter(
     task: str,
     rule: str,
@@ -60,52 +67,49 @@ def scatter(
       lines: text -> (AUROC, kind as in `theme.DASHES`).
       keys: family -> colour and shape.
     """
-    some = [p for p in _drawn(points) if math.isfinite(p.auroc.value)]
-    with theme.style():
-        drawing, axes = theme.canvas(theme.WIDTH, 300)
-        for p in some:
+    drawn = [p for p in _drawn(points) if math.isfinite(p.auroc.value)]
+
+    def draw(axes: Any) -> None:
+        for p in drawn if len(drawn) <= WITH_INTERVALS else ():
             tone = theme.colour(keys[p.family].colour)
-            for side, along in ((p.auroc, "y"), (p.loss, "x")):
-                if math.isfinite(side.low) and len(some) <= 100:
-                    ends = ([p.loss.value] * 2, [p.auroc.low, p.auroc.high])
-                    if along == "x":
-                        ends = ([p.loss.low, p.loss.high], [p.auroc.value] * 2)
-                    axes.plot(*ends, color=tone, linewidth=0.8, alpha=0.2, zorder=2)
-        for p in some:
+            faint: Any = {"color": tone, "linewidth": 0.8, "alpha": 0.2, "zorder": 2}
+            if math.isfinite(p.auroc.low):
+                axes.plot([p.loss.value] * 2, [p.auroc.low, p.auroc.high], **faint)
+            if math.isfinite(p.loss.low):
+                axes.plot([p.loss.low, p.loss.high], [p.auroc.value] * 2, **faint)
+        for p in drawn:
             if p.picked:
-                axes.plot(p.loss.value, p.auroc.value, "o", ms=13, mfc="none", zorder=4)
-                axes.lines[-1].set(markeredgecolor=theme.colour("red"), markeredgewidth=2)
+                _ring(axes, p.loss.value, p.auroc.value, 13)
             key = keys[p.family]
             (dot,) = axes.plot(
                 p.loss.value,
                 p.auroc.value,
                 key.shape,
                 color=theme.colour(key.colour),
-                ms=6 if len(some) <= 200 else 3,
+                ms=6 if len(drawn) <= 200 else 3,
                 zorder=3,
             )
-            said = f"{p.name}: loss {number(p.loss.value)}, AUROC {number(p.auroc.value)}"
-            theme.tip(dot, said)
-        values = [p.auroc.value for p in some] + [v for v, _ in lines.values()]
-        _limits(axes, [v for v in values if math.isfinite(v)], [p.loss.value for p in some])
+            text = f"{p.name}: loss {number(p.loss.value)}, AUROC {number(p.auroc.value)}"
+            theme.tip(dot, text)
+        values = [p.auroc.value for p in drawn] + [v for v, _ in lines.values()]
+        _limits(axes, [v for v in values if math.isfinite(v)], [p.loss.value for p in drawn])
         theme.up_to_one(axes)
         axes.set_xlabel(f"loss ({rule}), lower is better")
         axes.set_ylabel("AUROC")
-        drawing.set_layout_engine(None)
-        drawing.subplots_adjust(left=0.15, right=0.66, bottom=0.17, top=0.97)
-        theme.labelled(axes, {k: v for k, v in lines.items() if math.isfinite(v[0])}, 14)
-        about = f"{len(some)} settings of {task}: loss by {rule} against AUROC. " + ", ".join(
-            f"{name} {number(value)}" for name, (value, _) in lines.items()
-        )
-        return theme.svg(drawing, task, about)
+        theme.labelled(axes, lines, 14)
+
+    about = f"{len(drawn)} settings of {task}: loss by {rule} against AUROC. " + ", ".join(
+        f"{name} {number(value)}" for name, (value, _) in lines.items()
+    )
+    return Figure(task, about, draw, height=300, margins=(0.15, 0.66, 0.17, 0.97))
 
 
-def _limits(axes: object, heights: Sequence[float], across: Sequence[float]) -> None:
+def _limits(axes: Any, heights: Sequence[float], across: Sequence[float]) -> None:
     """Room around what is drawn; whiskers may be cut."""
-    for values, least, name in ((heights, 0.02, "set_ylim"), (across, 0.02, "set_xlim")):
+    for values, name in ((heights, "set_ylim"), (across, "set_xlim")):
         if values:
             low, high = min(values), max(values)
-            margin = max(0.08 * (high - low), least / 2)
+            margin = max(0.08 * (high - low), 0.01)
             getattr(axes, name)(low - margin, high + margin)
 
 
@@ -124,37 +128,37 @@ def losses(
       controls: control member -> mean loss by the same rule.
       keys: family -> colour and shape.
     """
-    some = _drawn(points)
+    drawn = _drawn(points)
     by_family: dict[str, list[Point]] = {}
-    for p in some:
+    for p in drawn:
         by_family.setdefault(p.family, []).append(p)
-    known = {n.replace("_", " "): v for n, v in controls.items() if math.isfinite(v)}
-    rows = len(by_family) + len(known)
+    finite = {n.replace("_", " "): v for n, v in controls.items() if math.isfinite(v)}
+    rows = len(by_family) + len(finite)
     tallest = max([len(group) for group in by_family.values()], default=1)
-    with theme.style():
-        drawing, axes = theme.canvas(theme.WIDTH, 60 + rows * min(18 + 3 * tallest, 40))
+
+    def draw(axes: Any) -> None:
         for y, (family, group) in enumerate(by_family.items()):
-            key = keys[family]
-            tone = theme.colour(key.colour)
+            tone = theme.colour(keys[family].colour)
             for i, p in enumerate(group):
                 at = y + 0.64 * ((i + 0.5) / len(group) - 0.5)  # beside each other
-                if math.isfinite(p.loss.low) and len(some) <= 100:
+                if math.isfinite(p.loss.low) and len(drawn) <= WITH_INTERVALS:
                     axes.plot([p.loss.low, p.loss.high], [at, at], color=tone, alpha=0.45, lw=1)
                 if p.picked:
-                    axes.plot(p.loss.value, at, "o", ms=12, mfc="none", zorder=4)
-                    axes.lines[-1].set(markeredgecolor=theme.colour("red"), markeredgewidth=2)
-                (dot,) = axes.plot(p.loss.value, at, key.shape, color=tone, ms=5, zorder=3)
+                    _ring(axes, p.loss.value, at, 12)
+                shape = keys[family].shape
+                (dot,) = axes.plot(p.loss.value, at, shape, color=tone, ms=5, zorder=3)
                 theme.tip(dot, f"{p.name}: loss {number(p.loss.value)}")
-        for y, (name, value) in enumerate(known.items(), len(by_family)):
+        for y, (name, value) in enumerate(finite.items(), len(by_family)):
             axes.axvline(value, color=theme.colour("faint"), lw=0.9, dashes=theme.DASHES["control"])
             (dot,) = axes.plot(value, y, "x", color=theme.colour("ink"), ms=7, mew=2)
             theme.tip(dot, f"control {name}: loss {number(value)}")
-        _limits(axes, [], [p.loss.value for p in some] + list(known.values()))
-        axes.set_yticks(range(rows), [*by_family, *known])
+        _limits(axes, [], [p.loss.value for p in drawn] + list(finite.values()))
+        axes.set_yticks(range(rows), [*by_family, *finite])
         axes.set_ylim(rows - 0.5, -0.5)
         axes.grid(axis="y", visible=False)
         axes.set_xlabel(f"loss ({rule}), lower is better")
-        about = f"losses of {len(some)} settings by {rule}, by family; controls: " + ", ".join(
-            f"{name} {number(value)}" for name, value in known.items()
-        )
-        return theme.svg(drawing, task, about)
+
+    about = f"losses of {len(drawn)} settings by {rule}, by family; controls: " + ", ".join(
+        f"{name} {number(value)}" for name, value in finite.items()
+    )
+    return Figure(task, about, draw, height=60 + rows * min(18 + 3 * tallest, 40))

@@ -10,17 +10,16 @@ white for a contrast of 3:1), and never without a shape, a dash or a label.
 from __future__ import annotations
 
 import io
+import math
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from html import escape
 from typing import Any
 
-from ad_jax.report.chart import apart
 from ad_jax.report.colours import COLOURS, SERIES
 from ad_jax.report.page.content import Figure, Key
 
 MARKERS = tuple("os^DvPX*")
-WIDTH = 380  # units of a drawing that fills a phone; text of 11 stays readable there
 DASHES = {"oracle": (5, 2), "pick": (), "random": (2, 2), "worst": (1, 3), "control": (7, 2)}
 
 
@@ -42,7 +41,7 @@ def style(grid: bool = True) -> Any:
     from matplotlib import rc_context
 
     ink, faint = colour("ink"), colour("faint")
-    told: Any = {
+    settings: Any = {
         "svg.fonttype": "none",
         "svg.hashsalt": "ad_jax",
         "font.size": 11,
@@ -66,45 +65,122 @@ def style(grid: bool = True) -> Any:
         "axes.unicode_minus": True,
         "axes.formatter.useoffset": False,
     }
-    return rc_context(told)
+    return rc_context(settings)
 
 
 def canvas(width: int, height: int, columns: int = 1, rows: int = 1, **grid: Any) -> tuple:
     """A matplotlib figure of `width` x `height` units and its axes; call within `style`."""
-    from matplotlib.figure import Figure as Drawing
-
-    drawing = Drawing(figsize=(width / 72, height / 72), layout="constrained")
+    drawing = page(width, height, "none")
     return drawing, drawing.subplots(rows, columns, **grid)
 
 
-def labelled(axes: Any, lines: Mapping[str, tuple[float, str]], gap: float) -> None:
+def page(width: int, height: int, paper: str = "white") -> Any:
+    """A matplotlib figure of `width` x `height` units without axes; call within `style`."""
+    from matplotlib.figure import Figure as Drawing
+
+    size = (width / 72, height / 72)
+    return Drawing(figsize=size, layout="constrained", facecolor=paper)
+
+
+def png(drawing: Any, pixels: int = 2) -> Any:
+    """A matplotlib figure as a picture (PIL) of so many pixels a unit."""
+    from PIL import Image
+
+    content = io.BytesIO()
+    drawing.savefig(content, format="png", dpi=72 * pixels)
+    return Image.open(content).convert("RGB")
+
+
+def legend(drawing: Any, axes: Any, keys: Sequence[Key]) -> None:
+    """A legend below a matplotlib figure, or a part of it."""
+    shown = [
+        axes.plot([], [], color=colour(k.colour), marker=k.shape, linestyle="none")[0] for k in keys
+    ]
+    drawing.legend(
+        shown,
+        [key.text for key in keys],
+        loc="outside lower center",
+        ncols=min(len(keys), 5),
+        frameon=False,
+        fontsize=10,
+    )
+
+
+def labelled(
+    axes: Any,
+    lines: Mapping[str, tuple[float, str]],
+    gap: float,
+    ends: Mapping[str, tuple[float, str]] | None = None,
+) -> None:
     """Horizontal lines with their names at the right side; axes limits have to stand.
+
+    A line beyond the limits stands at their edge, and its name says so.
 
     Args:
       axes: of matplotlib.
-      lines: text -> (value, name in `DASHES`).
+      lines: text -> (value, name in `DASHES`); those that are not finite are left out.
+      gap: between two texts, in units of the drawing.
+      ends: further texts for the right side, without a line: (value, name of a colour).
+    """
+    low, high = axes.get_ylim()
+    texts = {}
+    for name, (value, kind) in lines.items():
+        if math.isfinite(value):
+            tone = "red" if kind == "pick" else "faint"
+            style = (0, DASHES[kind]) if DASHES[kind] else "-"
+            at = min(max(value, low), high)
+            axes.axhline(at, color=colour(tone), linewidth=1.2, linestyle=style)
+            beyond = " (below)" if value < low else " (above)" if value > high else ""
+            texts[name + beyond] = (value, tone)
+    beside(axes, {**texts, **(ends or {})}, gap)
+
+
+def beside(axes: Any, texts: Mapping[str, tuple[float, str]], gap: float) -> None:
+    """Texts at the right side of axes, at their values or as near as keeps them apart.
+
+    Args:
+      axes: of matplotlib; their limits have to stand.
+      texts: text -> (value, name of a colour).
       gap: between two texts, in units of the drawing.
     """
     low, high = axes.get_ylim()
-    unit = (high - low) / (axes.figure.get_figheight() * 72 * 0.8)
-    names = list(lines)
-    at = [min(max(lines[name][0], low), high) for name in names]
-    places = apart(at, gap * unit, low, high)
-    for name, value, place in zip(names, at, places, strict=True):
-        kind = lines[name][1]
-        tone = colour("red" if kind == "pick" else "faint")
-        style = (0, DASHES[kind]) if DASHES[kind] else "-"
-        axes.axhline(value, color=tone, linewidth=1.2, linestyle=style)
+    unit = (high - low) / (axes.figure.bbox.height / axes.figure.dpi * 72 * 0.8)
+    heights = [min(max(value, low), high) for value, _ in texts.values()]
+    places = apart(heights, gap * unit, low, high)
+    for (text, (_, tone)), place in zip(texts.items(), places, strict=True):
         axes.annotate(
-            name,
+            text,
             (1.0, place),
             (4, 0),
             xycoords=axes.get_yaxis_transform(),
             textcoords="offset points",
             va="center",
             fontsize=10,
-            color=tone,
+            color=colour(tone),
         )
+
+
+def apart(heights: Sequence[float], gap: float, low: float, high: float) -> list[float]:
+    """Heights moved as little as keeps them `gap` apart and, if they fit, within [low, high]."""
+    order = sorted(range(len(heights)), key=lambda i: heights[i])
+    groups: list[list[Any]] = []  # members, centre
+    place: Callable[[list[int], float], float] = lambda members, centre: min(
+        max(centre, low + gap * (len(members) - 1) / 2), high - gap * (len(members) - 1) / 2
+    )
+    for i in order:
+        groups.append([[i], place([i], heights[i])])
+        while len(groups) > 1:
+            (lower, below), (upper, above) = groups[-2:]
+            if above - below >= gap * (len(lower) + len(upper)) / 2 - 1e-9:
+                break
+            joined = lower + upper
+            centre = sum(heights[j] for j in joined) / len(joined)
+            groups[-2:] = [[joined, place(joined, centre)]]
+    out = [0.0] * len(heights)
+    for members, centre in groups:
+        for j, i in enumerate(members):
+            out[i] = centre + gap * (j - (len(members) - 1) / 2)
+    return out
 
 
 def up_to_one(axes: Any) -> None:
@@ -113,23 +189,35 @@ def up_to_one(axes: Any) -> None:
     axes.set_yticks([tick for tick in axes.get_yticks() if low <= tick <= min(high, 1.0 + 1e-9)])
 
 
-def svg(drawing: Any, title: str, about: str, wide: bool = False) -> Figure:
-    """A drawing as one `<svg>` element in the page's colours.
+def svg(figure: Figure) -> str:
+    """A figure as one `<svg>` element in the page's colours.
 
     Groups with an id `tip:TEXT` get the text as a tooltip; lines with an id `line:NUMBER` are left
     to the page's own style, with `data-line`.
     """
-    out = io.BytesIO()
-    drawing.savefig(out, format="svg", metadata={"Date": None, "Creator": None, "Format": None})
-    text = out.getvalue().decode()
+    with style(figure.grid):
+        drawing, axes = canvas(figure.width, figure.height)
+        figure.draw(axes)
+        if figure.margins is not None:
+            left, right, bottom, top = figure.margins
+            drawing.set_layout_engine(None)
+            drawing.subplots_adjust(left=left, right=right, bottom=bottom, top=top)
+        out = io.BytesIO()
+        drawing.savefig(out, format="svg", metadata={"Date": None, "Creator": None, "Format": None})
+    return _of_page(out.getvalue().decode(), figure)
+
+
+def _of_page(text: str, figure: Figure) -> str:
+    """Matplotlib's SVG as a page takes it."""
     text = text[text.index("<svg") :]
     text = re.sub(r"<metadata>.*?</metadata>\s*", "", text, flags=re.S)
     box = re.search(r'viewBox="0 0 ([\d.]+) ([\d.]+)"', text)
     assert box is not None
     width = float(box[1])
     head = (
-        f'<svg viewBox="{box[0][9:-1]}" role="img" aria-label="{escape(title)}. {escape(about)}" '
-        f'style="max-width: {width * (1.0 if wide else 1.5):.0f}px">'
+        f'<svg viewBox="{box[0][9:-1]}" role="img" '
+        f'aria-label="{escape(figure.title)}. {escape(figure.about)}" '
+        f'style="max-width: {width * (1.0 if figure.wide else 1.5):.0f}px">'
     )
     text = head + text[text.index(">") + 1 :]
     text = _lines(text)
@@ -141,7 +229,7 @@ def svg(drawing: Any, title: str, about: str, wide: bool = False) -> Figure:
     text = re.sub(r"font-family: [^;\"]*;? ?", "", text)  # the page's own
     text = text.replace("xlink:href", "href")
     text = re.sub(r"<!--.*?-->|(?<=>)\s*\n\s*", "", text, flags=re.S)
-    return Figure(title, _short(text), about, wide)
+    return _short(text)
 
 
 def tip(artist: Any, text: str) -> None:

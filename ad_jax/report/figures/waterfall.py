@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from ad_jax.report.figures import theme
 from ad_jax.report.page.content import Figure, number
@@ -31,37 +31,15 @@ def waterfall(
       lines: text -> (AUROC, kind as in `theme.DASHES`).
       about: the same in words.
     """
-    with theme.style(grid=False):
-        drawing, axes = theme.canvas(theme.WIDTH, 300)
-        before = math.nan
+
+    def draw(axes: Any) -> None:
+        before = steps[0].apparent
         for i, step in enumerate(steps):
-            start = step.apparent if math.isnan(before) else before
-            up = step.apparent >= start
-            tone = theme.colour("grey" if i == 0 else "blue" if up else "red")
-            base = min(start, step.apparent)
-            bar = axes.bar(i, abs(step.apparent - start), 0.62, base, color=tone, alpha=0.75)
-            theme.tip(
-                bar[0],
-                f"{step.name}: {number(step.apparent)} apparent, {number(step.honest)} honest",
-            )
-            if i == 0:
-                axes.plot([-0.31, 0.31], [start, start], color=tone, linewidth=4)
-            else:
-                axes.plot([i - 0.69, i + 0.31], [start, start], color=theme.colour("faint"), lw=0.8)
-            axes.annotate(
-                number(step.apparent),
-                (i, max(start, step.apparent, step.honest if step.honest == step.honest else 0.0)),
-                (0, 7),
-                textcoords="offset points",
-                ha="center",
-                fontsize=10,
-            )
-            if math.isfinite(step.honest):
-                axes.plot(i, step.honest, "D", ms=6, color=theme.colour("orange"), zorder=4)
+            _bar(axes, i, step, before)
             before = step.apparent
-        values = [v for s in steps for v in (s.apparent, s.honest) if math.isfinite(v)]
-        values += [v for v, _ in lines.values() if math.isfinite(v)]
-        low, high = min(values), max(values)
+        values = [v for s in steps for v in (s.apparent, s.honest)]
+        finite = [v for v in [*values, *(v for v, _ in lines.values())] if math.isfinite(v)]
+        low, high = min(finite), max(finite)
         margin = max(0.1 * (high - low), 0.001)
         axes.set(ylim=(low - margin, high + 1.6 * margin), xlim=(-0.6, len(steps) - 0.4))
         words = [
@@ -72,7 +50,32 @@ def waterfall(
         axes.tick_params(axis="x", length=0, labelsize=9)
         axes.set_ylabel("AUROC")
         theme.up_to_one(axes)
-        drawing.set_layout_engine(None)
-        drawing.subplots_adjust(left=0.17, right=0.72, bottom=0.2, top=0.97)
-        theme.labelled(axes, {k: v for k, v in lines.items() if math.isfinite(v[0])}, 14)
-        return theme.svg(drawing, task, about)
+        theme.labelled(axes, lines, 14)
+
+    margins = (0.17, 0.72, 0.2, 0.97)
+    return Figure(task, about, draw, height=300, margins=margins, grid=False)
+
+
+def _bar(axes: Any, place: int, step: Step, before: float) -> None:
+    """What a stage adds to the one before, and its honest level."""
+    tone = theme.colour("grey" if place == 0 else "blue" if step.apparent >= before else "red")
+    base = min(before, step.apparent)
+    bar = axes.bar(place, abs(step.apparent - before), 0.62, base, color=tone, alpha=0.75)
+    theme.tip(
+        bar[0], f"{step.name}: {number(step.apparent)} apparent, {number(step.honest)} honest"
+    )
+    if place == 0:
+        axes.plot([-0.31, 0.31], [before, before], color=tone, linewidth=4)
+    else:
+        ends = [place - 0.69, place + 0.31]
+        axes.plot(ends, [before, before], color=theme.colour("faint"), lw=0.8)
+    axes.annotate(
+        number(step.apparent),
+        (place, max(before, step.apparent, 0.0 if math.isnan(step.honest) else step.honest)),
+        (0, 7),
+        textcoords="offset points",
+        ha="center",
+        fontsize=10,
+    )
+    if math.isfinite(step.honest):
+        axes.plot(place, step.honest, "D", ms=6, color=theme.colour("orange"), zorder=4)

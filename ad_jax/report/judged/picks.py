@@ -3,24 +3,21 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 import numpy as np
 
 from ad_jax.base.stats import Estimate
-from ad_jax.evaluate.audit import gain as gain_of
-from ad_jax.evaluate.intervals import over_training_sets
-from ad_jax.report.judged import Judged, groups, survivors
-from ad_jax.report.page import Block, Column, Section, Table
+from ad_jax.evaluate.comparison import gain_over_tasks, mean_over_tasks
+from ad_jax.report.judged import Judged, groups, over_tasks, survivors
+from ad_jax.report.page import Block, Column, Section, Table, field, tabulated
 from ad_jax.report.page.content import Cell, number, shown
-from ad_jax.report.parts.summary import SEVERAL, some
+from ad_jax.report.parts.summary import SEVERAL, first_names
 
 SEEDS = 5  # wanted for a headline figure
 TOPS = (1, 3, 5)
 ALIKE = 1e-9  # AUROC that differ by no more are equal
-
-
-_ABOUT = {
+ABOUT = {
     "oracle": "the best setting by these very labels",
     "label pick": "for every seed the best setting by labels on the other seeds",
     "ensemble of all": "mean rank over all trained members",
@@ -29,119 +26,101 @@ _ABOUT = {
 }
 
 
-def over_tasks(judged: Sequence[Judged], figure: Callable[[Judged], float]) -> Estimate:
-    """Mean over tasks with the 95 % bootstrap interval over training sets; NaN are left out."""
-    values = np.array([figure(one) for one in judged], float)
-    mean = lambda rows: (
-        float(np.nanmean(values[rows])) if np.isfinite(values[rows]).any() else (math.nan)
-    )
-    return Estimate(mean(list(range(len(judged)))), *over_training_sets(groups(judged), mean))
-
-
 def gain(judged: Sequence[Judged]) -> Estimate:
     """Gain over tasks (`evaluate.gain`) with its interval over training sets."""
-    of = lambda rows: gain_of(
-        [judged[i].worth.audit.across for i in rows], [judged[i].worth.auroc.value for i in rows]
-    )
-    return Estimate(of(range(len(judged))), *over_training_sets(groups(judged), of))
+    aurocs = [task.auroc.value for task in judged]
+    return gain_over_tasks([task.across for task in judged], aurocs, groups(judged))
 
 
-def _below(one: Judged) -> bool:
-    return one.worth.auroc.value < one.worth.audit.across.expected_random - ALIKE
+def _below_random(task: Judged) -> bool:
+    return task.auroc.value < task.across.expected_random - ALIKE
 
 
-def _beaten(one: Judged) -> bool:
+def _beaten(task: Judged) -> bool:
     """Whether a control that learned nothing is better than the pick."""
-    return one.worth.best_control[1] > one.worth.auroc.value + ALIKE
+    return task.assessment.best_control[1] > task.auroc.value + ALIKE
 
 
 def words(judged: Sequence[Judged]) -> list[str]:
     """The outcome in plain words."""
-    if len(judged) < SEVERAL:
-        return [_told(one) for one in judged]
-    sets = len(set(groups(judged)))
-    regret = over_tasks(judged, lambda one: one.worth.regret.value)
-    below, beaten = ([one for one in judged if test(one)] for test in (_below, _beaten))
-    worst = max(judged, key=lambda one: one.worth.regret.value)
-    random, oracle = (
-        shown(over_tasks(judged, lambda one, name=name: getattr(one.worth.audit.across, name)))  # type: ignore[misc]
-        for name in ("expected_random", "oracle")
-    )
+    return [_told(task) for task in judged] if len(judged) < SEVERAL else _summed_up(judged)
+
+
+def _summed_up(judged: Sequence[Judged]) -> list[str]:
+    count, sets = len(judged), len(set(groups(judged)))
+    pick = over_tasks(judged, lambda t: t.auroc.value)
+    random = over_tasks(judged, lambda t: t.across.expected_random)
+    oracle = over_tasks(judged, lambda t: t.across.oracle)
+    regret = over_tasks(judged, lambda t: t.assessment.regret.value)
+    worst = max(judged, key=lambda t: t.assessment.regret.value)
+    below = [task.name for task in judged if _below_random(task)]
     lines = [
-        f"With labels, over {len(judged)} tasks of {sets} training sets: the picks have a mean "
-        f"AUROC of {shown(over_tasks(judged, lambda o: o.worth.auroc.value))}; a random setting "
-        f"would have {random} and the best setting of each task {oracle}.",
+        f"With labels, over {count} tasks of {sets} training sets: the picks have a mean "
+        f"AUROC of {shown(pick)}; a random setting would have {shown(random)} and the best "
+        f"setting of each task {shown(oracle)}.",
         f"They gain {shown(gain(judged), 2)} of what the best setting offers over a random one "
         f"(1 = all of it, 0 = no better than chance), and stay {shown(regret)} below it on "
-        f"average; the worst is {worst.name}, {number(worst.worth.regret.value)} below.",
-        f"On {len(below)} of {len(judged)} tasks the pick is worse than a random setting"
-        + (f": {some([one.name for one in below])}." if below else "."),
+        f"average; the worst is {worst.name}, {number(worst.assessment.regret.value)} below.",
+        f"On {len(below)} of {count} tasks the pick is worse than a random setting"
+        + (f": {first_names(below)}." if below else "."),
     ]
-    halved = sum(one.worth.audit.tried.stopped > 0 for one in judged)
+    halved = sum(task.audit.tried.stopped > 0 for task in judged)
     if halved:
         lines.append(
-            f"On {halved} of {len(judged)} tasks a search stopped settings early: best, random, "
+            f"On {halved} of {count} tasks a search stopped settings early: best, random, "
             "gain and rank there are of the settings that it left."
         )
-    if beaten:
+    better = [
+        f"{task.name}: {name} {number(auroc)} against {number(task.auroc.value)}"
+        for task in judged
+        for name, auroc in [task.assessment.best_control]
+        if _beaten(task)
+    ]
+    if better:
         lines.append(
-            f"On {len(beaten)} of {len(judged)} tasks something that learned nothing is better "
-            "than the pick: "
-            + some(
-                [
-                    f"{o.name}: {o.worth.best_control[0]} {number(o.worth.best_control[1])} "
-                    f"against {number(o.worth.auroc.value)}"
-                    for o in beaten
-                ],
-                "; ",
-            )
-            + "."
+            f"On {len(better)} of {count} tasks something that learned nothing is better than "
+            f"the pick: {first_names(better, '; ')}."
         )
     else:
         lines.append("On no task is a control that learned nothing better than the pick.")
     return lines
 
 
-def _told(one: Judged) -> str:
-    worth, across = one.worth, one.worth.audit.across
-    pick, share = worth.audit.pick, 100 * worth.audit.share
-    name, control = worth.best_control
+def _told(task: Judged) -> str:
+    assessment, across, tried = task.assessment, task.across, task.audit.tried
+    pick, share = task.audit.pick, 100 * task.audit.share
+    control, control_auroc = assessment.best_control
     seeds = len(pick["auroc"])
-    few = "" if worth.auroc.low == worth.auroc.low else ", too few for an interval,"
-    tried = worth.audit.tried
+    few = ", too few for an interval," if math.isnan(task.auroc.low) else ""
     left = f" that the search left of the {tried.settings} it tried" if tried.stopped else ""
-    told = (
-        f"With labels ({share:.0f} % of the target are anomalies), {one.name}: the pick "
-        f"{pick['setting']} has AUROC {shown(worth.auroc)} over the "
+    text = (
+        f"With labels ({share:.0f} % of the target are anomalies), {task.name}: the pick "
+        f"{pick['setting']} has AUROC {shown(task.auroc)} over the "
         f"{seeds} {'seed' if seeds == 1 else 'seeds'} that learned{few} and average precision "
-        f"{shown(worth.average_precision)}. It is number {pick['rank']} of "
+        f"{shown(assessment.average_precision)}. It is number {pick['rank']} of "
         f"{pick['settings']} settings{left}; a random one has "
         f"{number(across.expected_random)}, the best {number(across.oracle)}"
     )
-    if worth.gain == worth.gain:
-        told += f", so the pick gains {number(worth.gain, 2)} of what there was to gain"
-    told += ". "
-    if _below(one):
-        told += "It is worse than a random setting. "
-    told += (
-        f"{name.capitalize()}, which learned nothing, is better: {number(control)}."
-        if _beaten(one)
-        else f"The best control that learned nothing, {name}, has {number(control)}."
-    )
-    return told
+    if not math.isnan(assessment.gain):
+        text += f", so the pick gains {number(assessment.gain, 2)} of what there was to gain"
+    text += ". "
+    if _below_random(task):
+        text += "It is worse than a random setting. "
+    if _beaten(task):
+        better = f"{control.capitalize()}, which learned nothing, is better"
+        return f"{text}{better}: {number(control_auroc)}."
+    return f"{text}The best control that learned nothing, {control}, has {number(control_auroc)}."
 
 
 def picks(judged: Sequence[Judged]) -> Section:
     """Every task's pick beside its lines, and the figures over tasks."""
-    blocks: list[Block] = [*survivors(judged), _beside(judged), _lines(judged), _tops(judged)]
-    seeds = min(len(one.task.run.manifest["seeds"]) for one in judged)
-    lacking = []
-    if seeds < SEEDS:
-        lacking.append(f"{seeds} seeds, {SEEDS} are wanted for headline figures")
+    blocks: list[Block] = [*survivors(judged), _picks(judged), _lines(judged), _tops(judged)]
+    seeds = min(len(task.task.run.manifest["seeds"]) for task in judged)
+    lacking = [f"{seeds} seeds, {SEEDS} are wanted for headline figures"] if seeds < SEEDS else []
     lacking.append(
         "initialisation, order and augmentation have keys of their own but vary together"
     )
-    default = any(math.isnan(one.worth.lines()["default setting"]) for one in judged)
+    default = any(math.isnan(task.assessment.lines()["default setting"]) for task in judged)
     few = len(set(groups(judged))) < 3
     covers = {
         1: "the default setting of some families is not in the pool" if default else "",
@@ -154,95 +133,104 @@ def picks(judged: Sequence[Judged]) -> Section:
     return Section("picks", "What the picks were worth", blocks, covers)
 
 
-def _beside(judged: Sequence[Judged]) -> Table:
-    columns = [
-        Column("task"),
-        Column("pick"),
-        Column("AUROC", "of the pick, mean over seeds [95 % interval over seeds]"),
-        Column("std", "over seeds"),
-        Column("seeds", "that learned something, of all; intervals need three"),
-        Column("AP", "average precision of the pick [95 % interval over seeds]"),
-        Column("anomalies", "share of the target, the chance level of AP", 2),
-        Column("seeds together", "AUROC of the detector: the pick's seeds joined"),
-        Column("regret", "oracle minus pick [95 % interval over seeds, paired]"),
-        Column("gain", "(pick − random) / (oracle − random)", 2),
-        Column("rank", "of the pick among settings"),
-        Column("settings", "that it is compared with, itself among them"),
-        Column("stopped", "settings that a search dropped early; not compared"),
-        Column("percentile", "share of the other settings that it is at least as good as", 2),
+def _std(values: Sequence[float]) -> float:
+    return float(np.std(values, ddof=1)) if len(values) > 1 else math.nan
+
+
+def _picks(judged: Sequence[Judged]) -> Table:
+    def learned(task: Judged) -> str:
+        return f"{len(task.audit.pick['auroc'])}/{len(task.task.run.manifest['seeds'])}"
+
+    seeds = "that learned something, of all; intervals need three"
+    together = "AUROC of the detector: the pick's seeds joined"
+    percentile = "share of the other settings that it is at least as good as"
+    over_seeds = "of the pick, mean over seeds [95 % interval over seeds]"
+    precision = "average precision of the pick [95 % interval over seeds]"
+    chance = "share of the target, the chance level of AP"
+    paired = "oracle minus pick [95 % interval over seeds, paired]"
+    compared = "that it is compared with, itself among them"
+    dropped = "settings that a search dropped early; not compared"
+    return tabulated(
+        "The picks",
+        [
+            field("task", lambda t: t.name),
+            field("pick", lambda t: t.audit.pick["setting"]),
+            field("AUROC", lambda t: t.auroc, over_seeds),
+            field("std", lambda task: _std(task.audit.pick["auroc"]), "over seeds"),
+            field("seeds", learned, seeds),
+            field("AP", lambda t: t.assessment.average_precision, precision),
+            field("anomalies", lambda t: t.audit.share, chance, 2),
+            field("seeds together", lambda t: t.audit.detector["auroc"], together),
+            field("regret", lambda t: t.assessment.regret, paired),
+            field("gain", lambda t: t.assessment.gain, "(pick − random) / (oracle − random)", 2),
+            field("rank", lambda t: t.audit.pick["rank"], "of the pick among settings"),
+            field("settings", lambda t: t.audit.pick["settings"], compared),
+            field("stopped", lambda t: t.audit.tried.stopped, dropped),
+            field("percentile", lambda t: t.assessment.percentile, percentile, 2),
+        ],
+        judged,
+        _foot(judged) if len(judged) > 1 else (),
+        "AUROC below 0.5 stands as it is. Intervals in the foot are over training sets.",
+    )
+
+
+def _foot(judged: Sequence[Judged]) -> list[list[Cell]]:
+    """The figures of `_picks` over tasks."""
+    regrets = np.array([task.assessment.regret.value for task in judged])
+    gains = np.array([task.assessment.gain for task in judged])
+    below = 100 * float(np.mean([_below_random(task) for task in judged]))
+    means: list[Cell] = [
+        f"{below:.0f} % of tasks below random",
+        over_tasks(judged, lambda t: t.auroc.value),
+        *[None, None],
+        over_tasks(judged, lambda t: t.assessment.average_precision.value),
+        *[None, None],
+        over_tasks(judged, lambda t: t.assessment.regret.value),
+        gain(judged),
+        *[None, None, None],
+        over_tasks(judged, lambda t: t.assessment.percentile),
     ]
-    rows: list[list[Cell]] = []
-    for one in judged:
-        worth, pick = one.worth, one.worth.audit.pick
-        spread = float(np.std(pick["auroc"], ddof=1)) if len(pick["auroc"]) > 1 else math.nan
-        rows.append(
-            [
-                one.name,
-                pick["setting"],
-                worth.auroc,
-                spread,
-                f"{len(pick['auroc'])}/{len(one.task.run.manifest['seeds'])}",
-                worth.average_precision,
-                worth.audit.share,
-                worth.audit.detector["auroc"],
-                worth.regret,
-                worth.gain,
-                pick["rank"],
-                pick["settings"],
-                worth.audit.tried.stopped,
-                worth.percentile,
-            ]
-        )
-    foot: list[list[Cell]] = []
-    if len(judged) > 1:
-        values = np.array([one.worth.regret.value for one in judged])
-        gains = np.array([one.worth.gain for one in judged])
-        below = float(np.mean([_below(one) for one in judged]))
-        mean = over_tasks(judged, lambda one: one.worth.auroc.value)
-        precision = over_tasks(judged, lambda one: one.worth.average_precision.value)
-        regret = over_tasks(judged, lambda one: one.worth.regret.value)
-        place = over_tasks(judged, lambda one: one.worth.percentile)
-        said = f"{100 * below:.0f} % of tasks below random"
-        none: list[Cell] = [None] * 6
-        means: list[Cell] = [said, mean, None, None, precision, None, None, regret, gain(judged)]
-        middle, lowest = float(np.nanmedian(gains)), float(np.nanmin(gains))
-        foot = [
-            ["mean over tasks (gain: of sums)", *means, None, None, None, place],
-            ["median over tasks", None, *none, float(np.median(values)), middle, *none[:4]],
-            ["worst task", None, *none, float(values.max()), lowest, *none[:4]],
-        ]
-    note = "AUROC below 0.5 stands as it is. Intervals in the foot are over training sets."
-    return Table("The picks", columns, rows, foot, note)
+    before, after = [None] * 7, [None] * 4
+    median, lowest = float(np.nanmedian(gains)), float(np.nanmin(gains))
+    return [
+        ["mean over tasks (gain: of sums)", *means],
+        ["median over tasks", *before, float(np.median(regrets)), median, *after],
+        ["worst task", *before, float(regrets.max()), lowest, *after],
+    ]
 
 
 def _lines(judged: Sequence[Judged]) -> Table:
-    names = list(dict.fromkeys(n for one in judged for n in one.worth.lines()))
-    rows: list[list[Cell]] = []
-    for one in judged:
-        lines = one.worth.lines()
-        values = [lines.get(n, math.nan) for n in names]
-        rows.append([one.name, one.worth.auroc, *values, "yes" if _beaten(one) else "no"])
-    columns = [Column("task"), Column("pick"), *[Column(n, _ABOUT.get(n, "")) for n in names]]
+    names = list(dict.fromkeys(n for task in judged for n in task.assessment.lines()))
+    lines = {
+        name: [task.assessment.lines().get(name, math.nan) for task in judged] for name in names
+    }
+    rows: list[list[Cell]] = [
+        [task.name, task.auroc, *(v[i] for v in lines.values()), "yes" if _beaten(task) else "no"]
+        for i, task in enumerate(judged)
+    ]
+    columns = [Column("task"), Column("pick"), *[Column(n, ABOUT.get(n, "")) for n in names]]
+    columns.append(Column("a control beats the pick"))
     foot: list[list[Cell]] = []
     if len(judged) > 1:
-        means = [
-            over_tasks(judged, lambda one, n=n: one.worth.lines().get(n, math.nan))  # type: ignore[misc]
-            for n in names
-        ]
-        whole = over_tasks(judged, lambda one: one.worth.auroc.value)
-        beaten = sum(_beaten(one) for one in judged)
-        foot = [["mean over tasks", whole, *means, f"{beaten} of {len(judged)}"]]
-    columns.append(Column("a control beats the pick"))
+        means = [mean_over_tasks(values, groups(judged)) for values in lines.values()]
+        pick = over_tasks(judged, lambda t: t.auroc.value)
+        beaten = sum(_beaten(task) for task in judged)
+        foot = [["mean over tasks", pick, *means, f"{beaten} of {len(judged)}"]]
     note = "of the pick [95 % interval over seeds]; in the foot over training sets"
     return Table("AUROC of the picks beside what to compare them with", columns, rows, foot, note)
 
 
 def _tops(judged: Sequence[Judged]) -> Table:
     """How often the pick is among the best k, and how often chance would be."""
-    rows: list[list[Cell]] = []
-    for k in TOPS:
-        hits = over_tasks(judged, lambda one, k=k: float(one.worth.audit.pick["rank"] <= k))  # type: ignore[misc]
-        chance = float(np.mean([min(k / o.worth.audit.pick["settings"], 1.0) for o in judged]))
-        rows.append([f"among the best {k}", hits, chance])
-    columns = [Column("the pick is"), Column("share of tasks", "", 2), Column("by chance", "", 2)]
-    return Table("Top-k hit rate", columns, rows)
+    ranks = [(task.audit.pick["rank"], task.audit.pick["settings"]) for task in judged]
+    hits = lambda k: mean_over_tasks([float(rank <= k) for rank, _ in ranks], groups(judged))
+    chance = lambda k: float(np.mean([min(k / settings, 1.0) for _, settings in ranks]))
+    return tabulated(
+        "Top-k hit rate",
+        [
+            field("the pick is", lambda k: f"among the best {k}"),
+            field("share of tasks", hits, digits=2),
+            field("by chance", chance, digits=2),
+        ],
+        TOPS,
+    )

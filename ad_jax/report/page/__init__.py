@@ -1,8 +1,9 @@
-"""A report as one page: what it says (`content`), and the formats that it is written in.
+"""A report as one document: what it says (`content`), and its writers.
 
-A page in HTML holds everything it needs: style, a script of a few kilobytes, drawings as SVG. It
-opens from a file without network, and forbids itself to ask for anything (by its
-Content-Security-Policy).
+`html` writes one page that holds everything it needs: style, a script of a few kilobytes, drawings
+as SVG. It opens from a file without network, and forbids itself to ask for anything (by its
+Content-Security-Policy). `formats` lists it beside Markdown, CSV and JSON; `terminal` writes plain
+text, `picture` a PNG.
 """
 
 from ad_jax.base.stats import Estimate
@@ -21,6 +22,8 @@ from ad_jax.report.page.content import (
     Prose,
     Section,
     Table,
+    field,
+    tabulated,
 )
 from ad_jax.report.page.formats import FORMATS, written
 
@@ -41,5 +44,7 @@ __all__ = [
     "Prose",
     "Section",
     "Table",
+    "field",
+    "tabulated",
     "written",
 ]

@@ -1,11 +1,16 @@
-"""What a report says, whatever format it is written in: sections of text, tables and figures."""
+"""What a report says, whatever it is written for: sections of text, tables and figures.
+
+The writers stand beside it: `html` for a browser, `formats` for Markdown, CSV and JSON, `terminal`
+for plain text, `picture` for a PNG.
+"""
 
 from __future__ import annotations
 
+import dataclasses
 import math
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
-from typing import NamedTuple
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, NamedTuple, TypeVar
 
 from ad_jax.base.stats import Estimate
 
@@ -13,6 +18,7 @@ TINY = 1e-8  # shown as zero: what sums in another order leave
 
 
 Cell = str | int | float | Estimate | None
+T = TypeVar("T")
 
 
 class Column(NamedTuple):
@@ -52,19 +58,27 @@ class Table:
     linked: str = ""
 
 
-class Figure(NamedTuple):
-    """A drawing.
+@dataclass(frozen=True)
+class Figure:
+    """A drawing, made by matplotlib when it is written.
 
     Attributes:
       title: above it.
-      svg: one `<svg>` element, for a page in HTML.
       about: what it shows in words, for those who do not see it.
+      draw: draws it on axes of matplotlib.
+      width, height: units of a page, of which text has 11.
+      margins: left, right, bottom, top of the axes as shares; as the texts need it without.
+      grid: whether lines stand at the ticks.
       wide: as wide as the page, scrolled sideways on a phone; others stand side by side.
     """
 
     title: str
-    svg: str
     about: str
+    draw: Callable[[Any], None]
+    width: int = 380  # fills a phone
+    height: int = 240
+    margins: tuple[float, float, float, float] | None = None
+    grid: bool = True
     wide: bool = False
 
 
@@ -161,7 +175,7 @@ class Section:
     key: str
     title: str
     blocks: Sequence[Block]
-    covers: Mapping[int, str] = field(default_factory=dict)
+    covers: Mapping[int, str] = dataclasses.field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -181,6 +195,26 @@ class Document:
     sections: Sequence[Section]
     rows: Table
     made: str
+
+
+Field = tuple[Column, Callable[[T], Cell]]
+
+
+def field(title: str, cell: Callable[[T], Cell], about: str = "", digits: int = 3) -> Field[T]:
+    """A column, and how its cell follows from what a row is of."""
+    return Column(title, about, digits), cell
+
+
+def tabulated(
+    name: str,
+    fields: Sequence[Field[T]],
+    items: Sequence[T],
+    foot: Sequence[Sequence[Cell]] = (),
+    note: str = "",
+) -> Table:
+    """A table with a row an item."""
+    rows = [[cell(item) for _, cell in fields] for item in items]
+    return Table(name, [column for column, _ in fields], rows, foot, note)
 
 
 def known(value: float | None) -> float:

@@ -31,16 +31,16 @@ def _line(cells: Sequence[str]) -> str:
     return "| " + " | ".join(c.replace("|", "\\|").replace("\n", " ") for c in cells) + " |"
 
 
-def _table(one: Table) -> list[str]:
-    count = len(one.rows)
+def _table(table: Table) -> list[str]:
+    count = len(table.rows)
     more = f" ({LONGEST} of {count} rows)" if count > LONGEST else ""
-    digits = [column.digits for column in one.columns]
-    rows = [*one.rows[:LONGEST], *one.foot]
+    digits = [column.digits for column in table.columns]
+    rows = [*table.rows[:LONGEST], *table.foot]
     return [
-        f"**{one.name}**{more} {one.note}".rstrip(),
+        f"**{table.name}**{more} {table.note}".rstrip(),
         "",
-        _line([column.title for column in one.columns]),
-        _line(["---"] + ["---:"] * (len(one.columns) - 1)),
+        _line([column.title for column in table.columns]),
+        _line(["---"] + ["---:"] * (len(table.columns) - 1)),
         *[_line([shown(c, d) for c, d in zip(row, digits, strict=True)]) for row in rows],
         "",
     ]
@@ -91,19 +91,20 @@ def _plain(cell: Cell) -> Any:
     return None if isinstance(cell, float) and not math.isfinite(cell) else cell
 
 
+def _as_data(table: Table) -> dict[str, Any]:
+    return {
+        "name": table.name,
+        "note": table.note,
+        "columns": [column.title for column in table.columns],
+        "rows": [[_plain(c) for c in row] for row in table.rows],
+        "foot": [[_plain(c) for c in row] for row in table.foot],
+    }
+
+
 def as_json(document: Document) -> str:
     """Everything but drawings: summary, tables with every row, texts."""
 
-    def table(one: Table) -> dict[str, Any]:
-        return {
-            "name": one.name,
-            "note": one.note,
-            "columns": [column.title for column in one.columns],
-            "rows": [[_plain(c) for c in row] for row in one.rows],
-            "foot": [[_plain(c) for c in row] for row in one.foot],
-        }
-
-    told = {
+    content = {
         "title": document.title,
         "made": document.made,
         "summary": list(document.summary),
@@ -113,15 +114,15 @@ def as_json(document: Document) -> str:
                 "title": section.title,
                 "covers": {str(k): v for k, v in section.covers.items()},
                 "text": [x for b in blocks if isinstance(b, Prose) for x in b.lines],
-                "tables": [table(b) for b in blocks if isinstance(b, Table)],
+                "tables": [_as_data(b) for b in blocks if isinstance(b, Table)],
                 "code": {b.name: b.text for b in blocks if isinstance(b, Code)},
             }
             for section in document.sections
             for blocks in [_flat(section.blocks)]
         ],
-        "rows": table(document.rows),
+        "rows": _as_data(document.rows),
     }
-    return json_text(told, indent=1)
+    return json_text(content, indent=1)
 
 
 def as_csv(document: Document) -> str:

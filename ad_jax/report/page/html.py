@@ -13,6 +13,7 @@ from typing import Any
 
 from ad_jax.base.stats import Estimate
 from ad_jax.report.colours import COLOURS, SHAPES
+from ad_jax.report.figures import theme
 from ad_jax.report.page.content import Cell, Document, Table, shown
 
 IN_PAGE = 200  # rows of a table that stand in the page; longer ones are data
@@ -45,23 +46,23 @@ def _column(cells: Sequence[Cell], digits: int) -> dict[str, Any]:
         isinstance(c, Estimate) for c in cells
     ):
         return {"kind": "whole", "values": list(cells)}
-    both = [
+    estimates = [
         c if isinstance(c, Estimate) else Estimate(float(c) if c is not None else math.nan)
         for c in cells
     ]
     out: dict[str, Any] = {
         "kind": "real",
         "digits": digits,
-        "values": [_brief(c.value) for c in both],
+        "values": [_brief(c.value) for c in estimates],
     }
-    if any(math.isfinite(c.low) for c in both):
-        out |= {"low": [_brief(c.low) for c in both], "high": [_brief(c.high) for c in both]}
+    if any(math.isfinite(c.low) for c in estimates):
+        out |= {side: [_brief(getattr(c, side)) for c in estimates] for side in ("low", "high")}
     return out
 
 
 def _data(table: Table) -> str:
     """A table as JSON that may stand in a `<script>`."""
-    told = {
+    data = {
         "count": len(table.rows),
         "marked": sorted(table.marked),
         "columns": [
@@ -69,13 +70,13 @@ def _data(table: Table) -> str:
             for i, column in enumerate(table.columns)
         ],
     }
-    return json.dumps(told, separators=(",", ":"), allow_nan=False).replace("<", "\\u003c")
+    return json.dumps(data, separators=(",", ":"), allow_nan=False).replace("<", "\\u003c")
 
 
 def _palette() -> str:
     """The colours as variables: light, dark by the system's wish, and either by the reader's."""
     light, dark = (
-        ";".join(f"--{name}:{both[i]}" for name, both in COLOURS.items()) for i in (0, 1)
+        ";".join(f"--{name}:{sides[i]}" for name, sides in COLOURS.items()) for i in (0, 1)
     )
     return (
         f":root{{{light};color-scheme:light}}"
@@ -104,18 +105,19 @@ def html(document: Document) -> str:
     data: dict[str, tuple[Markup, int]] = {}
     tables = itertools.count(1)
 
-    def numbered(one: Table, write: Callable[..., Markup]) -> Markup:
+    def numbered(table: Table, write: Callable[..., Markup]) -> Markup:
         """A table with a name of its own; long ones leave their rows in `data`."""
-        name, count = f"table-{next(tables)}", len(one.rows)
+        name, count = f"table-{next(tables)}", len(table.rows)
         if count <= IN_PAGE:
-            return write(one, name, one.rows, count)
-        data[f"data-{name}"] = Markup(_data(one)), count
-        return write(one, name, one.rows[:FIRST], count)
+            return write(table, name, table.rows, count)
+        data[f"data-{name}"] = Markup(_data(table)), count
+        return write(table, name, table.rows[:FIRST], count)
 
     environment.filters["soft"] = _soft
     environment.globals.update(
         shown=shown,
         sortable=_sortable,
+        svg=theme.svg,
         shapes=SHAPES,
         numbered=numbered,
         base64=lambda content: base64.b64encode(content).decode(),

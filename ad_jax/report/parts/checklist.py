@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from ad_jax.report.page import Column, Prose, Section, Table
-from ad_jax.report.page.content import Cell
 
 RULES = {  # number -> what a report must show
     1: "Reference lines: oracle, expected random, median, worst, ensemble of all, default setting",
@@ -35,30 +34,27 @@ def checklist(sections: Sequence[Section], judged: bool) -> Section:
       sections: of the report.
       judged: whether labels were opened.
     """
-    rows: list[list[Cell]] = []
-    kept = 0
-    for number, text in RULES.items():
-        found = [s for s in sections if number in s.covers]
-        lacking = "; ".join(s.covers[number] for s in found if s.covers[number])
-        if not found:
-            state = "missing"
-            lacking = _why(number, judged)
-        else:
-            state = "in part" if lacking else "yes"
-        kept += state == "yes"
-        where = ", ".join(s.title for s in found)
-        rows.append([f"{number}. {text}", state, where, lacking])
-    columns = [Column("a report must show"), Column("shown"), Column("where"), Column("what lacks")]
-    partly = sum(row[1] == "in part" for row in rows)
-    said = (
-        f"Of {len(RULES)} rules of reporting this page keeps {kept} wholly and {partly} in part; "
-        f"missing: {len(RULES) - kept - partly}."
+    rows = [[f"{n}. {text}", *_kept(n, sections, judged)] for n, text in RULES.items()]
+    states = [row[1] for row in rows]
+    text = (
+        f"Of {len(RULES)} rules of reporting this page keeps {states.count('yes')} wholly and "
+        f"{states.count('in part')} in part; missing: {states.count('missing')}."
     )
+    columns = [Column("a report must show"), Column("shown"), Column("where"), Column("what lacks")]
     return Section(
         "rules-kept",
         "What this report shows, and what it lacks",
-        [Prose([said]), Table("Rules of reporting", columns, rows)],
+        [Prose([text]), Table("Rules of reporting", columns, rows)],
     )
+
+
+def _kept(number: int, sections: Sequence[Section], judged: bool) -> tuple[str, str, str]:
+    """Whether a rule is kept, where, and what is lacking."""
+    covering = [s for s in sections if number in s.covers]
+    if not covering:
+        return "missing", "", _why(number, judged)
+    lacking = "; ".join(s.covers[number] for s in covering if s.covers[number])
+    return "in part" if lacking else "yes", ", ".join(s.title for s in covering), lacking
 
 
 def _why(number: int, judged: bool) -> str:

@@ -8,11 +8,28 @@ import numpy as np
 
 from ad_jax.pool import estimates_by_setting
 from ad_jax.report.figures import parallel, points, theme
-from ad_jax.report.page import Block, Column, Figures, Fold, Parallel, Prose, Section, Table
-from ad_jax.report.page.content import Cell, known
+from ad_jax.report.page import (
+    Block,
+    Figures,
+    Fold,
+    Parallel,
+    Prose,
+    Section,
+    Table,
+    field,
+    tabulated,
+)
+from ad_jax.report.page.content import known
 from ad_jax.report.parts.task import Task, estimates, families, hypers, in_order, settings_table
 
 TOP = 5  # settings that stand out at first
+FIGURES = {  # of trust -> what it is, and digits
+    "margin": ("runner-up behind, in standard errors over seeds", 1),
+    "stability": ("share of bootstrap draws that the pick's family wins", 2),
+    "reliability": ("rank correlation of losses on halves of the samples", 2),
+    "agreement": ("how high rules of other kinds rank the pick, 1 = first", 2),
+    "null": ("p-value of: target and held-out normals are alike", 3),
+}
 
 
 def control_losses(task: Task) -> dict[str, float]:
@@ -32,11 +49,11 @@ def losses(tasks: Sequence[Task]) -> Section:
     drawn = []
     for task in tasks:
         settings = task.run.pool.settings
-        some = [
+        dots = [
             points.Point(s.family, s.label, loss, picked=s.key == task.run.pick.key)
             for s, loss in zip(settings, estimates(task, settings), strict=True)
         ]
-        drawn.append(points.losses(task.name, task.run.rule, some, control_losses(task), keys))
+        drawn.append(points.losses(task.name, task.run.rule, dots, control_losses(task), keys))
     note = (
         "A point is a setting, its bar the 95 % interval over seeds (three or more); the ring is "
         "the pick, crosses are control members by the same rule. No label is used here: the rule "
@@ -55,52 +72,48 @@ def losses(tasks: Sequence[Task]) -> Section:
 
 def trust(tasks: Sequence[Task]) -> Section:
     """How far to trust each pick, and failure signatures."""
-    columns = [
-        Column("task"),
-        Column("pick"),
-        Column("trust", "high, medium or low, from the figures beside it"),
-        Column("margin", "runner-up behind, in standard errors over seeds", 1),
-        Column("stability", "share of bootstrap draws that the pick's family wins", 2),
-        Column("reliability", "rank correlation of losses on halves of the samples", 2),
-        Column("agreement", "how high rules of other kinds rank the pick, 1 = first", 2),
-        Column("null", "p-value of: target and held-out normals are alike"),
-        Column("better control", "control member that looks better by the same rule"),
+    reasons = [f"{t.name}: {reason}." for t in tasks for reason in t.run.trust.get("reasons", [])]
+    blocks: list[Block] = [
+        _trust(tasks),
+        Fold("Reasons in words", [Prose(reasons, points=True)]),
+        _signatures(tasks),
     ]
-    rows: list[list[Cell]] = []
-    said: list[str] = []
-    for task in tasks:
-        told = task.run.trust
-        numbers = [told.get(n) for n in ("margin", "stability", "reliability", "agreement", "null")]
-        rows.append(
-            [
-                task.name,
-                task.run.pick.label,
-                told.get("verdict", "not told"),
-                *map(known, numbers),
-                told.get("control") or "none",
-            ]
-        )
-        said += [f"{task.name}: {reason}." for reason in told.get("reasons", [])]
-    found = [
-        [
-            task.name,
-            one["name"],
-            "yes" if one["found"] else "no",
-            known(one["value"]),
-            known(one["limit"]),
-            one["advice"],
-        ]
-        for task in tasks
-        for one in task.run.signatures
-    ]
-    blocks: list[Block] = [Table("Trust in the picks, without labels", columns, rows)]
-    blocks.append(Fold("Reasons in words", [Prose(said, points=True)]))
-    if found:
-        heads = ["task", "signature", "found", "value", "limit", "what was seen, what to do"]
-        blocks.append(Table("Failure signatures", [Column(h) for h in heads], found))
-    else:
-        blocks.append(Prose(["These runs were made by a version that saw no failure signatures."]))
     return Section("trust", "How far to trust the picks", blocks)
+
+
+def _trust(tasks: Sequence[Task]) -> Table:
+    figure = lambda name: lambda task: known(task.run.trust.get(name))
+    verdict = "high, medium or low, from the figures beside it"
+    control = "control member that looks better by the same rule"
+    return tabulated(
+        "Trust in the picks, without labels",
+        [
+            field("task", lambda t: t.name),
+            field("pick", lambda t: t.run.pick.label),
+            field("trust", lambda t: t.run.trust.get("verdict", "not told"), verdict),
+            *(field(name, figure(name), *about) for name, about in FIGURES.items()),
+            field("better control", lambda t: t.run.trust.get("control") or "none", control),
+        ],
+        tasks,
+    )
+
+
+def _signatures(tasks: Sequence[Task]) -> Block:
+    signatures = [(task.name, entry) for task in tasks for entry in task.run.signatures]
+    if not signatures:
+        return Prose(["These runs were made by a version that saw no failure signatures."])
+    return tabulated(
+        "Failure signatures",
+        [
+            field("task", lambda row: row[0]),
+            field("signature", lambda row: row[1]["name"]),
+            field("found", lambda row: "yes" if row[1]["found"] else "no"),
+            field("value", lambda row: known(row[1]["value"])),
+            field("limit", lambda row: known(row[1]["limit"])),
+            field("what was seen, what to do", lambda row: row[1]["advice"]),
+        ],
+        signatures,
+    )
 
 
 def tried(tasks: Sequence[Task], foots: Mapping[str, Sequence[tuple[str, float]]]) -> Section:
@@ -115,8 +128,8 @@ def tried(tasks: Sequence[Task], foots: Mapping[str, Sequence[tuple[str, float]]
         key = f"settings-{number}"
         table = settings_table(task, key, foots.get(task.name, ()))
         several = len(task.run.pool.settings) > 1  # of one there is nothing to compare
-        both: list[Block] = [_coordinates(task, key), table] if several else [table]
-        blocks += both if len(tasks) == 1 else [Fold(task.name, both)]
+        shown: list[Block] = [_coordinates(task, key), table] if several else [table]
+        blocks += shown if len(tasks) == 1 else [Fold(task.name, shown)]
     return Section("settings", "What was tried", blocks)
 
 
@@ -126,7 +139,7 @@ def _coordinates(task: Task, key: str) -> Parallel:
     first, last = hypers(settings), {f"loss ({task.run.rule})": loss}
     if task.quality is not None:
         auroc = estimates_by_setting(task.run.pool, task.quality.auroc, settings)
-        last["AUROC"] = [one.value for one in auroc]
+        last["AUROC"] = [estimate.value for estimate in auroc]
     spread = sorted(first, key=lambda n: -sum(np.isfinite(first[n])))  # the commonest ones fit
     kept = spread[: parallel.MOST_AXES - len(last)]
     numbers = {n: values for n, values in first.items() if n in kept} | last

@@ -11,10 +11,10 @@ SEVERAL = 4  # tasks from which on they are summed up instead of told one by one
 NAMED = 5
 
 
-def some(names: Sequence[str], mark: str = ", ") -> str:
+def first_names(names: Sequence[str], mark: str = ", ") -> str:
     """Names for a sentence, the first `NAMED` and how many more.
 
-    >>> some(list("abcdefg"))
+    >>> first_names(list("abcdefg"))
     'a, b, c, d, e and 2 more'
     """
     more = f" and {len(names) - NAMED} more" if len(names) > NAMED else ""
@@ -43,32 +43,34 @@ def words(tasks: Sequence[Task]) -> list[str]:
     if better:
         lines.append(
             f"On {len(better)} of {len(tasks)} tasks a control that learned nothing looks better "
-            f"by the same rule: {some(better)}."
+            f"by the same rule: {first_names(better)}."
         )
     return lines
 
 
 def _told(task: Task) -> str:
-    run, pool = task.run, task.run.pool
+    run, pool, trust = task.run, task.run.pool, task.run.trust
     families = len({s.family for s in pool.settings})
-    trust = run.trust
-    told = (
+    lines = [
         f"{task.name}: of {len(pool.settings)} settings of {families} "
         f"{'family' if families == 1 else 'families'}, trained with "
         f"{len(run.manifest['seeds'])} seeds each, {run.rule} picked {run.pick.label}, without "
-        "labels. "
-    )
+        "labels."
+    ]
     if pool.stopped:
-        told += f"The search stopped {len(pool.stopped)} of them early. "
+        lines.append(f"The search stopped {len(pool.stopped)} of them early.")
     if trust.get("verdict"):
-        told += f"Trust in this pick is {trust['verdict']}. "
+        lines.append(f"Trust in this pick is {trust['verdict']}.")
     if trust.get("control"):
-        told += f"{trust['control'].replace('_', ' ').capitalize()}, a control that learned "
-        told += "nothing, looks better by the same rule. "
-    found = [one["name"] for one in run.signatures if one["found"]]
-    if found:
-        told += f"Failure signatures: {', '.join(found)}. "
+        control = trust["control"].replace("_", " ").capitalize()
+        lines.append(f"{control}, a control that learned nothing, looks better by the same rule.")
+    signatures = [entry["name"] for entry in run.signatures if entry["found"]]
+    if signatures:
+        lines.append(f"Failure signatures: {', '.join(signatures)}.")
     if task.traced is not None:
-        told += f"{task.traced.about['augmentation'].capitalize()} was tuned by gradient from "
-        told += f"{len(task.traced.about['starts'])} starts. "
-    return told.rstrip()
+        about = task.traced.about
+        lines.append(
+            f"{about['augmentation'].capitalize()} was tuned by gradient from "
+            f"{len(about['starts'])} starts."
+        )
+    return " ".join(lines)

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -11,10 +12,13 @@ import numpy as np
 
 from ad_jax.base.stats import Estimate, Quality, share
 from ad_jax.pool import estimates_by_setting
-from ad_jax.report.page import Column, Table
-from ad_jax.report.page.content import Cell
+from ad_jax.report.page import Column, Table, field, tabulated
+from ad_jax.report.page.content import Cell, Field
 from ad_jax.runs.run import Run, Traced
 from ad_jax.train.setting import Setting, describe
+
+MEAN = "mean over trained seeds [95 % interval over seeds]"
+TRAINED = "seeds that learned something, of all; stopped: dropped by the search"
 
 
 class Task(NamedTuple):
@@ -54,8 +58,8 @@ def families(tasks: Sequence[Task]) -> list[str]:
 def estimates(task: Task, settings: Sequence[Setting]) -> list[Estimate]:
     """Loss per setting by the rule, with its interval over seeds; infinite: cannot be picked."""
     by_key = task.run.losses[task.run.rule]
-    spread = estimates_by_setting(task.run.pool, task.loss, settings)
-    return [one._replace(value=by_key[s.key]) for s, one in zip(settings, spread, strict=True)]
+    intervals = estimates_by_setting(task.run.pool, task.loss, settings)
+    return [x._replace(value=by_key[s.key]) for s, x in zip(settings, intervals, strict=True)]
 
 
 def hypers(settings: Sequence[Setting]) -> dict[str, list[float]]:
@@ -83,51 +87,56 @@ def settings_table(task: Task, linked: str, foot: Sequence[tuple[str, float]] = 
     """
     pool = task.run.pool
     settings = in_order(task)
-    varied = hypers(settings)
-    judged = task.quality is not None
-    columns = [
-        Column("setting", "pretext/augmentation and strength"),
-        Column(f"loss ({task.run.rule})", "mean over trained seeds [95 % interval over seeds]"),
+    members = {s.key: [pool.members[r] for r in pool.rows(s)] for s in settings}
+    estimated = [
+        (f"loss ({task.run.rule})", estimates(task, settings), MEAN),
         *(
-            [Column("AUROC", "mean over trained seeds [95 % interval over seeds]")]
-            if judged
-            else []
+            (title, [share(x) for x in estimates_by_setting(pool, quality, settings)], about)
+            for title, quality, about in zip(
+                ("AUROC", "AP"), task.quality or (), (MEAN, "average precision, likewise")
+            )
         ),
-        *([Column("AP", "average precision, likewise")] if judged else []),
-        Column("trained", "seeds that learned something, of all; stopped: dropped by the search"),
-        Column("train loss", "mean over the last tenth of the steps"),
-        Column("seconds", "of all its seeds", 1),
-        *[Column(name.replace("_", " ")) for name in varied],
     ]
-    figures = [
-        estimates(task, settings),
-        *[[share(x) for x in estimates_by_setting(pool, q, settings)] for q in task.quality or ()],
+
+    def trained(i: int) -> str:
+        statuses = [m.status for m in members[settings[i].key]]
+        stopped = settings[i] in pool.stopped
+        return "stopped" if stopped else f"{statuses.count('ok')}/{len(statuses)}"
+
+    def train_loss(i: int) -> float:
+        losses = [m.train_loss for m in members[settings[i].key] if m.status == "ok"]
+        return float(np.mean(losses)) if losses else math.nan
+
+    fields: list[Field[int]] = [
+        field("setting", lambda i: settings[i].label, "pretext/augmentation and strength"),
+        *(field(title, values.__getitem__, about) for title, values, about in estimated),
+        field("trained", trained, TRAINED),
+        field("train loss", train_loss, "mean over the last tenth of the steps"),
+        field(
+            "seconds",
+            lambda i: float(sum(m.seconds for m in members[settings[i].key])),
+            "of all its seeds",
+            1,
+        ),
+        *(
+            field(name.replace("_", " "), _unless_nan(values))
+            for name, values in hypers(settings).items()
+        ),
     ]
-    rows: list[list[Cell]] = []
-    for i, setting in enumerate(settings):
-        every = [pool.members[r] for r in pool.rows(setting)]
-        good = [m for m in every if m.status == "ok"]
-        loss = [m.train_loss for m in good]
-        rows.append(
-            [
-                setting.label,
-                *[column[i] for column in figures],
-                "stopped" if setting in task.run.pool.stopped else f"{len(good)}/{len(every)}",
-                float(np.mean(loss)) if loss else math.nan,
-                float(sum(m.seconds for m in every)),
-                *[None if v[i] != v[i] else v[i] for v in varied.values()],
-            ]
-        )
-    rest: list[Cell] = [None] * (len(columns) - 3)
-    return Table(
+    rest: list[Cell] = [None] * (len(fields) - 3)
+    table = tabulated(
         f"Settings of {task.name}",
-        columns,
-        rows,
-        [[name, None, value, *rest] for name, value in foot] if judged else [],
+        fields,
+        range(len(settings)),
+        [[name, None, value, *rest] for name, value in foot] if task.quality else (),
         "the pick is shaded",
-        frozenset(i for i, s in enumerate(settings) if s.key == task.run.pick.key),
-        linked,
     )
+    marked = frozenset(i for i, s in enumerate(settings) if s.key == task.run.pick.key)
+    return replace(table, marked=marked, linked=linked)
+
+
+def _unless_nan(values: Sequence[float]) -> Callable[[int], Cell]:
+    return lambda i: None if math.isnan(values[i]) else values[i]
 
 
 def in_order(task: Task) -> list[Setting]:
@@ -142,47 +151,39 @@ def _figures(task: Task) -> Mapping[str, np.ndarray]:
 
 def members_table(tasks: Sequence[Task]) -> Table:
     """A row per member, for readers: what a reader sorts by."""
-    judged = any(t.quality is not None for t in tasks)
-    columns = [
-        Column("setting"),
-        Column("task"),
-        Column("seed"),
-        Column("status", "ok, untrained (learned nothing), failed, or stopped (by the search)"),
-        Column("loss", "by the rule that picked"),
-        *([Column("AUROC"), Column("AP")] if judged else []),
-        Column("train loss"),
-        Column("discrimination", "AUROC of held-out normals against their augmentations"),
-        Column("seconds", "", 1),
+    members = [(task, i) for task in tasks for i in range(len(task.run.pool.members))]
+    member = lambda row: row[0].run.pool.members[row[1]]
+
+    def quality(name: str) -> Callable[[tuple[Task, int]], Cell]:
+        return lambda row: float(_figures(row[0])[name][row[1]]) if row[0].quality else None
+
+    losses = {task.name: task.loss for task in tasks}
+    states = "ok, untrained (learned nothing), failed, or stopped (by the search)"
+    told_apart = "AUROC of held-out normals against their augmentations"
+    fields: list[Field[tuple[Task, int]]] = [
+        field("setting", lambda row: member(row).setting.label),
+        field("task", lambda row: row[0].name),
+        field("seed", lambda row: member(row).seed),
+        field("status", lambda row: member(row).status, states),
+        field("loss", lambda row: float(losses[row[0].name][row[1]]), "by the rule that picked"),
+        field("AUROC", quality("auroc")),
+        field("AP", quality("average_precision")),
+        field("train loss", lambda row: member(row).train_loss),
+        field("discrimination", lambda row: member(row).discrimination, told_apart),
+        field("seconds", lambda row: member(row).seconds, digits=1),
     ]
-    rows: list[list[Cell]] = []
-    for task in tasks:
-        loss, figures = task.loss, list(_figures(task).values())
-        none: list[Cell] = [None, None] if judged and not figures else []
-        for i, m in enumerate(task.run.pool.members):
-            rows.append(
-                [
-                    m.setting.label,
-                    task.name,
-                    m.seed,
-                    m.status,
-                    float(loss[i]),
-                    *[float(v[i]) for v in figures],
-                    *none,
-                    m.train_loss,
-                    m.discrimination,
-                    m.seconds,
-                ]
-            )
-    return Table("Members", columns, rows, note="every training and every control member")
+    if not any(t.quality for t in tasks):
+        fields = [f for f in fields if f[0].title not in ("AUROC", "AP")]
+    return tabulated("Members", fields, members, note="every training and every control member")
 
 
 def raw_rows(tasks: Sequence[Task]) -> Table:
     """A row per member with all that is known of it: what everything in a report follows from."""
-    found: list[dict[str, Any]] = []
+    rows: list[dict[str, Any]] = []
     for task in tasks:
         figures = _figures(task)
         for i, m in enumerate(task.run.pool.members):
-            found.append(
+            rows.append(
                 {
                     "task": task.name,
                     **describe(m.setting),
@@ -195,5 +196,5 @@ def raw_rows(tasks: Sequence[Task]) -> Table:
                     **{f"loss.{k}": float(v[i]) for k, v in task.run.member_losses.items()},
                 }
             )
-    names = list(dict.fromkeys(k for row in found for k in row))
-    return Table("rows", [Column(n) for n in names], [[r.get(n) for n in names] for r in found])
+    names = list(dict.fromkeys(k for row in rows for k in row))
+    return Table("rows", [Column(n) for n in names], [[r.get(n) for n in names] for r in rows])

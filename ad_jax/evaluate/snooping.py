@@ -13,17 +13,16 @@ Over targets this evens out: a setting that is lucky on the whole target gains b
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, fields
-from typing import Any, NamedTuple
+from dataclasses import dataclass, field
+from typing import NamedTuple
 
 import numpy as np
 
 from ad_jax.base.errors import InputError
+from ad_jax.base.stats import Estimate, over_draws
 from ad_jax.data import Truth
-from ad_jax.evaluate.halves import aurocs, half_aurocs, split
-from ad_jax.evaluate.intervals import over_training_sets
-from ad_jax.evaluate.stages import (
+from ad_jax.evaluate.best_of_k import expected_best, numbers, reseeded
+from ad_jax.evaluate.label_choices import (
     METRICS,
     STAGES,
     Candidates,
@@ -32,7 +31,8 @@ from ad_jax.evaluate.stages import (
     thresholds,
     walk,
 )
-from ad_jax.evaluate.tried import expected_best, numbers, reseeded
+from ad_jax.evaluate.pools import check_both_classes
+from ad_jax.evaluate.split_half import aurocs, half_aurocs, split
 from ad_jax.pool import Pool
 from ad_jax.train.setting import Setting
 
@@ -69,7 +69,8 @@ class Curve:
       apparent: expected best by all labels, exact.
       honest: best by one half, on the other.
       relabelled: expected best by labels permuted at random; .5 at k = 1, the excess is noise.
-      reseeded: expected best of settings that differ by training noise alone (`tried.reseeded`).
+      reseeded: expected best of settings that differ by training noise alone
+        (`best_of_k.reseeded`).
     """
 
     tried: list[int]
@@ -80,17 +81,11 @@ class Curve:
 
 
 @dataclass(frozen=True)
-class Spread:
-    """Mean over splits, and the 2.5 and 97.5 % quantiles of the splits (no confidence interval)."""
-
-    mean: float
-    low: float
-    high: float
-
-
-@dataclass(frozen=True)
-class Halves:
+class SplitHalf:
     """The best setting by the labels of one half, both ways on every split.
+
+    Figures are means over splits with the 2.5 and 97.5 % quantiles of the splits, no confidence
+    intervals.
 
     Attributes:
       splits, skipped: used, and left out since a half held one class.
@@ -102,11 +97,11 @@ class Halves:
 
     splits: int
     skipped: int
-    own: Spread
-    other: Spread
-    inflation: Spread
-    rule: Spread
-    bought: Spread
+    own: Estimate
+    other: Estimate
+    inflation: Estimate
+    rule: Estimate
+    bought: Estimate
 
 
 @dataclass(frozen=True)
@@ -128,7 +123,7 @@ class Snooping:
     stages: list[Stage]
     thresholds: list[Stage]
     curve: Curve
-    halves: Halves
+    halves: SplitHalf
     seed: int
     stratified: bool
     notes: list[str] = field(default_factory=list)
@@ -139,15 +134,10 @@ def _mean(values: np.ndarray) -> float:
     return float(values.mean()) if values.size else float("nan")
 
 
-def _spread(values: np.ndarray) -> Spread:
-    if not values.size:
-        return Spread(*[float("nan")] * 3)
-    low, high = np.quantile(values, [0.025, 0.975])
-    return Spread(_mean(values), float(low), float(high))
-
-
-def _stage(name: str, metric: str, options: int, *sides: np.ndarray) -> Stage:
-    apparent, honest = map(_mean, sides)
+def _stage(
+    name: str, metric: str, options: int, apparently: np.ndarray, honestly: np.ndarray
+) -> Stage:
+    apparent, honest = _mean(apparently), _mean(honestly)
     return Stage(name, metric, options, apparent, honest, apparent - honest)
 
 
@@ -184,25 +174,26 @@ def _measured(pool: Pool, among: Candidates, anomalous: np.ndarray, first: np.nd
     scores = np.asarray(pool.scores[rows, places[:, 2]], np.float32)
     whole = _scattered(among, places, aurocs(scores, anomalous[None]))
     a, b = (_scattered(among, places, v) for v in half_aurocs(scores, anomalous, first))
-    both = np.concatenate([a, b]), np.concatenate([b, a])
-    return _Measured(among, scores, places, whole, first, *both)
+    chosen, reported = np.concatenate([a, b]), np.concatenate([b, a])
+    return _Measured(among, scores, places, whole, first, chosen, reported)
 
 
 def _by_stage(
-    pool: Pool, known: _Measured, anomalous: np.ndarray, generator: np.random.Generator
+    pool: Pool, measured: _Measured, anomalous: np.ndarray, generator: np.random.Generator
 ) -> tuple[list[Stage], list[Stage]]:
     """Stages of AUROC, and of the thresholds."""
-    among, draws = known.among, max(len(known.chosen), 1)  # a walk for every lot that ties draw
+    among = measured.among
+    draws = max(len(measured.chosen), 1)  # a walk for every lot that ties draw
     everything = np.ones((draws, len(anomalous)), bool)
-    whole = np.broadcast_to(known.whole, (draws, *known.whole.shape[1:]))
+    whole = np.broadcast_to(measured.whole, (draws, *measured.whole.shape[1:]))
     apparent = walk(among, whole, whole, generator)
-    honest = walk(among, known.chosen, known.reported, generator)
+    honest = walk(among, measured.chosen, measured.reported, generator)
     options = choices(among, apparent, len(anomalous))
     stages = [
         _stage(name, "AUROC", n, apparent.values[name], honest.values[name])
         for name, n in zip(STAGES, options, strict=False)
     ]
-    choosing = np.concatenate([known.first, ~known.first])
+    choosing = np.concatenate([measured.first, ~measured.first])
     tables = [
         thresholds(pool, among, apparent, anomalous, everything, everything),
         thresholds(pool, among, honest, anomalous, choosing, ~choosing),
@@ -216,35 +207,40 @@ def _by_stage(
 
 
 def _curve(
-    known: _Measured,
+    measured: _Measured,
     anomalous: np.ndarray,
     permuting: np.random.Generator,
     reseeding: np.random.Generator,
+    draws: int,
 ) -> Curve:
-    among = known.among
-    own = known.places[:, 2] == among.default[known.places[:, 0]]
-    permuted = permuting.permuted(np.tile(anomalous, (DRAWS, 1)), axis=1)
-    null = _scattered(among, known.places[own], aurocs(known.scores[own], permuted))
-    seeds = among.by_default(known.whole[0])
-    noise = reseeded(seeds, among.by_default(among.usable), DRAWS, reseeding)
+    among = measured.among
+    default = measured.places[:, 2] == among.default[measured.places[:, 0]]
+    permuted = permuting.permuted(np.tile(anomalous, (draws, 1)), axis=1)
+    null = _scattered(among, measured.places[default], aurocs(measured.scores[default], permuted))
+    seeds = among.by_default(measured.whole[0])
+    noise = reseeded(seeds, among.by_default(among.usable), draws, reseeding)
     tried = numbers(len(among.settings))
-    pairs = [(side, side) for side in map(among.means, (known.whole, null))] + [(noise, noise)]
-    pairs.insert(1, (among.means(known.chosen), among.means(known.reported)))
+    pairs = [(side, side) for side in map(among.means, (measured.whole, null))] + [(noise, noise)]
+    pairs.insert(1, (among.means(measured.chosen), among.means(measured.reported)))
     lines = [expected_best(chosen, reported, tried) for chosen, reported in pairs]
     return Curve(tried, *([_mean(values) for values in line] for line in lines))
 
 
-def _halves(known: _Measured, pick: Setting, skipped: int) -> Halves:
-    among = known.among
-    by, of = among.means(known.chosen), among.means(known.reported)
+def _split_half(measured: _Measured, pick: Setting, skipped: int) -> SplitHalf:
+    among = measured.among
+    chosen, reported = among.means(measured.chosen), among.means(measured.reported)
+    everything = [len(among.settings)]
 
     def both_ways(values: np.ndarray) -> np.ndarray:  # [2 splits] to [splits]
         return values.reshape(2, -1).mean(0)
 
-    own, other = (both_ways(expected_best(by, side, [len(among.settings)])[0]) for side in (by, of))
-    rule = both_ways(by[:, among.settings.index(pick)])
-    spreads = [_spread(v) for v in (own, other, own - other, rule, other - rule)]
-    return Halves(len(known.first), skipped, *spreads)
+    apparent, honest = (
+        both_ways(expected_best(chosen, side, everything)[0]) for side in (chosen, reported)
+    )
+    rule = both_ways(chosen[:, among.settings.index(pick)])
+    differences = apparent - honest, rule, honest - rule
+    estimates = [over_draws(values) for values in (apparent, honest, *differences)]
+    return SplitHalf(len(measured.first), skipped, *estimates)
 
 
 def measure(
@@ -254,8 +250,9 @@ def measure(
     seed: int = 0,
     splits: int = SPLITS,
     stratified: bool = True,
+    draws: int = DRAWS,
 ) -> Snooping:
-    """`snooping` on opened labels `[n]`."""
+    """`snooping` on opened labels `[n]`, with so many draws of the null lines."""
     if splits < 1:
         raise InputError(f"splits={splits} is too small; take {SPLITS}")
     if len(anomalous) != pool.scores.shape[2]:
@@ -263,25 +260,28 @@ def measure(
             f"{len(anomalous)} labels do not fit scores of {pool.scores.shape[2]} samples; give "
             "the truth of the run's target"
         )
-    if anomalous.min() == anomalous.max():
-        raise InputError("all labels are equal, so AUROC is undefined; audit needs both classes")
+    check_both_classes(anomalous)
     among = candidates(pool)
     if pick not in among.settings:
-        raise InputError(
-            f"the pick {pick.label} has no finite scores for half of its seeds; rerun "
-            "`ad-jax select`"
-        )
+        raise no_finite_scores(pick)
     splitting, permuting, reseeding, ties = np.random.default_rng(seed).spawn(4)
     first, skipped = split(anomalous, splits, splitting, stratified)
-    known = _measured(pool, among, anomalous, first)
+    measured = _measured(pool, among, anomalous, first)
     return Snooping(
-        *_by_stage(pool, known, anomalous, ties),
-        _curve(known, anomalous, permuting, reseeding),
-        _halves(known, pick, skipped),
+        *_by_stage(pool, measured, anomalous, ties),
+        _curve(measured, anomalous, permuting, reseeding, draws),
+        _split_half(measured, pick, skipped),
         seed,
         stratified,
         _notes(pool, among, anomalous, len(first), skipped),
         len(pool.stopped),
+    )
+
+
+def no_finite_scores(pick: Setting) -> InputError:
+    """What to raise where a pick cannot be judged."""
+    return InputError(
+        f"the pick {pick.label} has no finite scores for half of its seeds; rerun `ad-jax select`"
     )
 
 
@@ -335,55 +335,3 @@ def snooping(
     """
     anomalous = np.asarray(truth.open(reason).anomalous)
     return measure(pool, pick, anomalous, seed, splits, stratified)
-
-
-def snooping_summary(tasks: Mapping[str, Snooping], trainings: Mapping[str, str]) -> dict[str, Any]:
-    """Means over tasks, with 95 % bootstrap intervals over training sets.
-
-    Args:
-      tasks: task -> audit; those without honest figures are left out.
-      trainings: task -> training-set fingerprint; tasks that share one are not independent.
-
-    Returns:
-      tasks, training_sets; "halves" and "stages": name -> mean, low, high of every figure; "curve":
-      number of settings tried -> mean of every line over the tasks that tried so many;
-      "stopped_early": tasks of which these are of the settings that a search left.
-    """
-    used = {t: s for t, s in tasks.items() if np.isfinite(s.halves.other.mean)}
-    groups = [trainings[t] for t in used]
-
-    def over(values: Sequence[float]) -> dict[str, float]:
-        known = np.array(values, float)
-        if not np.isfinite(known).any():
-            return dict.fromkeys(("mean", "low", "high"), float("nan"))
-        low, high = over_training_sets(groups, lambda rows: float(np.nanmean(known[rows])))
-        return {"mean": float(np.nanmean(known)), "low": low, "high": high}
-
-    def every(stages: Sequence[Sequence[Stage]]) -> dict[str, Any]:
-        return {
-            f"{column[0].name}, {column[0].metric}": {
-                name: over([getattr(stage, name) for stage in column])
-                for name in ("apparent", "honest", "inflation")
-            }
-            for column in zip(*stages, strict=True)
-        }
-
-    def tried(number: int) -> dict[str, float]:
-        curves = [s.curve for s in used.values() if number in s.curve.tried]
-        places = [(curve, curve.tried.index(number)) for curve in curves]
-        lines = [f.name for f in fields(Curve) if f.name != "tried"]
-        means = {n: float(np.mean([getattr(c, n)[i] for c, i in places])) for n in lines}
-        return {"tasks": len(curves), **means}
-
-    numbers = sorted({number for s in used.values() for number in s.curve.tried})
-    return {
-        "tasks": len(used),
-        "training_sets": len(set(groups)),
-        "stopped_early": [task for task, one in used.items() if one.stopped],
-        "curve": {number: tried(number) for number in numbers},
-        "halves": {
-            name: over([getattr(s.halves, name).mean for s in used.values()])
-            for name in ("own", "other", "inflation", "rule", "bought")
-        },
-        "stages": every([[*s.stages, *s.thresholds] for s in used.values()]),
-    }

@@ -7,8 +7,10 @@ from typing import NamedTuple
 
 import numpy as np
 
-from ad_jax.evaluate.halves import BLOCK
-from ad_jax.evaluate.tried import DIGITS
+from ad_jax.base.stats import mean_where
+from ad_jax.evaluate.best_of_k import DIGITS
+from ad_jax.evaluate.pools import trained_rows
+from ad_jax.evaluate.split_half import BLOCK
 from ad_jax.pool import Pool
 from ad_jax.train.setting import Setting
 
@@ -48,30 +50,24 @@ class Candidates(NamedTuple):
 
     def means(self, values: np.ndarray) -> np.ndarray:
         """Mean over seeds, default head: `[..., settings, seeds, heads]` to `[..., settings]`."""
-        usable = self.by_default(self.usable)
-        return np.where(usable, self.by_default(values), 0.0).sum(-1) / usable.sum(-1)
+        return mean_where(self.by_default(values), self.by_default(self.usable))
 
 
 def candidates(pool: Pool) -> Candidates:
     """The settings of a pool that labels can choose from; may be none."""
-    seeds = sorted({m.seed for m in pool.members})
     finite = np.isfinite(pool.scores).all(-1)
-    left_out = 0
-    found = {s.key: (s, np.full(len(seeds), -1)) for s in pool.settings}
-    for row, member in enumerate(pool.members):
-        if member.setting.pretext == "control" or member.status != "ok":
-            continue
-        if finite[row, pool.default_head[row]]:
-            found[member.setting.key][1][seeds.index(member.seed)] = row
-        else:
-            left_out += 1
-    kept = [one for one in found.values() if 2 * (one[1] >= 0).sum() >= len(seeds)]
-    members = np.array([r for _, r in kept]).reshape(len(kept), len(seeds))
-    there = members >= 0
-    usable = finite[members] & there[:, :, None]
-    usable &= (usable | ~there[:, :, None]).all(1)[:, None]  # a head has to serve all seeds
+    rows = trained_rows(pool, pool.settings)
+    trained = rows >= 0
+    judged = trained & finite[rows, pool.default_head[rows]]
+    left_out = int((trained & ~judged).sum())
+    enough = 2 * judged.sum(1) >= rows.shape[1]
+    judged = judged[enough]
+    members = np.where(judged, rows[enough], -1)
+    usable = finite[members] & judged[:, :, None]
+    usable &= (usable | ~judged[:, :, None]).all(1)[:, None]  # a head has to serve all seeds
     default = pool.default_head[members.max(1, initial=-1)]
-    return Candidates([s for s, _ in kept], members, default, usable, left_out)
+    settings = [s for s, kept in zip(pool.settings, enough, strict=True) if kept]
+    return Candidates(settings, members, default, usable, left_out)
 
 
 def _choose(values: np.ndarray, allowed: np.ndarray, generator: np.random.Generator) -> np.ndarray:
@@ -130,16 +126,19 @@ def walk(
     return Walk(values, setting, head, seed)
 
 
-def _share(flagged: np.ndarray, of: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    return (flagged & of).sum(1), of.sum(1)
+def _metrics(
+    true: np.ndarray, false: np.ndarray, anomalies: np.ndarray, normals: np.ndarray
+) -> np.ndarray:
+    """F1 and balanced accuracy `[2, ...]` from true and false positives and the classes' sizes."""
+    f1 = 2 * true / np.maximum(true + false + anomalies, 1)
+    return np.stack([f1, (true / anomalies + 1 - false / normals) / 2])
 
 
 def quality_at(flagged: np.ndarray, anomalous: np.ndarray, where: np.ndarray) -> np.ndarray:
     """F1 and balanced accuracy `[2, rows]` of flags `[rows, n]` on samples `where [rows, n]`."""
-    true, positive = _share(flagged, where & (anomalous == 1))
-    false, negative = _share(flagged, where & (anomalous == 0))
-    f1 = 2 * true / np.maximum(true + false + positive, 1)
-    return np.stack([f1, (true / positive + 1 - false / negative) / 2])
+    anomalies, normals = where & (anomalous == 1), where & (anomalous == 0)
+    counts = ((flagged & side).sum(1) for side in (anomalies, normals))
+    return _metrics(*counts, anomalies.sum(1), normals.sum(1))
 
 
 def best_thresholds(scores: np.ndarray, anomalous: np.ndarray, where: np.ndarray) -> np.ndarray:
@@ -156,9 +155,7 @@ def best_thresholds(scores: np.ndarray, anomalous: np.ndarray, where: np.ndarray
     order = (-scores).argsort(1, kind="stable")
     ordered = np.take_along_axis(scores, order, 1)
     true, false = (np.take_along_axis(where & (anomalous == c), order, 1).cumsum(1) for c in (1, 0))
-    positive, negative = true[:, -1:], false[:, -1:]
-    f1 = 2 * true / np.maximum(true + false + positive, 1)
-    values = np.stack([f1, (true / positive + 1 - false / negative) / 2])
+    values = _metrics(true, false, true[:, -1:], false[:, -1:])
     last = np.ones(scores.shape, bool)  # of those tied with it
     last[:, :-1] = ordered[:, 1:] != ordered[:, :-1]
     best = np.where(last, np.round(values, DIGITS), -1.0).argmax(2)

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from ad_jax.evaluate.halves import BLOCK
+from ad_jax.evaluate.split_half import BLOCK
 
 DIGITS = 12  # values that agree so far are tied: sums in another order differ beyond
 

@@ -10,11 +10,12 @@ import numpy as np
 from ad_jax.base.stats import Estimate, Quality, mean, share
 from ad_jax.data import Truth
 from ad_jax.evaluate.audit import Audit
-from ad_jax.evaluate.bought import SPLITS
 from ad_jax.evaluate.correlation import correlations
+from ad_jax.evaluate.label_choices import FALSE_POSITIVES, best_thresholds, quality_at
+from ad_jax.evaluate.pools import on_seeds, trained_rows
 from ad_jax.evaluate.runs import audit_run, truth_of
-from ad_jax.evaluate.stages import FALSE_POSITIVES, best_thresholds, quality_at
-from ad_jax.evaluate.unlabelled import Unlabelled, unlabelled
+from ad_jax.evaluate.snooping import SPLITS
+from ad_jax.evaluate.unlabelled_set import UnlabelledSet, unlabelled_set
 from ad_jax.pool import Pool
 from ad_jax.runs import run
 from ad_jax.selection import rules
@@ -23,7 +24,7 @@ from ad_jax.train.setting import Setting
 DEFAULT = "default_setting"
 
 
-class Cut(NamedTuple):
+class AtThreshold(NamedTuple):
     """The pick at a threshold, mean over its seeds with an interval.
 
     Attributes:
@@ -40,7 +41,7 @@ class Cut(NamedTuple):
     false_positives: Estimate
 
 
-class Worth(NamedTuple):
+class Assessment(NamedTuple):
     """What labels say of a run.
 
     Attributes:
@@ -50,8 +51,8 @@ class Worth(NamedTuple):
       average_precision: likewise.
       regret: oracle minus pick, seed by seed, so that what seeds share cancels.
       spearman, kendall: of the rule's loss with AUROC over settings, bootstrap over settings.
-      cuts: the pick at a label-free threshold and at those that labels like best; none without
-        held-out normals.
+      thresholds: the pick at a label-free threshold and at those that labels like best; none
+        without held-out normals.
       unlabelled: disjoint halves and shares of anomalies.
     """
 
@@ -62,16 +63,16 @@ class Worth(NamedTuple):
     regret: Estimate
     spearman: Estimate
     kendall: Estimate
-    cuts: list[Cut]
-    unlabelled: Unlabelled
+    thresholds: list[AtThreshold]
+    unlabelled: UnlabelledSet
 
     @property
     def gain(self) -> float:
         """(pick - expected random) / (oracle - expected random); NaN where all are equal."""
         across = self.audit.across
-        bought = across.oracle - across.expected_random
+        possible = across.oracle - across.expected_random
         won = self.auroc.value - across.expected_random
-        return won / bought if bought > 0 else float("nan")
+        return won / possible if possible > 0 else float("nan")
 
     @property
     def percentile(self) -> float:
@@ -97,35 +98,38 @@ class Worth(NamedTuple):
     @property
     def best_control(self) -> tuple[str, float]:
         """The control that labels like best, and its AUROC."""
-        known = {k: v for k, v in self.audit.baselines.items() if np.isfinite(v)}
-        name = max(known, key=lambda k: known[k])
-        return name.replace("_", " "), known[name]
+        finite = {k: v for k, v in self.audit.baselines.items() if np.isfinite(v)}
+        name = max(finite, key=lambda k: finite[k])
+        return name.replace("_", " "), finite[name]
 
 
-def _cuts(pool: Pool, pick: Setting, anomalous: np.ndarray) -> list[Cut]:
+def _at_thresholds(pool: Pool, pick: Setting, anomalous: np.ndarray) -> list[AtThreshold]:
     rows = pool.rows(pick, trained=True)
-    own, held_out = (scores[rows] for scores in pool.own_scores())
+    scores, held_out = (samples[rows] for samples in pool.own_scores())
     if not held_out.shape[1]:
         return []
-    everything = np.ones(own.shape, bool)
+    everything = np.ones(scores.shape, bool)
     bound = np.quantile(held_out, 1 - FALSE_POSITIVES, axis=1, keepdims=True)
-    free = quality_at(own > bound, anomalous, everything)
-    best = best_thresholds(own, anomalous, everything)
-    known = [quality_at(own >= best[i][:, None], anomalous, everything)[i] for i in (0, 1)]
-    alarms = (own > bound)[:, anomalous == 0].mean(1)
+    alarms = (scores > bound)[:, anomalous == 0].mean(1)
+    f1, balanced = quality_at(scores > bound, anomalous, everything)
+    best_f1, best_balanced = (
+        quality_at(scores >= threshold[:, None], anomalous, everything)[metric]
+        for metric, threshold in enumerate(best_thresholds(scores, anomalous, everything))
+    )
     name = f"flags {100 * FALSE_POSITIVES:.0f} % of held-out normals"
-    f1, balanced, alarmed = (share(mean(v)) for v in (*free, alarms))
-    oracle_f1, oracle_balanced = (share(mean(v)) for v in known)
-    nothing = Estimate(float("nan"))
+    cuts = [
+        (name, False, f1, balanced, alarms),
+        ("best by labels", True, best_f1, best_balanced, np.array([])),
+    ]
     return [
-        Cut(name, False, f1, balanced, alarmed),
-        Cut("best by labels", True, oracle_f1, oracle_balanced, nothing),
+        AtThreshold(name, oracle, *(share(mean(values)) for values in (f1, balanced, alarms)))
+        for name, oracle, f1, balanced, alarms in cuts
     ]
 
 
-def worth(
+def assess_run(
     folder: Path, truth: Truth | None = None, seed: int = 0, splits: int = SPLITS
-) -> tuple[run.Run, Worth]:
+) -> tuple[run.Run, Assessment]:
     """Opens the labels of a run's target, logs that in its manifest, and measures.
 
     Args:
@@ -136,34 +140,29 @@ def worth(
     Raises:
       InputError: as of `audit_run`.
     """
-    one = run.read(folder)
-    truth = truth_of(one) if truth is None else truth
+    written = run.read(folder)
+    truth = truth_of(written) if truth is None else truth
     further = {}
-    if DEFAULT not in one.losses and DEFAULT not in rules.left_out(one.pool):
+    if DEFAULT not in written.losses and DEFAULT not in rules.left_out(written.pool):
         further[DEFAULT] = rules.get(DEFAULT).loss  # a run of before it was a rule
     anomalous = np.asarray(truth.open("report: picks by part of the target").anomalous)
-    audited, one = audit_run(folder, "report: audit", truth, seed, splits, further)
-    quality = Quality(np.array(audited.member_auroc), np.array(audited.member_average_precision))
-    across, pool = audited.across, one.pool
+    audit, written = audit_run(folder, "report: audit", truth, seed, splits, further)
+    across, pool, pick = audit.across, written.pool, written.pick
+    quality = Quality(np.array(audit.member_auroc), np.array(audit.member_average_precision))
     by_key = {s.key: s for s in pool.settings}
     best = by_key[across.settings[int(np.argmax(across.auroc))]]
-    seeds = {
-        name: {pool.members[r].seed: quality.auroc[r] for r in pool.rows(setting, trained=True)}
-        for name, setting in (("oracle", best), ("pick", one.pick))
-    }
-    both = [s for s in seeds["oracle"] if s in seeds["pick"]]
-    regret = mean([seeds["oracle"][s] - seeds["pick"][s] for s in both])
-    loss = np.array([one.losses[one.rule][key] for key in across.settings])
+    oracle, picked = on_seeds(quality.auroc, trained_rows(pool, [best, pick]))
+    loss = np.array([written.losses[written.rule][key] for key in across.settings])
     spearman, kendall = correlations(loss, np.array(across.auroc), seed)
-    measured = Worth(
-        audited,
+    assessment = Assessment(
+        audit,
         quality,
-        share(mean(audited.pick["auroc"])),
-        share(mean(audited.pick["average_precision"])),
-        regret._replace(value=across.oracle - audited.pick["mean"]),
+        share(mean(audit.pick["auroc"])),
+        share(mean(audit.pick["average_precision"])),
+        mean(oracle - picked)._replace(value=across.oracle - audit.pick["mean"]),
         spearman,
         kendall,
-        _cuts(pool, one.pick, anomalous),
-        unlabelled(pool, one.rule, anomalous, seed),
+        _at_thresholds(pool, pick, anomalous),
+        unlabelled_set(pool, written.rule, anomalous, seed),
     )
-    return one, measured
+    return written, assessment
