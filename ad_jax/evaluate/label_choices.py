@@ -137,8 +137,8 @@ def _metrics(
 def quality_at(flagged: np.ndarray, anomalous: np.ndarray, where: np.ndarray) -> np.ndarray:
     """F1 and balanced accuracy `[2, rows]` of flags `[rows, n]` on samples `where [rows, n]`."""
     anomalies, normals = where & (anomalous == 1), where & (anomalous == 0)
-    counts = ((flagged & side).sum(1) for side in (anomalies, normals))
-    return _metrics(*counts, anomalies.sum(1), normals.sum(1))
+    true, false = ((flagged & side).sum(1) for side in (anomalies, normals))
+    return _metrics(true, false, anomalies.sum(1), normals.sum(1))
 
 
 def best_thresholds(scores: np.ndarray, anomalous: np.ndarray, where: np.ndarray) -> np.ndarray:
