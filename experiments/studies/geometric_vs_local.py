@@ -1,12 +1,6 @@
 """Which family wins where: local ones on defects, geometric ones on semantic anomalies?
 
-    for part in textures bottle cookie tile fashion; do
-      ad-jax select --config experiments/configs/geometric_vs_local.py:$part \\
-        --record runs/shelf/$part/record --out runs/geometric_vs_local/$part
-    done
-    python experiments/studies/geometric_vs_local.py runs/geometric_vs_local
-
-Reads runs, opens their labels, logs it, and prints:
+Reads runs of experiments/configs/geometric_vs_local.py and prints:
 
 1. every family on every task: AUROC, mean over its settings and seeds (what a user gets who takes
    the family and any strength of it), and of its best setting in hindsight;
@@ -20,93 +14,87 @@ Reads runs, opens their labels, logs it, and prints:
 
 from __future__ import annotations
 
-import argparse
 import math
-import re
-import runpy
-from collections.abc import Callable
-from pathlib import Path
-from typing import NamedTuple
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
 
 import numpy as np
 from scipy.stats import spearmanr
 
 from ad_jax import augment
-from ad_jax.base.errors import in_one_line
 from ad_jax.base.stats import Estimate
-from ad_jax.evaluate import open_run, true_alignment
+from ad_jax.evaluate import true_alignment
 from ad_jax.evaluate.intervals import over_training_sets
 from ad_jax.evaluate.pools import member_aurocs
 from ad_jax.report.figures import charts
-from ad_jax.report.page.content import shown
-from ad_jax.report.table import render
-from ad_jax.runs import plan, run
+from experiments.result import Cell, Panels, Result, Table, to_two_digits
+from experiments.study import PARTS, from_runs, shelf
+from experiments.tasks import KINDS, Task
 
-SHELF = runpy.run_path(str(Path(__file__).parent.parent / "configs" / "shelf.py"))
-SEMANTIC = SHELF["SEMANTIC"]
 WHAT = ("mean of its settings", "best setting, in hindsight")
 LOSSES = ("dsv_code", "dsv_uncapped", "dsv_formula")
+RUNS = "runs/geometric_vs_local"
+WIDER = tuple(
+    f"ad-jax select --config experiments/configs/geometric_vs_local.py:{part} "
+    f"--record runs/shelf/{part}/record --out {RUNS}/{part}"
+    for part in PARTS[:-1]
+)
 
 
-class Task(NamedTuple):
-    """One run, its labels opened."""
+class Settings(NamedTuple):
+    """The settings of one task `[settings]`: means over the seeds that learned."""
 
-    name: str
-    semantic: bool
-    group: str  # training-set fingerprint
-    family: list[str]  # per setting
-    auroc: np.ndarray  # [settings] mean over seeds that learned
-    apart: np.ndarray  # [settings] distance from true alignment
-    losses: dict[str, np.ndarray]  # [settings]
+    task: str
+    kind: str
+    group: str
+    family: np.ndarray
+    auroc: np.ndarray
+    apart: np.ndarray  # `h_d + |h_s - 1|`, the distance from true alignment
+    losses: dict[str, np.ndarray]
 
-
-def read(folder: Path) -> Task:
-    one, labels = open_run(folder, "geometric_vs_local study")
-    anomalous = np.asarray(labels.anomalous)
-    per_member = member_aurocs(one.pool, anomalous)
-    apart = misalignment(folder, one, anomalous)
-    settings = [s for s in one.pool.settings if one.pool.rows(s, trained=True)]
-    rows = [one.pool.rows(s, trained=True) for s in settings]
-    by_rule = {name: one.losses[name] for name in LOSSES}
-    name = run.name_of(one.manifest)
-    return Task(
-        name,
-        bool(re.search(SEMANTIC, name)),
-        one.manifest["train_fingerprint"],
-        [s.family for s in settings],
-        np.array([per_member[r].mean() for r in rows]),
-        np.array([apart[r].mean() for r in rows]),
-        {k: np.array([v[s.key] for s in settings]) for k, v in by_rule.items()},
-    )
+    def families(self) -> dict[str, np.ndarray]:
+        """AUROC of every family's settings."""
+        return {f: self.auroc[self.family == f] for f in dict.fromkeys(self.family.tolist())}
 
 
-def misalignment(folder: Path, one: run.Run, anomalous: np.ndarray) -> np.ndarray:
-    """`h_d + |h_s - 1|` of every member `[members]`; NaN of controls."""
-    parts = plan.whole_pool(folder, one).parts
+def rows(task: Task) -> list[Settings]:
+    pool = task.run.pool
+    per_member = member_aurocs(pool, task.anomalous)
+    parts = task.whole_pool().parts
     assert parts is not None
-    true = true_alignment(parts, anomalous)
-    return true.discordance + np.abs(true.separability - 1.0)
+    true = true_alignment(parts, task.anomalous)
+    apart = true.discordance + np.abs(true.separability - 1.0)
+    settings = [s for s in pool.settings if pool.rows(s, trained=True)]
+    members = [pool.rows(s, trained=True) for s in settings]
+    return [
+        Settings(
+            *task[:3],
+            np.array([s.family for s in settings]),
+            np.array([per_member[own].mean() for own in members]),
+            np.array([apart[own].mean() for own in members]),
+            {n: np.array([task.run.losses[n][s.key] for s in settings]) for n in LOSSES},
+        )
+    ]
 
 
 def group_of(family: str) -> str:
     return str(augment.get(family.partition("/")[2]).group)
 
 
-def of_group(task: Task, group: str) -> float:
+def of_group(task: Settings, group: str) -> float:
     """AUROC of a group: mean over its families of the mean over their settings."""
-    families = [f for f in dict.fromkeys(task.family) if group_of(f) == group]
-    own = np.array(task.family)
-    return float(np.mean([task.auroc[own == f].mean() for f in families])) if families else np.nan
+    own = [values.mean() for f, values in task.families().items() if group_of(f) == group]
+    return float(np.mean(own)) if own else math.nan
 
 
 def correlation(x: np.ndarray, y: np.ndarray) -> float:
     known = np.isfinite(x) & np.isfinite(y)
     if known.sum() < 3 or np.ptp(x[known]) == 0 or np.ptp(y[known]) == 0:
-        return float("nan")
+        return math.nan
     return float(spearmanr(x[known], y[known]).statistic)
 
 
-def over(tasks: list[Task], value: Callable[[Task], float]) -> Estimate:
+def over(tasks: Sequence[Settings], value: Callable[[Settings], float]) -> Estimate:
     """Mean over tasks and its interval; NaN if no task has a value."""
     values = np.array([value(task) for task in tasks])
     known = np.isfinite(values)
@@ -118,77 +106,76 @@ def over(tasks: list[Task], value: Callable[[Task], float]) -> Estimate:
     return Estimate(float(values.mean()), low, high)
 
 
-def of_family(family: str, best: bool) -> Callable[[Task], float]:
-    """AUROC of a family: mean over its settings, or its best one; NaN where it is not tried."""
-
-    def value(task: Task) -> float:
-        own = task.auroc[np.array(task.family) == family]
-        return float(own.max() if best else own.mean()) if len(own) else math.nan
-
-    return value
-
-
-def main() -> None:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("runs", nargs="+", type=Path)
-    parser.add_argument("--picture", type=Path, help="PNG of AUROC by family")
-    options = parser.parse_args()
-    folders = run.below(options.runs)
-    tasks = [read(folder) for folder in folders]
-    families = list(dict.fromkeys(f for task in tasks for f in task.family))
-    rows: list[list[object]] = []
+def by_task(tasks: Sequence[Settings], families: Sequence[str]) -> Table:
+    lines: list[list[Cell]] = []
     for task in tasks:
-        own = np.array(task.family)
-        means = {f: task.auroc[own == f] for f in families if (own == f).any()}
-        best = max(means, key=lambda f, means=means: means[f].mean())  # type: ignore[misc]
+        own = task.families()
         cells = [
-            f"{means[f].mean():.3f} ({means[f].max():.3f})" if f in means else "-" for f in families
+            f"{own[f].mean():.3f} ({own[f].max():.3f})" if f in own else None for f in families
         ]
-        rows.append([task.name, *cells, best])
-    print("AUROC of every family: mean over settings and seeds (best setting, in hindsight)")
-    print(render(["task", *families, "best mean"], rows))
-    kinds = {"defects": [t for t in tasks if not t.semantic]}
-    kinds["semantic"] = [t for t in tasks if t.semantic]
-    panels = {
+        best = max((f for f in families if f in own), key=lambda f, own=own: own[f].mean())  # type: ignore[misc]
+        lines.append([task.task, *cells, best])
+    return Table(["task", *families, "best mean"], lines)
+
+
+def by_family(kinds: dict[str, list[Settings]], families: Sequence[str]) -> Panels:
+    """Kind -> family -> mean and best of its settings, over tasks."""
+
+    def of(family: str, most: Callable[..., Any]) -> Callable[[Settings], float]:
+        return lambda task: float(most(task.families().get(family, np.array([math.nan]))))
+
+    most: dict[str, Callable[..., Any]] = dict(zip(WHAT, (np.mean, np.max), strict=True))
+    return {
         f"{kind}, {len(some)} tasks": {
-            f: {
-                what: over(some, of_family(f, best))
-                for what, best in zip(WHAT, (False, True), strict=True)
-            }
-            for f in families
+            f: {what: over(some, of(f, one)) for what, one in most.items()} for f in families
         }
         for kind, some in kinds.items()
-        if some
     }
-    print("\nThe same over tasks, with 95 % intervals over training sets")
-    rows = [[f, *(shown(e) for p in panels.values() for e in p[f].values())] for f in families]
-    print(render(["family", *(f"{p}: {what}" for p in panels for what in WHAT)], rows))
-    groups = list(dict.fromkeys(map(group_of, families)))
-    rows = []
-    for kind, some in kinds.items():
-        if some:
-            own_means = [float(np.nanmean([of_group(t, g) for t in some])) for g in groups]
-            reversal = over(some, lambda t: of_group(t, "local") - of_group(t, "geometric"))
-            about = [kind, len(some), len({t.group for t in some})]
-            rows.append([*about, *own_means, shown(reversal)])
-    print("\nGroups of the catalogue: mean AUROC, and the published reversal")
-    print(render(["tasks", "n", "training sets", *groups, "local - geometric"], rows))
-    rows = []
-    for kind, some in kinds.items():
-        if some:
-            cells = [over(some, lambda t: correlation(-t.apart, t.auroc))]
-            cells += [
-                over(some, lambda t, name=name: correlation(t.losses[name], t.apart))  # type: ignore[misc]
-                for name in LOSSES
-            ]
-            rows.append([kind, *(shown(cell, 2) for cell in cells)])
-    print("\nSpearman over settings, mean over tasks: true alignment with AUROC, DSV with it")
-    print(render(["tasks", "alignment, AUROC", *(f"{n}, misalignment" for n in LOSSES)], rows))
-    if options.picture:
-        charts.dots(options.picture, "AUROC", panels)
 
 
-if __name__ == "__main__":
-    in_one_line(main)
+def reversal(kinds: dict[str, list[Settings]], groups: Sequence[str]) -> Table:
+    lines: list[list[Cell]] = []
+    for kind, some in kinds.items():
+        means = [float(np.nanmean([of_group(t, g) for t in some])) for g in groups]
+        apart = over(some, lambda t: of_group(t, "local") - of_group(t, "geometric"))
+        lines.append([kind, len(some), len({t.group for t in some}), *means, apart])
+    return Table(["tasks", "n", "training sets", *groups, "local - geometric"], lines)
+
+
+def alignment(kinds: dict[str, list[Settings]]) -> Table:
+    lines: list[list[Cell]] = []
+    for kind, some in kinds.items():
+        of_losses = [
+            over(some, lambda t, name=name: correlation(t.losses[name], t.apart))  # type: ignore[misc]
+            for name in LOSSES
+        ]
+        lines.append([kind, over(some, lambda t: correlation(-t.apart, t.auroc)), *of_losses])
+    header = ["tasks", "alignment, AUROC", *(f"{n}, misalignment" for n in LOSSES)]
+    return Table(header, lines, to_two_digits)
+
+
+def table(tasks: Sequence[Settings]) -> Result:
+    families = list(dict.fromkeys(f for task in tasks for f in task.families()))
+    every = {kind: [t for t in tasks if t.kind == kind] for kind in KINDS}
+    kinds = {kind: some for kind, some in every.items() if some}
+    panels = by_family(kinds, families)
+    header = ["family", *(f"{p}: {what}" for p in panels for what in WHAT)]
+    return Result(
+        [
+            "AUROC of every family: mean over settings and seeds (best setting, in hindsight)",
+            by_task(tasks, families),
+            "\nThe same over tasks, with 95 % intervals over training sets",
+            Table(
+                header,
+                [[f, *(e for p in panels.values() for e in p[f].values())] for f in families],
+            ),
+            "\nGroups of the catalogue: mean AUROC, and the published reversal",
+            reversal(kinds, list(dict.fromkeys(map(group_of, families)))),
+            "\nSpearman over settings, mean over tasks: true alignment with AUROC, DSV with it",
+            alignment(kinds),
+        ],
+        lambda path: charts.dots(path, "AUROC", panels),
+    )
+
+
+STUDY = from_runs("geometric_vs_local study", rows, table, (RUNS,), (*shelf(*PARTS[:-1]), *WIDER))
