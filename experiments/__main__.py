@@ -30,7 +30,7 @@ from experiments.study import Axis, Options
 
 RESULTS = Path("experiments/results")
 PROGRAM = "python -m experiments"
-OTHERWISE = ("smoke", "only", "runs", "out", "picture", "semantic")  # not the study as it stands
+OF_ONE = ("only", "runs", "out", "picture")  # options of one study at a time
 
 
 def parser() -> argparse.ArgumentParser:
@@ -53,7 +53,7 @@ def parser() -> argparse.ArgumentParser:
     add("--dry-run", action="store_true", help="print the commands")
     add("--only", nargs="+", metavar="AXIS=VALUE", help="not all values of an axis")
     add("--runs", nargs="*", type=Path, help="to read instead of the study's own")
-    add("--out", type=Path, help="folder of what it makes (runs/NAME)")
+    add("--out", type=Path, help="folder of what it makes (runs/NAME or runs/smoke/NAME)")
     add("--picture", type=Path, help="PNG to draw")
     add("--semantic", metavar="PATTERN", help=f"in names of semantic tasks ({SEMANTIC})")
     return out
@@ -82,7 +82,7 @@ def result(name: str, given: argparse.Namespace) -> Result:
     study = STUDIES[name]
     return study.result(
         Options(
-            given.out or Path("runs") / name,
+            given.out or Path("runs/smoke" if given.smoke else "runs") / name,
             [Path(path) for path in study.runs] if given.runs is None else given.runs,
             only(study.axes, given.only or ()),
             given.smoke,
@@ -92,12 +92,14 @@ def result(name: str, given: argparse.Namespace) -> Result:
     )
 
 
-def call(command: str) -> None:
-    """Runs another command of this environment."""
+def call(command: str, dry: bool) -> None:
+    """Says another command of this environment and, unless dry, runs it."""
+    print(command, file=None if dry else sys.stderr, flush=True)
     first, *rest = shlex.split(command)
-    done = subprocess.run([Path(sys.executable).with_name(first), *rest])
-    if done.returncode:
-        raise SystemExit(f"{command}: exit status {done.returncode}")
+    if not dry:
+        done = subprocess.run([Path(sys.executable).with_name(first), *rest])
+        if done.returncode:
+            raise SystemExit(f"{command}: exit status {done.returncode}")
 
 
 def write(name: str, given: argparse.Namespace) -> None:
@@ -113,40 +115,37 @@ def write(name: str, given: argparse.Namespace) -> None:
     print(*texts, sep="\n", end="")
 
 
+def show(name: str, given: argparse.Namespace) -> None:
+    """Another variant of a study: printed, and drawn where that is asked for."""
+    found = result(name, given)
+    print(found)
+    if given.picture:
+        if found.picture is None:
+            raise InputError(f"--picture {given.picture}: {name} draws nothing")
+        found.picture(given.picture)
+
+
 def main() -> None:
     given = parser().parse_args()
     names = list(STUDIES) if "all" in given.names else given.names
-    other = any(getattr(given, field) not in (None, False) for field in OTHERWISE)
-    if other and len(names) > 1:
-        raise InputError(f"{' '.join(names)}: give such options to one study at a time")
+    own = [f"--{field}" for field in OF_ONE if getattr(given, field) is not None]
+    if own and len(names) > 1:
+        raise InputError(f"{', '.join(own)}: give it to one study at a time")
     done: set[str] = set()  # studies share trainings
     for name in names:
         study = STUDIES[name]
         needs = () if given.tables or given.smoke or given.runs is not None else study.needs
-        for command in dict.fromkeys(needs):
+        for command in needs:
             if command not in done:
                 done.add(command)
-                print(command, file=None if given.dry_run else sys.stderr, flush=True)
-                if not given.dry_run:
-                    call(command)
+                call(command, given.dry_run)
         if given.dry_run:
-            for arguments in study.tables:
-                print(f"{PROGRAM} {name} {arguments}".strip())
-        elif other:
-            found = result(name, given)
-            print(found)
-            if given.picture:
-                if found.picture is None:
-                    raise InputError(f"--picture {given.picture}: {name} draws nothing")
-                found.picture(given.picture)
+            print(*(f"{PROGRAM} {name} {words}".strip() for words in study.tables), sep="\n")
         else:
-            write(name, given)
+            (show if own or given.smoke or given.semantic else write)(name, given)
         if given.report and study.reported:
             runs = " ".join(map(str, given.runs or study.runs))
-            command = f"ad-jax report {runs} --audit --out runs/reports/{name}"
-            print(command, file=None if given.dry_run else sys.stderr, flush=True)
-            if not given.dry_run:
-                call(command)
+            call(f"ad-jax report {runs} --audit --out runs/reports/{name}", given.dry_run)
 
 
 if __name__ == "__main__":

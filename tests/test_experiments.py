@@ -90,7 +90,8 @@ def test_results_name_the_commands_that_make_them():
                 words = shlex.split(line.partition("  ")[0].removeprefix("# "))[3:]
                 given = command.parser().parse_args(words)
                 command.only(STUDIES[given.names[0]].axes, given.only or ())
-                named.add(given.names[0])
+                assert given.names == [path.stem]
+                named.add(path.stem)
     assert named == set(STUDIES)
 
 

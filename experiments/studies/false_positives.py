@@ -102,7 +102,9 @@ def table(rows: Sequence[Row]) -> Result:
         done = [row for row in own if "lost" not in row]
         lost = len(own) - len(done)
         if not done:
-            said.append(f"{task}: nothing learned in any of {lost} splits; train longer (steps)")
+            said.append(
+                f"{task}: nothing learned in any of {lost} splits; train longer (--only steps=N)"
+            )
             continue
         for way in WAYS:
             cells = [realised(one) for one in zip(*(row["rates"][way] for row in done))]

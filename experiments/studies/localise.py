@@ -189,17 +189,24 @@ def _cell(values: list[float]) -> str:
 
 
 class Asked(NamedTuple):
-    """Of the command line: `AXES` says what else may be asked for."""
+    """What may be asked for, with `--only`."""
 
-    source: str
-    tile: int  # px; 0 for whole images alone
-    overlap: float  # of tiles, a share of their side
-    seeds: int
-    steps: int
-    width: int
-    backbone: str
-    most: int  # images on the sheet
-    side: int  # half the px of a picture
+    source: str = "mvtec_bottle,size=64"
+    tile: int = 0  # px; 0 for whole images alone
+    overlap: float = 0.25  # of tiles, a share of their side
+    seeds: int = 3
+    steps: int = 400
+    width: int = 24
+    backbone: str = "encoder"
+    most: int = 12  # images on the sheet
+    side: int = pictures.SIDE  # half the px of a picture
+
+
+SMALL = Asked("textures:brick-defect,size=16", seeds=1, steps=4, width=8)
+AXES = {
+    name: Axis((value,), (getattr(SMALL, name),), None)
+    for name, value in Asked._field_defaults.items()
+}
 
 
 def _problem(source: str, small: bool) -> tuple[Problem, Truth]:
@@ -298,17 +305,6 @@ def result(options: Options) -> Result:
     )
 
 
-AXES = {
-    "source": Axis(("mvtec_bottle,size=64",), ("textures:brick-defect,size=16",), None),
-    "tile": Axis((0,), others=None),
-    "overlap": Axis((0.25,), others=None),
-    "seeds": Axis((3,), (1,), None),
-    "steps": Axis((400,), (4,), None),
-    "width": Axis((24,), (8,), None),
-    "backbone": Axis(("encoder",), others=None),
-    "most": Axis((12,), others=None),
-    "side": Axis((pictures.SIDE,), others=None),
-}
 SOURCES = ("mvtec_bottle,size=64", "cookie,size=64", f"'{TILE.replace('32', '64')}'")
 TABLES = tuple(
     f"--only source={source} tile=32 seeds=5 steps=800 --out runs/localise/{name}"
