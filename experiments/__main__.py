@@ -80,10 +80,11 @@ def only(axes: Mapping[str, Axis], words: Sequence[str]) -> dict[str, list[objec
 def result(name: str, given: argparse.Namespace) -> Result:
     """Does a study as the command line asks for it."""
     study = STUDIES[name]
+    runs = [Path(path) for path in study.runs if not given.smoke]
     return study.result(
         Options(
             given.out or Path("runs/smoke" if given.smoke else "runs") / name,
-            [Path(path) for path in study.runs] if given.runs is None else given.runs,
+            runs if given.runs is None else given.runs,
             only(study.axes, given.only or ()),
             given.smoke,
             given.tables,

@@ -21,17 +21,11 @@ PARTS = ("textures", "bottle", "cookie", "tile", "fashion", "digits")
 
 
 class Axis(NamedTuple):
-    """What a grid goes over.
-
-    Attributes:
-      values: of the study.
-      smoke: of its smallest variant; empty for the first value.
-      others: that may be asked for besides; None for any of the first value's type.
-    """
+    """What a grid goes over."""
 
     values: Sequence[Any]
-    smoke: Sequence[Any] = ()
-    others: Sequence[Any] | None = ()
+    smoke: Sequence[Any] = ()  # of the smallest variant; empty for the first value
+    others: Sequence[Any] | None = ()  # to be asked for besides; None: any of the first one's type
 
     def read(self, text: str) -> Any:
         """A value from its text.
@@ -51,23 +45,14 @@ class Axis(NamedTuple):
 
 
 class Options(NamedTuple):
-    """How a study is run.
+    """How a study is run."""
 
-    Attributes:
-      out: folder of what it makes.
-      runs: that it reads, or whose records it shares.
-      only: axis -> the values asked for.
-      smoke: the smallest variant.
-      tables: nothing is trained: the rows there are.
-      semantic: pattern in names of semantic tasks.
-    """
-
-    out: Path = Path("runs")
-    runs: Sequence[Path] = ()
-    only: Mapping[str, Sequence[Any]] = {}
-    smoke: bool = False
-    tables: bool = False
-    semantic: str = SEMANTIC
+    out: Path = Path("runs")  # folder of what it makes
+    runs: Sequence[Path] = ()  # that it reads, or whose records it shares
+    only: Mapping[str, Sequence[Any]] = {}  # axis -> the values asked for
+    smoke: bool = False  # the smallest variant
+    tables: bool = False  # nothing is trained: the rows there are
+    semantic: str = SEMANTIC  # pattern in names of semantic tasks
 
     def values(self, name: str, axis: Axis) -> Sequence[Any]:
         """Values of an axis: those asked for, else the smallest variant's, else all."""
@@ -83,23 +68,14 @@ class Options(NamedTuple):
 
 @dataclass(frozen=True)
 class Study:
-    """A study.
-
-    Attributes:
-      result: does it.
-      axes: that `--only` knows.
-      runs: folders that it reads, or whose records it shares, unless others are given.
-      needs: commands that make these runs.
-      reported: whether `--report` writes a page of the runs.
-      tables: arguments of every table of its file of results.
-    """
+    """What `result` does with options, and what else the command has to know of it."""
 
     result: Callable[[Options], Result]
-    axes: Mapping[str, Axis] = field(default_factory=dict)
-    runs: Sequence[str] = ()
-    needs: Sequence[str] = ()
-    reported: bool = False
-    tables: Sequence[str] = ("",)
+    axes: Mapping[str, Axis] = field(default_factory=dict)  # that `--only` knows
+    runs: Sequence[str] = ()  # that it reads or shares unless others are given
+    needs: Sequence[str] = ()  # commands that make these runs
+    reported: bool = False  # whether `--report` writes a page of the runs
+    tables: Sequence[str] = ("",)  # arguments of every table of its file of results
 
 
 def shelf(*parts: str) -> tuple[str, ...]:

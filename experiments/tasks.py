@@ -10,9 +10,11 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from ad_jax.base.errors import InputError
 from ad_jax.base.stats import Estimate
 from ad_jax.evaluate import open_run
 from ad_jax.evaluate.comparison import share_won
+from ad_jax.evaluate.intervals import over_training_sets
 from ad_jax.pool import Pool
 from ad_jax.runs import plan, run
 from experiments.configs.shelf import SEMANTIC
@@ -21,21 +23,12 @@ KINDS = ("defects", "semantic")
 
 
 class Task(NamedTuple):
-    """One run and the labels of its target.
+    """One run and the labels `[n]` of its target."""
 
-    Attributes:
-      name: what the run is called in tables.
-      kind: of `KINDS`.
-      group: fingerprint of the training set; tasks that share one are resampled together.
-      run: as read; its pool has no alignment parts.
-      anomalous, kinds: `[n]` of the target.
-      folder: of the run.
-    """
-
-    name: str
-    kind: str
-    group: str
-    run: run.Run
+    name: str  # in tables
+    kind: str  # of `KINDS`
+    group: str  # fingerprint of the training set; tasks that share one are resampled together
+    run: run.Run  # as read: its pool has no alignment parts
     anomalous: np.ndarray
     kinds: Sequence[str] = ()
     folder: Path = Path()
@@ -51,7 +44,13 @@ def kind_of(manifest: Mapping[str, Any], semantic: str = SEMANTIC) -> str:
 
 
 def folders_below(paths: Sequence[Path]) -> Iterator[Path]:
-    """Folders of runs, one after the other; stderr says how far it is."""
+    """Folders of runs, one after the other; stderr says how far it is.
+
+    Raises:
+      InputError: no runs.
+    """
+    if not paths:
+        raise InputError("this study reads runs; give their folders with --runs")
     folders = run.below(paths)
     for number, folder in enumerate(folders, 1):
         yield folder
@@ -74,21 +73,14 @@ def read(paths: Sequence[Path], reason: str, semantic: str = SEMANTIC) -> Iterat
 
 
 class Won(NamedTuple):
-    """What a choice won on a task.
-
-    Attributes:
-      task, kind, group: as of `Task`.
-      choice: what chose, such as (rule, column).
-      won: AUROC of what was chosen over that of the expected random setting.
-      possible: AUROC of the best setting over that.
-    """
+    """What a choice won on a task: AUROC over that of the expected random setting."""
 
     task: str
     kind: str
     group: str
-    choice: tuple[str, ...]
+    choice: tuple[str, ...]  # what chose, such as (rule, column)
     won: float
-    possible: float
+    possible: float  # of the best setting
 
 
 def won(
@@ -106,15 +98,35 @@ def won(
 
 def gains(rows: Iterable[Won]) -> dict[tuple[str, ...], Estimate]:
     """Gain of every choice, won over possible, and its 95 % interval over training sets."""
-    by_choice: dict[tuple[str, ...], list[Won]] = {}
+    by_choice: dict[tuple[str, ...], list[tuple[float, float, str]]] = {}
     for row in rows:
-        by_choice.setdefault(row.choice, []).append(row)
-    return {
-        choice: Estimate(
-            *share_won([r.won for r in own], [r.possible for r in own], [r.group for r in own])
-        )
-        for choice, own in by_choice.items()
-    }
+        by_choice.setdefault(row.choice, []).append((row.won, row.possible, row.group))
+    return {name: Estimate(*share_won(*zip(*own))) for name, own in by_choice.items()}
+
+
+class Value(NamedTuple):
+    """A figure of a task, and what it is of; NaN where it is not known."""
+
+    task: str
+    kind: str
+    group: str
+    what: tuple[str, ...]
+    value: float
+
+
+def means(rows: Iterable[Value]) -> dict[tuple[str, ...], Estimate]:
+    """Mean of every figure over the tasks that know it, and its interval over training sets."""
+    known: dict[tuple[str, ...], list[Value]] = {}
+    for row in rows:
+        if np.isfinite(row.value):
+            known.setdefault(row.what, []).append(row)
+    out = {}
+    for what, own in known.items():
+        values = np.array([row.value for row in own])
+        groups = [row.group for row in own]
+        interval = over_training_sets(groups, lambda some, v=values: float(v[some].mean()))  # type: ignore[misc]
+        out[what] = Estimate(float(values.mean()), *interval)
+    return out
 
 
 def counted(rows: Iterable[Any]) -> str:

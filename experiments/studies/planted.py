@@ -28,24 +28,17 @@ SCOPES = ("within", "across")
 
 
 class Problem(NamedTuple):
-    """One planted problem.
-
-    Attributes:
-      base, generator: whose anomalies.
-      auroc: of the generator's own setting; None where that learned nothing.
-      oracle: best AUROC of the grid.
-      places: (rule, scope) -> rank of the own setting (1 = lowest loss, ties count against it), and
-        of how many.
-    """
+    """One planted problem: (rule, scope) -> where the generator's own setting stands."""
 
     base: str
     generator: str
-    auroc: float | None
+    auroc: float | None  # of the own setting; None where that learned nothing
     oracle: float
     places: dict[tuple[str, str], tuple[int, int]]
 
 
 def place(losses: dict[str, float], own: str, others: Sequence[Setting]) -> tuple[int, int]:
+    """Rank of the own setting (1 = lowest loss, ties count against it), and of how many."""
     return sum(losses[s.key] <= losses[own] for s in others), len(others)
 
 

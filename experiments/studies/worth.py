@@ -108,21 +108,13 @@ def hard_twin(soft: Setting) -> Setting:
 
 
 class Tuned(NamedTuple):
-    """One way on one task and seed.
+    """One way on one task and seed."""
 
-    Attributes:
-      best: the end of lowest outer loss; the default if all starts diverged.
-      ends: of the starts that did not diverge.
-      rivals: that the rule picks among, with the ends.
-      seconds: it took, None of a failure.
-      said: status of every start, or why it failed.
-    """
-
-    best: Setting
-    ends: list[Setting]
-    rivals: list[Setting]
-    seconds: float | None
-    said: list[str] | str
+    best: Setting  # the end of lowest outer loss; the default if all starts diverged
+    ends: list[Setting]  # of the starts that did not diverge
+    rivals: list[Setting]  # that the rule picks among, with the ends
+    seconds: float | None  # it took; None of a failure
+    said: list[str] | str  # status of every start, or why it failed
 
 
 class Bench(NamedTuple):
