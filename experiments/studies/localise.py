@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import io
 import sys
-import time
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple
@@ -26,7 +25,7 @@ from ad_jax import augment as augmentations
 from ad_jax.base.errors import InputError
 from ad_jax.base.json_text import json_text
 from ad_jax.base.stats import over_seeds
-from ad_jax.data import Labels, Problem, Truth, load, parse
+from ad_jax.data import Labels, Problem, parse
 from ad_jax.detect import localise, scores, tiles
 from ad_jax.evaluate.audit import quality
 from ad_jax.evaluate.pixels import audit_pixels
@@ -39,6 +38,7 @@ from ad_jax.train.trainer import Hyper, make_train, seed_keys
 from experiments.configs.shelf import TILE
 from experiments.result import Result, Table
 from experiments.study import Axis, Options, Study
+from experiments.trainings import loaded
 
 SETTING = search.setting("binary", "cutpaste", area=0.04)
 FIGURES = ("image AUROC", "image AP", "pixel AUROC", "AUPRO")
@@ -122,8 +122,8 @@ class Bench:
         for name, steps in (("trained", self.config.steps), ("untrained", 0)):
             params, loss = self.train(seed, normals, steps)
             if steps:
-                said = f"  {self.arm.name}, seed {seed}: training loss {float(loss):.3f}"
-                print(said, file=sys.stderr)
+                said = f"{self.arm.name}, seed {seed}: training loss {float(loss):.3f}"
+                print(said, file=sys.stderr, flush=True)
             pooled = np.asarray(self.pooled(params, normals, target))
             found[f"{name}, pooled"] = pooled.reshape(len(samples[2]), -1).max(1)
             found |= self._maps(name, self.methods, params, samples)
@@ -202,18 +202,11 @@ class Asked(NamedTuple):
     side: int = pictures.SIDE  # half the px of a picture
 
 
-SMALL = Asked("textures:brick-defect,size=16", seeds=1, steps=4, width=8)
+SMALL = Asked("textures:brick-defect,size=16,limit=24", seeds=1, steps=4, width=8)
 AXES = {
     name: Axis((value,), (getattr(SMALL, name),), None)
     for name, value in Asked._field_defaults.items()
 }
-
-
-def _problem(source: str, small: bool) -> tuple[Problem, Truth]:
-    name, given = parse(source)
-    if small:
-        given["limit"] = min(int(given.get("limit", 24)), 24)  # type: ignore[call-overload]
-    return load(name, **given)
 
 
 def _sheet(
@@ -258,7 +251,7 @@ def result(options: Options) -> Result:
     if asked.seeds < 1:
         raise InputError(f"seeds={asked.seeds} trains nothing; give at least 1")
     keep_compilations()
-    problem, truth = _problem(asked.source, options.smoke)
+    problem, truth = loaded(asked.source)
     config = program.Config(asked.steps, asked.width, asked.backbone)
     arms = [Arm("whole")]
     if asked.tile:
@@ -268,11 +261,8 @@ def result(options: Options) -> Result:
     for arm in arms:
         bench = Bench(arm, problem, config)
         for seed in range(asked.seeds):
-            start = time.perf_counter()
             for name, one in bench.lines(seed).items():
                 found[arm.name, name].append(one)
-            said = f"  {arm.name}, seed {seed}: {time.perf_counter() - start:.0f} s"
-            print(said, file=sys.stderr, flush=True)
     labels = truth.open("study localise: image and pixel figures of a setting said beforehand")
     rows = {
         ": ".join(key): [_judge(one, labels) for one in several] for key, several in found.items()
