@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -61,7 +61,7 @@ def auroc(pool: Pool, setting: Setting, anomalous: np.ndarray) -> float:
     return auroc_of(pool.own_scores()[0][pool.rows(setting)[0]], anomalous)
 
 
-def contenders(row: dict[str, Any], **picks: str) -> dict[str, Estimate]:
+def contenders(row: dict[str, Any], picks: Mapping[str, str]) -> dict[str, Estimate]:
     """AUROC of what is compared in a row, and its deviation over seeds.
 
     Args:
@@ -70,7 +70,7 @@ def contenders(row: dict[str, Any], **picks: str) -> dict[str, Estimate]:
     """
     means = {key: float(np.mean(own)) for key, own in row["auroc"].items()}
     keys = {**picks, "oracle": max(means, key=means.__getitem__)}
-    out = {name.replace("_", " "): spread(row["auroc"][key]) for name, key in keys.items()}
+    out = {name: spread(row["auroc"][key]) for name, key in keys.items()}
     return {**out, "random setting": Estimate(float(np.mean(list(means.values()))))}
 
 

@@ -91,7 +91,7 @@ def table(rows: Sequence[Row], across: str = "normals") -> Result:
         if "refused" in row:
             refused.append(f"{row['task']}, {row[across]} {across}: {row['refused']}")
             continue
-        own = {**contenders(row, pick=row["pick"]), "raw pixels": spread(row["control"])}
+        own = {**contenders(row, {"pick": row["pick"]}), "raw pixels": spread(row["control"])}
         panels.setdefault(row["task"], {})[row[across]] = own
         picked, oracle, random = (own[c].value for c in ("pick", "oracle", "random setting"))
         gain = (picked - random) / (oracle - random) if oracle > random else float("nan")

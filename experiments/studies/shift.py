@@ -42,6 +42,7 @@ SOURCES = {  # name -> part of the shelf, source
 }
 SEEDS = (0, 1, 2)
 NONE, KINDS, TILES, PICKS = "none", "other kinds", "other tiles", "picks"
+PICKED = ("deployed", "picked there")
 Halves = tuple[np.ndarray, np.ndarray]  # rows that pick, and that are deployed on
 
 
@@ -164,7 +165,7 @@ def means(rows: Sequence[Row], every: Sequence[dict[str, Estimate]]) -> list[Tab
 
 
 def table(rows: Sequence[Row]) -> Result:
-    every = [contenders(r, deployed=r["deployed"], picked_there=r["picked there"]) for r in rows]
+    every = [contenders(row, {name: row[name] for name in PICKED}) for row in rows]
     lines: list[list[Cell]] = []
     panels: Panels = {}
     for row, own in zip(rows, every, strict=True):
