@@ -204,17 +204,3 @@ def test_the_body_of_a_job_runs_on_a_cpu(tmp_path):
             assert "8 from the record" in done.stderr
     for name in ("pick.json", "scores.npz"):
         assert (out / name).read_bytes() == (calm / name).read_bytes()
-
-
-@pytest.mark.slurm
-@pytest.mark.slow
-def test_a_task_that_slurm_cancels_and_requeues():
-    """See the study for what happens and what is compared."""
-    missing = [tool for tool in ("slurmctld", "slurmd", "munged") if not shutil.which(tool)]
-    if missing or os.getuid():
-        pytest.skip(f"needs {', '.join(missing) or 'root'} (.ci/slurm installs Debian's)")
-    command = [sys.executable, "experiments/studies/slurm.py"]
-    done = subprocess.run(command, cwd=ROOT, env=environment(), capture_output=True, text=True)
-    assert done.returncode == 0, done.stdout + done.stderr
-    assert "of 6 chunks done: JobState=CANCELLED" in done.stdout and "Requeuing" in done.stdout
-    assert "differ from one undisturbed select: none" in done.stdout

@@ -17,9 +17,10 @@ import time
 import jax
 import jax.numpy as jnp
 
+from ad_jax.base.devices import CHUNK
 from ad_jax.base.numerics import over_members
 from ad_jax.data import load
-from ad_jax.pool import program, sweep
+from ad_jax.pool import chunks, program
 from ad_jax.selection import search
 from ad_jax.train import pretexts as pretext
 from ad_jax.train.trainer import Hyper, seed_keys
@@ -34,12 +35,12 @@ def main() -> None:
     config = program.Config(steps=options.steps)
     families = ("quarter_turns", "cutpaste")
     settings = [s for s in search.grid(problem.shape) if s.augmentation == "cutpaste"]
-    plan = sweep.chunks([(setting, 0) for setting in settings])
+    plan = chunks.chunks([(setting, 0) for setting in settings])
     task = pretext.make("binary", "cutpaste")
     target = jnp.asarray(problem.target)
     folds = tuple(jnp.asarray(x[None]) for x in problem.split(0))
     weights = jnp.full((1, len(target)), 1.0 / len(target))
-    keys = jax.vmap(lambda s: seed_keys(0, s))(jnp.zeros(program.CHUNK, int))
+    keys = jax.vmap(lambda s: seed_keys(0, s))(jnp.zeros(CHUNK, int))
     shared = program.Shared(
         jnp.int32(families.index("cutpaste")), 0, options.steps, *folds, target, weights
     )
@@ -47,17 +48,17 @@ def main() -> None:
     one = program.make_member(config, problem.shape, task, families)
     init, run, member = jax.jit(every.init), jax.jit(every.run), jax.jit(one.run)
 
-    def chunk_arguments(chunk: sweep.Chunk) -> tuple:
-        hyper = sweep.pack_chunk(chunk, families)
+    def chunk_arguments(chunk: chunks.Chunk) -> tuple:
+        hyper = chunks.pack_chunk(chunk, families)
         members = program.PerMember(
             keys,
             tuple(hyper)[1:],
-            valid=jnp.arange(program.CHUNK) < len(chunk.seeds),
-            fold=jnp.zeros(program.CHUNK, int),
+            valid=jnp.arange(CHUNK) < len(chunk.seeds),
+            fold=jnp.zeros(CHUNK, int),
         )
         return init(keys, hyper), members, shared
 
-    def member_arguments(chunk: sweep.Chunk, i: int) -> tuple:
+    def member_arguments(chunk: chunks.Chunk, i: int) -> tuple:
         state, members, _ = chunk_arguments(chunk)
         state, hyper = jax.tree.map(lambda x: x[i], (state, members.hyper))
         own = Hyper(shared.family, *hyper)

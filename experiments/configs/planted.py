@@ -3,7 +3,7 @@
     for base in digits bottle tile; do
       ad-jax select --config experiments/configs/planted.py:$base --out runs/planted/$base
     done
-    python experiments/studies/planted.py runs/planted/*/*
+    python -m experiments planted --tables
 
 Ten generators a base, one pool a base: about 40 settings x 3 seeds, 15 minutes on 2 CPU cores
 (digits 5). `smoke` has two generators and few steps.

@@ -3,7 +3,7 @@
     ad-jax select --config experiments/configs/published.py:mvtec_bottle --out runs/published/bottle
     ad-jax select --config experiments/configs/published.py:FOLDER --out runs/published/NAME
     ad-jax select --config experiments/configs/published.py:cifar10 --out runs/published/cifar10
-    python experiments/studies/published.py runs/published/bottle
+    python -m experiments published --tables
 
 CutOut, CutAvg, CutDiff and CutPaste at eleven areas each, three seeds, 800 steps at 32 px: about 26
 minutes on one CPU core. The published areas (4e-5 times powers of two, at 256 px) would be less

@@ -3,7 +3,7 @@
     for part in textures bottle cookie tile fashion digits; do
       ad-jax select --config experiments/configs/shelf.py:$part --out runs/shelf/$part
     done
-    python experiments/studies/rules.py runs/shelf
+    python -m experiments rules --tables
 
 34 tasks of 25 training sets; 17 settings (turns under two pretexts; CutPaste, scar, rotation and
 noise at several strengths each, so that rules can be judged within four families) x 3 seeds, 800

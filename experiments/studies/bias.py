@@ -1,26 +1,20 @@
 """Bias of the training anomalies: what is gained on some anomalies is lost on others.
 
-    python experiments/studies/bias.py --out runs/bias --runs runs/shelf/tile runs/shelf/bottle
-    python experiments/studies/bias.py --out runs/smoke --smoke
-
 1. Ye, Chen and Zheng (arXiv 2105.07346) on Fashion-MNIST: T-shirts are normal, and a classifier is
    trained with one true class as anomalies, shirts or sneakers, which this study takes and says so.
    TPR at 5 % FPR on every class, thresholds from held-out normals alone, of the classifier's
    log-odds and of the density of its embedding, mean and standard deviation over seeds, beside an
    unsupervised detector (principal components of raw pixels; theirs was Deep SVDD), and the sign of
    the difference beside theirs (`=` within .03).
-2. The self-supervised analogue on runs with `--runs`: rows are families trained on, columns kinds
-   of anomalies tested; cells are TPR at 5 % FPR, mean and standard deviation over the family's
-   settings and seeds, minus that of the same unsupervised detector. `!` marks cells where that one
-   finds the kind (TPR above .8) and the family does worse.
-
-Opens labels, and logs it.
+2. The self-supervised analogue on two of the shelf's runs: rows are families trained on, columns
+   kinds of anomalies tested; cells are TPR at 5 % FPR, mean and standard deviation over the
+   family's settings and seeds, minus that of the same unsupervised detector. `!` marks cells
+   where that one finds the kind (TPR above .8) and the family does worse.
 """
 
 from __future__ import annotations
 
-import argparse
-from pathlib import Path
+from collections.abc import Sequence
 from typing import Any
 
 import jax
@@ -28,20 +22,19 @@ import jax.numpy as jnp
 import numpy as np
 
 from ad_jax.augment import Pseudo
-from ad_jax.base.errors import in_one_line
 from ad_jax.base.stats import Estimate, plus_minus, share, spread
-from ad_jax.data import Problem, load
+from ad_jax.data import Problem
 from ad_jax.detect import scores
-from ad_jax.evaluate import open_run
 from ad_jax.pool import program
 from ad_jax.pool.controls import control_members
 from ad_jax.report.figures import charts
-from ad_jax.report.table import render
-from ad_jax.runs import run
-from ad_jax.store import keep_compilations, kept
 from ad_jax.train import pretexts
 from ad_jax.train.setting import TRAINING
 from ad_jax.train.trainer import Hyper, as_unit, make_train, seed_keys
+from experiments import tasks
+from experiments.result import Cell, Panels, Result, Table
+from experiments.study import Axis, Options, Row, Study, grid, shelf
+from experiments.trainings import loaded
 
 RATE = 0.05  # false positives
 NORMAL, LIMIT, SIZE = 0, 2000, 16
@@ -101,12 +94,12 @@ def classifier(problem: Problem, anomalies: np.ndarray, seed: int, config: progr
     return whole(*map(jnp.asarray, (split.train, problem.target, split.held_out)))
 
 
-def fashion(smoke: bool) -> dict[str, Any]:
+def make(data: str, options: Options) -> Row:
     """Detector -> class -> TPR per seed."""
-    options = {"limit": 200 if smoke else LIMIT, "size": SIZE}
-    problem, truth = load("fashion_mnist.npz", normal=NORMAL, **options)
-    config = program.Config(20, 8) if smoke else program.Config()
-    seeds = SEEDS[:1] if smoke else SEEDS
+    source = f"{data},limit={200 if options.smoke else LIMIT},size={SIZE}"
+    problem, truth = loaded(f"{source},normal={NORMAL}")
+    config = program.Config(20, 8) if options.smoke else program.Config()
+    seeds = SEEDS[:1] if options.smoke else SEEDS
     kinds = np.char.lower(truth.open("bias study: which class every sample is").kinds)
     rows = {name: kinds == SPELT.get(name, name) for name in CLASSES}
     found: dict[str, dict[str, list[float]]] = {}
@@ -122,7 +115,7 @@ def fashion(smoke: bool) -> dict[str, Any]:
         if member.setting.augmentation == UNSUPERVISED:
             add("unsupervised", target[i, 0], held_out[i, 0])
     for name, number in TRAINED_ON.items():
-        anomalies = load("fashion_mnist.npz", normal=number, **options)[0].train
+        anomalies = loaded(f"{source},normal={number}")[0].train
         for seed in seeds:
             for head, pair in classifier(problem, anomalies, seed, config).items():
                 add(f"{name}, {head}", *pair)
@@ -133,95 +126,94 @@ def sign(value: float) -> str:
     return "=" if abs(value) < CLOSE else "+" if value > 0 else "-"
 
 
-def table(found: dict[str, dict[str, list[float]]]) -> str:
-    rows: list[list[object]] = []
+def published(name: str, trained_on: str) -> tuple[float, float]:
+    """TPR on a class without and with anomalies in training."""
+    before, after = THEIRS[name]
+    return before, after if trained_on == "shirt" else ON_SNEAKER.get(name, before)
+
+
+def by_class(found: dict[str, dict[str, list[float]]]) -> Table:
+    lines: list[list[Cell]] = []
+    detectors = [name for name in found if name != "unsupervised"]
     for name in found["unsupervised"]:
         base = float(np.mean(found["unsupervised"][name]))
-        line: list[object] = [name, f"{base:.2f}"]
-        for detector in found:
-            if detector != "unsupervised":
-                own = spread(found[detector][name])
-                line.append(f"{plus_minus(own, 2)} ({sign(own.value - base)})")
-        before, after = THEIRS[name]
-        sneaker = ON_SNEAKER.get(name, before)
-        line += [f"{before:.2f} -> {after:.2f} ({sign(after - before)})"]
-        rows.append([*line, f"{before:.2f} -> {sneaker:.2f} ({sign(sneaker - before)})"])
-    detectors = [f"on {name}" for name in found if name != "unsupervised"]
-    published = ["published, on shirt", "published, on sneaker"]
-    return render(["class tested", "unsupervised", *detectors, *published], rows)
+        line: list[Cell] = [name, f"{base:.2f}"]
+        for detector in detectors:
+            own = spread(found[detector][name])
+            line.append(f"{plus_minus(own, 2)} ({sign(own.value - base)})")
+        for before, after in (published(name, one) for one in TRAINED_ON):
+            line.append(f"{before:.2f} -> {after:.2f} ({sign(after - before)})")
+        lines.append(line)
+    theirs = [f"published, on {name}" for name in TRAINED_ON]
+    return Table(["class tested", "unsupervised", *(f"on {n}" for n in detectors), *theirs], lines)
 
 
-def drawn(found: dict[str, dict[str, list[float]]]) -> dict[str, dict[str, dict[str, Estimate]]]:
+def drawn(found: dict[str, dict[str, list[float]]]) -> Panels:
     """Trained on -> class tested -> detector -> TPR over seeds, and its deviation."""
-    panels: dict[str, dict[str, dict[str, Estimate]]] = {}
-    for trained_on in TRAINED_ON:
-        rows = panels.setdefault(f"anomalies in training: {trained_on}", {})
-        for name in found["unsupervised"]:
-            before, after = THEIRS[name]
-            known = after if trained_on == "shirt" else ON_SNEAKER.get(name, before)
-            rows[name] = {
-                "unsupervised": share(spread(found["unsupervised"][name])),
-                "classifier": share(spread(found[f"{trained_on}, log-odds"][name])),
-                "its embedding's density": share(spread(found[f"{trained_on}, density"][name])),
-                "published: unsupervised": Estimate(before),
-                "published: trained": Estimate(known),
+    shown = {name: {c: share(spread(v)) for c, v in own.items()} for name, own in found.items()}
+    return {
+        f"anomalies in training: {trained_on}": {
+            name: {
+                "unsupervised": shown["unsupervised"][name],
+                "classifier": shown[f"{trained_on}, log-odds"][name],
+                "its embedding's density": shown[f"{trained_on}, density"][name],
+                "published: unsupervised": Estimate(published(name, trained_on)[0]),
+                "published: trained": Estimate(published(name, trained_on)[1]),
             }
-    return panels
+            for name in shown["unsupervised"]
+        }
+        for trained_on in TRAINED_ON
+    }
 
 
-def analogue(folder: Path) -> str:
-    """Families against kinds of one run; "" where there are not two kinds."""
-    one, labels = open_run(folder, "bias study")
-    kinds, anomalous = np.array(labels.kinds), np.asarray(labels.anomalous)
-    names = sorted(set(kinds[anomalous == 1].tolist()))
+def table(rows: Sequence[Row]) -> Result:
+    found = rows[0]["tpr"]
+    title = "Fashion-MNIST, T-shirts normal: TPR at 5 % FPR, mean over seeds (against unsupervised)"
+    panels = drawn(found)
+    return Result(
+        [title, by_class(found)], lambda path: charts.dots(path, "TPR at 5 % FPR", panels)
+    )
+
+
+def analogue(task: tasks.Task) -> Table | None:
+    """Families against kinds of one run; None where there are not two kinds."""
+    pool, kinds = task.run.pool, np.array(task.kinds)
+    names = sorted(set(kinds[task.anomalous == 1].tolist()))
     if len(names) < 2:
-        return ""
-    target, held_out = one.pool.own_scores()
+        return None
+    target, held_out = pool.own_scores()
 
     def of(rows: list[int], kind: str) -> Estimate:
         return spread([tpr(target[i][kinds == kind], held_out[i]) for i in rows])
 
-    (control,) = [c for c in one.pool.controls() if c.augmentation == UNSUPERVISED]
-    base = {kind: of(one.pool.rows(control), kind).value for kind in names}
-    rows: list[list[object]] = [["(unsupervised)", *(f"{base[k]:.2f}" for k in names)]]
-    for family in dict.fromkeys(s.family for s in one.pool.settings):
-        own = [
-            i
-            for s in one.pool.settings
-            if s.family == family
-            for i in one.pool.rows(s, trained=True)
-        ]
+    (control,) = [c for c in pool.controls() if c.augmentation == UNSUPERVISED]
+    base = {kind: of(pool.rows(control), kind).value for kind in names}
+    lines: list[list[Cell]] = [["(unsupervised)", *(f"{base[k]:.2f}" for k in names)]]
+    families: dict[str, list[int]] = {}
+    for setting in pool.settings:
+        families.setdefault(setting.family, []).extend(pool.rows(setting, trained=True))
+    for family, own in families.items():
         if own:
             cells = []
             for kind in names:
                 change = Estimate(*(v - base[kind] for v in of(own, kind)))
                 mark = "!" if base[kind] > 0.8 and change.value < 0 else " "
                 cells.append(f"{plus_minus(change, 2)} {mark}")
-            rows.append([family, *cells])
-    return render(["trained on", *names], rows)
+            lines.append([family, *cells])
+    return Table(["trained on", *names], lines)
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("--out", type=Path, required=True)
-    parser.add_argument("--runs", nargs="*", type=Path, default=[])
-    parser.add_argument("--picture", type=Path, help="PNG of TPR by class, part 1")
-    parser.add_argument("--smoke", action="store_true")
-    options = parser.parse_args()
-    keep_compilations()
-    print("Fashion-MNIST, T-shirts normal: TPR at 5 % FPR, mean over seeds (against unsupervised)")
-    found = kept(options.out / "fashion.json", lambda: fashion(options.smoke))["tpr"]
-    print(table(found))
-    for folder in run.below(options.runs) if options.runs else ():
-        told = analogue(folder)
-        if told:
-            print(f"\n{folder.name}: TPR at 5 % FPR, difference to unsupervised")
-            print(told)
-    if options.picture:
-        charts.dots(options.picture, "TPR at 5 % FPR", drawn(found))
+def result(options: Options) -> Result:
+    first = FASHION.result(options)
+    blocks = list(first.blocks)
+    for task in tasks.read(options.runs, "bias study") if options.runs else ():
+        found = analogue(task)
+        if found:
+            title = f"\n{task.folder.name}: TPR at 5 % FPR, difference to unsupervised"
+            blocks += [title, found]
+    return Result(blocks, first.picture)
 
 
-if __name__ == "__main__":
-    in_one_line(main)
+FASHION = grid({"data": Axis(("fashion_mnist.npz",))}, make, table, "fashion")
+RUNS = ("runs/shelf/tile", "runs/shelf/bottle")
+STUDY = Study(result, {}, RUNS, shelf("tile", "bottle"))

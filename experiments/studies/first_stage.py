@@ -1,95 +1,106 @@
 """Which rule should drop settings early, and how many should stay?
 
-    python experiments/studies/first_stage.py runs/development runs/halving brick gravel bottle …
-
-Reads full grids and halved runs of the development parts (see halving.py for the commands). A
-training that goes on is the same as one that never stopped, so what any first stage would have
-led to is read off: the settings that a rule ranks best after the first stage of halving, then the
-default rule's pick among them after all steps. Prints the mean AUROC of that pick, its gain and
-the share of the member-steps, for every rule and for 1, 2, 3 and 5 settings kept. Opens the labels
-of the full grids, and logs it.
+Reads full grids and halved runs of the development parts, as halving.py does. A training that goes
+on is the same as one that never stopped, so what any first stage would have led to is read off: the
+settings that a rule ranks best after the first stage of halving, then the default rule's pick among
+them after all steps. Prints the mean AUROC of that pick, its gain and the share of the
+member-steps, for every rule and for 1, 2, 3 and 5 settings kept.
 """
 
 from __future__ import annotations
 
-import argparse
-import runpy
+import sys
 from collections import defaultdict
+from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 
-from ad_jax.base.errors import in_one_line
-from ad_jax.data import load, parse
-from ad_jax.evaluate import audit_run, gain
-from ad_jax.pool import program, sweep
-from ad_jax.report.table import render
+from ad_jax.data import Problem
+from ad_jax.evaluate import Scope, audit_run, gain
+from ad_jax.pool.sweep import Sweep
 from ad_jax.runs import run
 from ad_jax.selection import rules, search
 from ad_jax.store import Record
+from ad_jax.train.setting import Config
+from experiments.configs.development import PARTS, get_config
+from experiments.result import Cell, Result, Table
+from experiments.studies.halving import NEEDS, RUNS
+from experiments.study import Axis, Options, Study
+from experiments.trainings import loaded
 
 KEPT = (1, 2, 3, 5)
-CONFIGS = Path(__file__).parent.parent / "configs" / "development.py"
+CONFIG = Config()
+FIRST = search.stops(CONFIG.steps)[0]
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("full", type=Path)
-    parser.add_argument("halved", type=Path)
-    parser.add_argument("parts", nargs="+")
-    options = parser.parse_args()
-    get_config = runpy.run_path(str(CONFIGS))["get_config"]
-    config = program.Config()
-    first = search.stops(config.steps)[0]
-    scopes, picks = [], defaultdict(list)  # (rule, kept) -> AUROC per task
-    shares: dict[int, list[float]] = defaultdict(list)
-    for part in options.parts:
-        folders = {}
-        for path in (options.full / part).glob("**/manifest.json"):
-            folders[run.read(path.parent).manifest["fingerprint"]] = path.parent
-        groups = defaultdict(list)
-        made = get_config(part)
-        for text in made.sources:
-            source, given = parse(text)
-            problem, _ = load(source, **given)
-            groups[problem.train_fingerprint].append(problem)
-        for problems in groups.values():
-            settings = search.grid(problems[0].shape)
-            record = Record(options.halved / part / "record")
-            one = sweep.Sweep(problems, settings, range(made.seeds), config, record)
-            members = [(s, seed) for s in settings for seed in one.seeds]
-            early = one.pools(one.advance(members, first, keep_state=True), first)
-            for problem, pool in zip(problems, early, strict=True):
-                result, whole = audit_run(folders[problem.fingerprint], "first stage")
-                auroc = dict(zip(result.across.settings, result.across.auroc, strict=True))
-                final = whole.losses[rules.DEFAULT]
-                scopes.append(result.across)
-                for rule in rules.RULES:
-                    losses = rules.losses(pool, rule)
-                    order = sorted(pool.settings, key=lambda s: losses[s.key])
-                    for kept in KEPT:
-                        some = [s.key for s in order[:kept] if s.key in auroc]
-                        best = min(some, key=lambda k: final[k]) if some else None
-                        value = auroc[best] if best else result.across.expected_random
-                        picks[rule, kept].append(value)
-            for kept in KEPT:
-                spent = len(settings) * first + kept * (config.steps - first)
-                shares[kept].append(spent / len(settings) / config.steps)
-        print(f"{part}: done", flush=True)
-    rows = []
+class Early(NamedTuple):
+    """A task: what would have been picked, AUROC by (rule, settings kept)."""
+
+    group: str
+    scope: Scope  # of the full grid
+    picks: dict[tuple[str, int], float]
+    shares: dict[int, float]  # of the member-steps, by settings kept
+
+
+def of_part(part: str, full: Path, halved: Path) -> Iterator[Early]:
+    folders = {}
+    for path in (full / part).glob("**/manifest.json"):
+        folders[run.read(path.parent).manifest["fingerprint"]] = path.parent
+    groups: dict[str, list[Problem]] = defaultdict(list)
+    made = get_config(part)
+    for text in made.sources:
+        problem, _ = loaded(text)
+        groups[problem.train_fingerprint].append(problem)
+    for group, problems in groups.items():
+        settings = search.grid(problems[0].shape)
+        sweep = Sweep(
+            problems, settings, range(made.seeds), CONFIG, Record(halved / part / "record")
+        )
+        members = [(s, seed) for s in settings for seed in sweep.seeds]
+        early = sweep.pools(sweep.advance(members, FIRST, keep_state=True), FIRST)
+        spent = {kept: len(settings) * FIRST + kept * (CONFIG.steps - FIRST) for kept in KEPT}
+        shares = {kept: own / len(settings) / CONFIG.steps for kept, own in spent.items()}
+        for problem, pool in zip(problems, early, strict=True):
+            result, whole = audit_run(folders[problem.fingerprint], "first stage")
+            auroc = dict(zip(result.across.settings, result.across.auroc, strict=True))
+            final = whole.losses[rules.DEFAULT]
+            picks = {}
+            for rule in rules.RULES:
+                losses = rules.losses(pool, rule)
+                order = sorted(pool.settings, key=lambda s: losses[s.key])
+                for kept in KEPT:
+                    some = [s.key for s in order[:kept] if s.key in auroc]
+                    best = min(some, key=lambda k: final[k]) if some else None
+                    picks[rule, kept] = auroc[best] if best else result.across.expected_random
+            yield Early(group, result.across, picks, shares)
+
+
+def table(tasks: Sequence[Early]) -> Result:
+    scopes = [one.scope for one in tasks]
+    lines: list[list[Cell]] = []
     for rule in rules.RULES:
-        row: list[object] = [rule]
+        lines.append([rule])
         for kept in KEPT:
-            row += [float(np.mean(picks[rule, kept])), gain(scopes, picks[rule, kept])]
-        rows.append(row)
-    rows.sort(key=lambda row: -float(row[4]))  # type: ignore[arg-type]
-    header = [f"rule after {first} steps"]
+            values = [one.picks[rule, kept] for one in tasks]
+            lines[-1] += [float(np.mean(values)), gain(scopes, values)]
+    lines.sort(key=lambda line: -float(line[4]))  # type: ignore[arg-type]
+    header = [f"rule after {FIRST} steps"]
     for kept in KEPT:
-        header += [f"keep {kept} ({np.mean(shares[kept]):.2f} of the steps)", "gain"]
-    whole = [scope.picks[rules.DEFAULT] for scope in scopes]
-    print(f"{len(scopes)} tasks; full grid: {gain(scopes, whole):.3f} gain")
-    print(render(header, rows))
+        share = np.mean(list({one.group: one.shares[kept] for one in tasks}.values()))
+        header += [f"keep {kept} ({share:.2f} of the steps)", "gain"]
+    whole = gain(scopes, [scope.picks[rules.DEFAULT] for scope in scopes])
+    return Result([f"{len(tasks)} tasks; full grid: {whole:.3f} gain", Table(header, lines)])
 
 
-if __name__ == "__main__":
-    in_one_line(main)
+def result(options: Options) -> Result:
+    found: list[Early] = []
+    for part in options.values("part", AXES["part"]):
+        found += of_part(part, *options.runs)
+        print(f"{part}: done", file=sys.stderr, flush=True)
+    return table(found)
+
+
+AXES = {"part": Axis(tuple(PARTS))}
+STUDY = Study(result, AXES, RUNS, NEEDS)

@@ -1,12 +1,6 @@
 """Which family wins where: local ones on defects, geometric ones on semantic anomalies?
 
-    for part in textures bottle cookie tile fashion; do
-      ad-jax select --config experiments/configs/geometric_vs_local.py:$part \\
-        --record runs/shelf/$part/record --out runs/geometric_vs_local/$part
-    done
-    python experiments/studies/geometric_vs_local.py runs/geometric_vs_local
-
-Reads runs, opens their labels, logs it, and prints:
+Reads runs of experiments/configs/geometric_vs_local.py and prints:
 
 1. every family on every task: AUROC, mean over its settings and seeds (what a user gets who takes
    the family and any strength of it), and of its best setting in hindsight;
@@ -20,175 +14,121 @@ Reads runs, opens their labels, logs it, and prints:
 
 from __future__ import annotations
 
-import argparse
 import math
-import re
-import runpy
-from collections.abc import Callable
-from pathlib import Path
-from typing import NamedTuple
+from collections.abc import Sequence
 
 import numpy as np
 from scipy.stats import spearmanr
 
 from ad_jax import augment
-from ad_jax.base.errors import in_one_line
 from ad_jax.base.stats import Estimate
-from ad_jax.evaluate import open_run, true_alignment
-from ad_jax.evaluate.intervals import over_training_sets
+from ad_jax.evaluate import true_alignment
 from ad_jax.evaluate.pools import member_aurocs
 from ad_jax.report.figures import charts
-from ad_jax.report.page.content import shown
-from ad_jax.report.table import render
-from ad_jax.runs import plan, run
+from experiments.result import Cell, Panels, Result, Table, to_two_digits
+from experiments.study import PARTS, from_runs, shelf
+from experiments.tasks import KINDS, Task, Value, means
 
-SHELF = runpy.run_path(str(Path(__file__).parent.parent / "configs" / "shelf.py"))
-SEMANTIC = SHELF["SEMANTIC"]
-WHAT = ("mean of its settings", "best setting, in hindsight")
+MEAN, BEST = WHAT = ("mean of its settings", "best setting, in hindsight")
+GROUP, REVERSAL = "group", "local - geometric"
+ALIGNMENT = "alignment"
 LOSSES = ("dsv_code", "dsv_uncapped", "dsv_formula")
-
-
-class Task(NamedTuple):
-    """One run, its labels opened."""
-
-    name: str
-    semantic: bool
-    group: str  # training-set fingerprint
-    family: list[str]  # per setting
-    auroc: np.ndarray  # [settings] mean over seeds that learned
-    apart: np.ndarray  # [settings] distance from true alignment
-    losses: dict[str, np.ndarray]  # [settings]
-
-
-def read(folder: Path) -> Task:
-    one, labels = open_run(folder, "geometric_vs_local study")
-    anomalous = np.asarray(labels.anomalous)
-    per_member = member_aurocs(one.pool, anomalous)
-    apart = misalignment(folder, one, anomalous)
-    settings = [s for s in one.pool.settings if one.pool.rows(s, trained=True)]
-    rows = [one.pool.rows(s, trained=True) for s in settings]
-    by_rule = {name: one.losses[name] for name in LOSSES}
-    name = run.name_of(one.manifest)
-    return Task(
-        name,
-        bool(re.search(SEMANTIC, name)),
-        one.manifest["train_fingerprint"],
-        [s.family for s in settings],
-        np.array([per_member[r].mean() for r in rows]),
-        np.array([apart[r].mean() for r in rows]),
-        {k: np.array([v[s.key] for s in settings]) for k, v in by_rule.items()},
-    )
-
-
-def misalignment(folder: Path, one: run.Run, anomalous: np.ndarray) -> np.ndarray:
-    """`h_d + |h_s - 1|` of every member `[members]`; NaN of controls."""
-    parts = plan.whole_pool(folder, one).parts
-    assert parts is not None
-    true = true_alignment(parts, anomalous)
-    return true.discordance + np.abs(true.separability - 1.0)
-
-
-def group_of(family: str) -> str:
-    return str(augment.get(family.partition("/")[2]).group)
-
-
-def of_group(task: Task, group: str) -> float:
-    """AUROC of a group: mean over its families of the mean over their settings."""
-    families = [f for f in dict.fromkeys(task.family) if group_of(f) == group]
-    own = np.array(task.family)
-    return float(np.mean([task.auroc[own == f].mean() for f in families])) if families else np.nan
+UNKNOWN = Estimate(math.nan)
+RUNS = "runs/geometric_vs_local"
+WIDER = tuple(
+    f"ad-jax select --config experiments/configs/geometric_vs_local.py:{part} "
+    f"--record runs/shelf/{part}/record --out {RUNS}/{part}"
+    for part in PARTS[:-1]
+)
 
 
 def correlation(x: np.ndarray, y: np.ndarray) -> float:
     known = np.isfinite(x) & np.isfinite(y)
     if known.sum() < 3 or np.ptp(x[known]) == 0 or np.ptp(y[known]) == 0:
-        return float("nan")
+        return math.nan
     return float(spearmanr(x[known], y[known]).statistic)
 
 
-def over(tasks: list[Task], value: Callable[[Task], float]) -> Estimate:
-    """Mean over tasks and its interval; NaN if no task has a value."""
-    values = np.array([value(task) for task in tasks])
-    known = np.isfinite(values)
-    if not known.any():
-        return Estimate(math.nan)
-    groups = [t.group for t, fine in zip(tasks, known, strict=True) if fine]
-    values = values[known]
-    low, high = over_training_sets(groups, lambda which: float(values[which].mean()))
-    return Estimate(float(values.mean()), low, high)
+def rows(task: Task) -> list[Value]:
+    """AUROC by (family, `WHAT`) and (group, `GROUP`), correlations by (of what, `ALIGNMENT`).
 
-
-def of_family(family: str, best: bool) -> Callable[[Task], float]:
-    """AUROC of a family: mean over its settings, or its best one; NaN where it is not tried."""
-
-    def value(task: Task) -> float:
-        own = task.auroc[np.array(task.family) == family]
-        return float(own.max() if best else own.mean()) if len(own) else math.nan
-
-    return value
-
-
-def main() -> None:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    A group's is the mean over its families of the mean over their settings.
+    """
+    pool = task.run.pool
+    parts = task.whole_pool().target.alignment["parts"]
+    assert parts is not None
+    true = true_alignment(parts, task.anomalous)
+    per_member = member_aurocs(pool, task.anomalous)
+    settings = [s for s in pool.settings if pool.rows(s, trained=True)]
+    auroc, apart = (  # means over the seeds that learned
+        np.array([values[pool.rows(s, trained=True)].mean() for s in settings])
+        for values in (per_member, true.discordance + np.abs(true.separability - 1.0))
     )
-    parser.add_argument("runs", nargs="+", type=Path)
-    parser.add_argument("--picture", type=Path, help="PNG of AUROC by family")
-    options = parser.parse_args()
-    folders = run.below(options.runs)
-    tasks = [read(folder) for folder in folders]
-    families = list(dict.fromkeys(f for task in tasks for f in task.family))
-    rows: list[list[object]] = []
-    for task in tasks:
-        own = np.array(task.family)
-        means = {f: task.auroc[own == f] for f in families if (own == f).any()}
-        best = max(means, key=lambda f, means=means: means[f].mean())  # type: ignore[misc]
-        cells = [
-            f"{means[f].mean():.3f} ({means[f].max():.3f})" if f in means else "-" for f in families
-        ]
-        rows.append([task.name, *cells, best])
-    print("AUROC of every family: mean over settings and seeds (best setting, in hindsight)")
-    print(render(["task", *families, "best mean"], rows))
-    kinds = {"defects": [t for t in tasks if not t.semantic]}
-    kinds["semantic"] = [t for t in tasks if t.semantic]
-    panels = {
-        f"{kind}, {len(some)} tasks": {
-            f: {
-                what: over(some, of_family(f, best))
-                for what, best in zip(WHAT, (False, True), strict=True)
-            }
-            for f in families
+    found: dict[tuple[str, str], float] = {}
+    groups: dict[str, list[float]] = {}
+    for family in dict.fromkeys(s.family for s in settings):
+        own = auroc[[s.family == family for s in settings]]
+        found |= {(family, MEAN): float(own.mean()), (family, BEST): float(own.max())}
+        group = str(augment.get(family.partition("/")[2]).group)
+        groups.setdefault(group, []).append(found[family, MEAN])
+    found |= {(group, GROUP): float(np.mean(own)) for group, own in groups.items()}
+    if {"local", "geometric"} <= set(groups):
+        found[REVERSAL, GROUP] = found["local", GROUP] - found["geometric", GROUP]
+    found["AUROC", ALIGNMENT] = correlation(-apart, auroc)
+    for name in LOSSES:
+        loss = np.array([task.run.losses[name][s.key] for s in settings])
+        found[name, ALIGNMENT] = correlation(loss, apart)
+    return [Value(*task[:3], what, value) for what, value in found.items()]
+
+
+def by_task(found: Sequence[Value], families: Sequence[str]) -> Table:
+    lines: list[list[Cell]] = []
+    for task in dict.fromkeys(row.task for row in found):
+        own = {row.what: row.value for row in found if row.task == task}
+        mean = {f: own[f, MEAN] for f in families if (f, MEAN) in own}
+        cells = {f: f"{mean[f]:.3f} ({own[f, BEST]:.3f})" for f in mean}
+        lines.append([task, *map(cells.get, families), max(mean, key=mean.__getitem__)])
+    return Table(["task", *families, "best mean"], lines)
+
+
+def table(found: Sequence[Value]) -> Result:
+    families = list(dict.fromkeys(row.what[0] for row in found if row.what[1] == MEAN))
+    groups = list(dict.fromkeys(row.what[0] for row in found if row.what[1] == GROUP))
+    groups = [group for group in groups if group != REVERSAL]
+    panels: Panels = {}
+    reversal: list[list[Cell]] = []
+    alignment: list[list[Cell]] = []
+    for kind in KINDS:
+        some = [row for row in found if row.kind == kind]
+        if not some:
+            continue
+        over = means(some)
+        tasks, sets = ({getattr(row, by) for row in some} for by in ("task", "group"))
+        panels[f"{kind}, {len(tasks)} tasks"] = {
+            f: {what: over.get((f, what), UNKNOWN) for what in WHAT} for f in families
         }
-        for kind, some in kinds.items()
-        if some
-    }
-    print("\nThe same over tasks, with 95 % intervals over training sets")
-    rows = [[f, *(shown(e) for p in panels.values() for e in p[f].values())] for f in families]
-    print(render(["family", *(f"{p}: {what}" for p in panels for what in WHAT)], rows))
-    groups = list(dict.fromkeys(map(group_of, families)))
-    rows = []
-    for kind, some in kinds.items():
-        if some:
-            own_means = [float(np.nanmean([of_group(t, g) for t in some])) for g in groups]
-            reversal = over(some, lambda t: of_group(t, "local") - of_group(t, "geometric"))
-            about = [kind, len(some), len({t.group for t in some})]
-            rows.append([*about, *own_means, shown(reversal)])
-    print("\nGroups of the catalogue: mean AUROC, and the published reversal")
-    print(render(["tasks", "n", "training sets", *groups, "local - geometric"], rows))
-    rows = []
-    for kind, some in kinds.items():
-        if some:
-            cells = [over(some, lambda t: correlation(-t.apart, t.auroc))]
-            cells += [
-                over(some, lambda t, name=name: correlation(t.losses[name], t.apart))  # type: ignore[misc]
-                for name in LOSSES
-            ]
-            rows.append([kind, *(shown(cell, 2) for cell in cells)])
-    print("\nSpearman over settings, mean over tasks: true alignment with AUROC, DSV with it")
-    print(render(["tasks", "alignment, AUROC", *(f"{n}, misalignment" for n in LOSSES)], rows))
-    if options.picture:
-        charts.dots(options.picture, "AUROC", panels)
+        of_groups = [over.get((group, GROUP), UNKNOWN).value for group in groups]
+        apart = over.get((REVERSAL, GROUP), UNKNOWN)
+        reversal.append([kind, len(tasks), len(sets), *of_groups, apart])
+        alignment.append([kind, *(over.get((n, ALIGNMENT), UNKNOWN) for n in ("AUROC", *LOSSES))])
+    over_tasks = Table(
+        ["family", *(f"{panel}: {what}" for panel in panels for what in WHAT)],
+        [[f, *(own[f][what] for own in panels.values() for what in WHAT)] for f in families],
+    )
+    columns = ["tasks", "alignment, AUROC", *(f"{n}, misalignment" for n in LOSSES)]
+    return Result(
+        [
+            "AUROC of every family: mean over settings and seeds (best setting, in hindsight)",
+            by_task(found, families),
+            "\nThe same over tasks, with 95 % intervals over training sets",
+            over_tasks,
+            "\nGroups of the catalogue: mean AUROC, and the published reversal",
+            Table(["tasks", "n", "training sets", *groups, REVERSAL], reversal),
+            "\nSpearman over settings, mean over tasks: true alignment with AUROC, DSV with it",
+            Table(columns, alignment, to_two_digits),
+        ],
+        lambda path: charts.dots(path, "AUROC", panels),
+    )
 
 
-if __name__ == "__main__":
-    in_one_line(main)
+STUDY = from_runs("geometric_vs_local study", rows, table, (RUNS,), (*shelf(*PARTS[:-1]), *WIDER))

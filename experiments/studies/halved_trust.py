@@ -1,7 +1,5 @@
 """What trust says after halving, on pools whose truth is known.
 
-    python experiments/studies/halved_trust.py
-
 Scores are drawn; nothing is trained, and no labels are opened. Prints
 
 1. nine equally good settings: how often trust says high, medium and low when all are trained, when
@@ -15,19 +13,18 @@ Scores are drawn; nothing is trained, and no labels are opened. Prints
 
 from __future__ import annotations
 
-import argparse
 from collections import Counter
 from collections.abc import Sequence
 
 import numpy as np
 
-from ad_jax.base.errors import in_one_line
-from ad_jax.pool import Member, Pool
-from ad_jax.report.table import render
+from ad_jax.pool import Member, Pool, View
 from ad_jax.selection import rules
 from ad_jax.selection.search import STAGES, stage_sizes
 from ad_jax.selection.trust import RARE, null, trust
 from ad_jax.train.setting import Setting
+from experiments.result import Cell, Result, Table
+from experiments.study import Options, Study
 
 TARGET, HELD_OUT, SEEDS = 120, 60, 3
 ANOMALIES, STRENGTH = 0.3, 2.0  # of the nine equally good settings
@@ -78,9 +75,9 @@ def pool_of(scores: np.ndarray, stopped: np.ndarray) -> Pool:
     )
     return Pool(
         members,
-        scores[:, None, :TARGET],
-        scores[:, None, TARGET:],
-        default_head=np.zeros(len(members), int),
+        View(scores[:, None, :TARGET]),
+        View(scores[:, None, TARGET:]),
+        np.zeros(len(members), int),
     )
 
 
@@ -146,19 +143,18 @@ def rejected(
 
 def report(
     draws: int, tried: Sequence[int], equal: Sequence[int], trials: int, permutations: int
-) -> None:
+) -> Result:
     words = ("high", "medium", "low")
+    blocks: list[Table | str] = []
     for settings in equal:
-        print(f"\nVerdicts on {settings} equally good settings, {draws} draws")
         found = verdicts(settings, draws)
-        rows = [[name, *(counts[word] for word in words)] for name, counts in found.items()]
-        print(render(["", *words], rows))
+        rows: list[list[Cell]] = [
+            [name, *(counts[word] for word in words)] for name, counts in found.items()
+        ]
+        title = f"\nVerdicts on {settings} equally good settings, {draws} draws"
+        blocks += [title, Table(["", *words], rows)]
     error = np.sqrt(RARE * (1 - RARE) / trials)
-    print(
-        f"\nShare of {trials} trials with p <= {RARE} where target and held-out normals are alike "
-        f"(standard error at {RARE}: {error:.3f})"
-    )
-    lines: list[list[object]] = []
+    lines: list[list[Cell]] = []
     cases = [(settings, CORRELATION) for settings in tried]
     for settings, correlation in [*cases, (tried[0], 0.5), (tried[0], 1.0)]:
         left = stage_sizes("halving", settings)[-1]
@@ -166,18 +162,20 @@ def report(
             shares = rejected(settings, common, correlation, trials, permutations)
             lines.append([settings, left, correlation, common, *shares])
     header = ["settings", "left", "stage to stage", "in common", "all trained", "halving"]
-    print(render(header, lines))
+    return Result(
+        [
+            *blocks,
+            f"\nShare of {trials} trials with p <= {RARE} where target and held-out normals are "
+            f"alike (standard error at {RARE}: {error:.3f})",
+            Table(header, lines),
+        ]
+    )
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--smoke", action="store_true", help="seconds instead of minutes")
-    options = parser.parse_args()
+def result(options: Options) -> Result:
     if options.smoke:
-        report(2, (4,), (4,), 2, 19)
-    else:
-        report(40, (18, 45, 90), (9, 18), 150, 199)
+        return report(2, (4,), (4,), 2, 19)
+    return report(40, (18, 45, 90), (9, 18), 150, 199)
 
 
-if __name__ == "__main__":
-    in_one_line(main)
+STUDY = Study(result)

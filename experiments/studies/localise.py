@@ -1,26 +1,20 @@
 """Where, not only whether: what heatmaps of one stated setting are worth, beside controls.
 
-    python experiments/studies/localise.py mvtec_bottle,size=64 --out runs/bottle
-    python experiments/studies/localise.py magnetic_tile,size=128 --tile 64 --out runs/tile
-    python experiments/studies/localise.py textures:brick-defect,size=64 --out runs/smoke --smoke
-
 Trains `binary/cutpaste` at a patch area of .04 (a setting said beforehand, nothing is selected)
 with every seed, and localises by every method; controls learn nothing: the untrained network of the
-same seed, and Gaussians per position of raw pixels. With `--tile` all of it again on tiles of the
-same images, stitched. Prints image AUROC and average precision (an image's score is the highest
-point of its heatmap; `pooled` is the density of the pooled embedding instead), pixel AUROC and
-AUPRO, means over seeds with 95 % t intervals (three seeds or more). Writes `rows.json`, and
-`strangest.png` of the default method, the seeds' heatmaps averaged. Opens the labels, and logs it.
+same seed, and Gaussians per position of raw pixels. With `--only tile=64` all of it again on
+tiles of the same images, stitched. Prints image AUROC and average precision (an image's score is
+the highest point of its heatmap; `pooled` is the density of the pooled embedding instead), pixel
+AUROC and AUPRO, means over seeds with 95 % t intervals (three seeds or more). Writes `rows.json`,
+and `strangest.png` of the default method, the seeds' heatmaps averaged.
 """
 
 from __future__ import annotations
 
-import argparse
 import io
-import time
+import sys
 from collections import defaultdict
-from collections.abc import Iterator
-from pathlib import Path
+from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple
 
 import jax
@@ -28,20 +22,23 @@ import jax.numpy as jnp
 import numpy as np
 
 from ad_jax import augment as augmentations
-from ad_jax.base.errors import InputError, in_one_line
+from ad_jax.base.errors import InputError
 from ad_jax.base.json_text import json_text
 from ad_jax.base.stats import over_seeds
-from ad_jax.data import Labels, Problem, load, parse
+from ad_jax.data import Labels, Problem, parse
 from ad_jax.detect import localise, scores, tiles
 from ad_jax.evaluate.audit import quality
 from ad_jax.evaluate.pixels import audit_pixels
 from ad_jax.pool import program
 from ad_jax.report import heatmaps as pictures
-from ad_jax.report.table import render
 from ad_jax.selection import search
 from ad_jax.store import keep_compilations, write_whole
 from ad_jax.train import pretexts
 from ad_jax.train.trainer import Hyper, make_train, seed_keys
+from experiments.configs.shelf import TILE
+from experiments.result import Result, Table
+from experiments.study import Axis, Options, Study
+from experiments.trainings import loaded
 
 SETTING = search.setting("binary", "cutpaste", area=0.04)
 FIGURES = ("image AUROC", "image AP", "pixel AUROC", "AUPRO")
@@ -112,7 +109,7 @@ class Bench:
 
     def _localiser(self, read: Any, method: str) -> localise.Localiser:
         one = localise.make_localiser(read, self.problem.shape, method, self.arm.plan)
-        return localise.Localiser(*map(jax.jit, one))
+        return localise.Localiser(*map(jax.jit, one))  # type: ignore[arg-type]
 
     def lines(self, seed: int) -> dict[str, Found | np.ndarray]:
         """Name of a line -> heatmaps, or only scores `[n]`, of the target's images."""
@@ -123,7 +120,8 @@ class Bench:
         for name, steps in (("trained", self.config.steps), ("untrained", 0)):
             params, loss = self.train(seed, normals, steps)
             if steps:
-                print(f"  {self.arm.name}, seed {seed}: training loss {float(loss):.3f}")
+                said = f"{self.arm.name}, seed {seed}: training loss {float(loss):.3f}"
+                print(said, file=sys.stderr, flush=True)
             pooled = np.asarray(self.pooled(params, normals, target))
             found[f"{name}, pooled"] = pooled.reshape(len(samples[2]), -1).max(1)
             found |= self._maps(name, self.methods, params, samples)
@@ -188,92 +186,116 @@ def _cell(values: list[float]) -> str:
     return f"{mean:.3f}" if low != low else f"{mean:.3f} [{low:.3f}, {high:.3f}]"
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+class Asked(NamedTuple):
+    """What may be asked for, with `--only`."""
+
+    source: str = "mvtec_bottle,size=64"
+    tile: int = 0  # px; 0 for whole images alone
+    overlap: float = 0.25  # of tiles, a share of their side
+    seeds: int = 3
+    steps: int = 400
+    width: int = 24
+    backbone: str = "encoder"
+    most: int = 12  # images on the sheet
+    side: int = pictures.SIDE  # half the px of a picture
+
+
+SMALL = Asked("textures:brick-defect,size=16,limit=24", seeds=1, steps=4, width=8)
+AXES = {
+    name: Axis((value,), (getattr(SMALL, name),), None)
+    for name, value in Asked._field_defaults.items()
+}
+
+
+def _sheet(
+    asked: Asked, arm: Arm, problem: Problem, labels: Labels, seeds: Sequence[Found]
+) -> bytes:
+    """PNG of the strangest images, the seeds' heatmaps averaged."""
+    shown = pictures.strangest(
+        problem.target,
+        np.mean([one.maps for one in seeds], axis=0),
+        np.mean([one.scores for one in seeds], axis=0),
+        asked.most,
+        labels.masks,
     )
-    parser.add_argument("source", help="as of ad-jax select, such as mvtec_bottle,size=64")
-    parser.add_argument("--out", type=Path, required=True)
-    parser.add_argument("--tile", type=int, help="px; localise tiles of this size, too")
-    parser.add_argument("--overlap", type=float, default=0.25, help="share of a tile (.25)")
-    parser.add_argument("--seeds", type=int, default=3)
-    parser.add_argument("--steps", type=int, default=400)
-    parser.add_argument("--width", type=int, default=24)
-    parser.add_argument("--backbone", default="encoder")
-    parser.add_argument("--most", type=int, default=12, help="images on the sheet (12)")
-    parser.add_argument("--side", type=int, default=pictures.SIDE, help="half the px of a picture")
-    parser.add_argument("--smoke", action="store_true", help="a few steps of one seed")
-    options = parser.parse_args()
-    if options.seeds < 1:
-        raise InputError(f"--seeds {options.seeds} trains nothing; give at least 1")
+    page = pictures.sheet(
+        shown,
+        pictures.top_of([one.known for one in seeds]),
+        f"{parse(asked.source)[0]}, {arm.name}: the {len(shown)} strangest of "
+        f"{len(problem.target)}",
+        float(np.mean([one.known for one in seeds])),
+        float(np.mean([one.alarm for one in seeds])),
+        side=asked.side,
+    )
+    content = io.BytesIO()
+    page.save(content, "PNG", optimize=True)
+    return content.getvalue()
+
+
+def _pixels(found: Any, labels: Labels) -> list[str]:
+    """What was judged by pixel; nothing without masks."""
+    if labels.masks is None:
+        return []
+    first = next(one for several in found.values() for one in several if isinstance(one, Found))
+    about = audit_pixels(first.maps, labels)
+    return [
+        f"{about.images} images judged by pixel, {about.regions} defects, "
+        f"{100 * about.share:.1f} % of the pixels; {about.left_out} without a mask left out"
+    ]
+
+
+def result(options: Options) -> Result:
+    asked = Asked(*(options.values(name, axis)[0] for name, axis in AXES.items()))
+    if asked.seeds < 1:
+        raise InputError(f"seeds={asked.seeds} trains nothing; give at least 1")
     keep_compilations()
-    source, given = parse(options.source)
-    if options.smoke:
-        given["limit"] = min(int(given.get("limit", 24)), 24)  # type: ignore[call-overload]
-        options.steps, options.width, options.seeds = 4, 8, 1
-    problem, truth = load(source, **given)
-    config = program.Config(options.steps, options.width, options.backbone)
+    problem, truth = loaded(asked.source)
+    config = program.Config(asked.steps, asked.width, asked.backbone)
     arms = [Arm("whole")]
-    if options.tile:
-        plan = tiles.plan(problem.shape, options.tile, options.overlap)
-        arms.append(Arm(f"tiles of {options.tile} px", plan))
-    print(f"{options.source}: {problem}")
-    print(f"{SETTING.label} {SETTING._asdict()}, {config}, seeds 0 to {options.seeds - 1}")
+    if asked.tile:
+        plan = tiles.plan(problem.shape, asked.tile, asked.overlap)
+        arms.append(Arm(f"tiles of {asked.tile} px", plan))
     found: dict[tuple[str, str], list[Found | np.ndarray]] = defaultdict(list)
     for arm in arms:
         bench = Bench(arm, problem, config)
-        for seed in range(options.seeds):
-            start = time.perf_counter()
+        for seed in range(asked.seeds):
             for name, one in bench.lines(seed).items():
                 found[arm.name, name].append(one)
-            print(f"  {arm.name}, seed {seed}: {time.perf_counter() - start:.0f} s", flush=True)
     labels = truth.open("study localise: image and pixel figures of a setting said beforehand")
-    rows = {key: [_judge(one, labels) for one in several] for key, several in found.items()}
-    table: list[list[Any]] = []
-    for (arm_name, name), several in rows.items():
-        columns = zip(*several, strict=True)
-        table.append([f"{arm_name}: {name}", *(_cell(list(values)) for values in columns)])
-    print(render(["", *FIGURES], table))
-    if labels.masks is not None:
-        first = next(one for several in found.values() for one in several if isinstance(one, Found))
-        about = audit_pixels(first.maps, labels)
-        print(
-            f"{about.images} images judged by pixel, {about.regions} defects, "
-            f"{100 * about.share:.1f} % of the pixels; {about.left_out} without a mask left out"
-        )
+    rows = {
+        ": ".join(key): [_judge(one, labels) for one in several] for key, several in found.items()
+    }
     record = {
-        "source": options.source,
+        "source": asked.source,
         "fingerprint": problem.fingerprint,
         "setting": SETTING._asdict(),
         "config": config._asdict(),
         "figures": FIGURES,
-        "rows": {f"{arm_name}: {name}": several for (arm_name, name), several in rows.items()},
+        "rows": rows,
         "labels": truth.log,
     }
     write_whole(options.out / "rows.json", json_text(record, indent=1).encode())
-    for i, arm in enumerate(arms):
+    for arm, file in zip(arms, ("strangest.png", "strangest-tiles.png")):
         seeds: Any = found[arm.name, f"trained, {localise.DEFAULT}"]
-        shown = pictures.strangest(
-            problem.target,
-            np.mean([one.maps for one in seeds], axis=0),
-            np.mean([one.scores for one in seeds], axis=0),
-            options.most,
-            labels.masks,
-        )
-        page = pictures.sheet(
-            shown,
-            pictures.top_of([one.known for one in seeds]),
-            f"{source}, {arm.name}: the {len(shown)} strangest of {len(problem.target)}",
-            float(np.mean([one.known for one in seeds])),
-            float(np.mean([one.alarm for one in seeds])),
-            side=options.side,
-        )
-        content = io.BytesIO()
-        page.save(content, "PNG", optimize=True)
-        name = "strangest.png" if i == 0 else "strangest-tiles.png"
-        write_whole(options.out / name, content.getvalue())
-        print(f"wrote {options.out / name}")
+        write_whole(options.out / file, _sheet(asked, arm, problem, labels, seeds))
+    lines = [
+        [name, *(_cell(list(values)) for values in zip(*several, strict=True))]
+        for name, several in rows.items()
+    ]
+    about = f"{SETTING.label} {SETTING._asdict()}, {config}, seeds 0 to {asked.seeds - 1}"
+    return Result(
+        [
+            f"{asked.source}: {problem}",
+            about,
+            Table(["", *FIGURES], lines),
+            *_pixels(found, labels),
+        ]
+    )
 
 
-if __name__ == "__main__":
-    in_one_line(main)
+SOURCES = ("mvtec_bottle,size=64", "cookie,size=64", f"'{TILE.replace('32', '64')}'")
+TABLES = tuple(
+    f"--only source={source} tile=32 seeds=5 steps=800 --out runs/localise/{name}"
+    for name, source in zip(("mvtec_bottle", "cookie", "magnetic_tile"), SOURCES)
+)
+STUDY = Study(result, AXES, tables=TABLES)

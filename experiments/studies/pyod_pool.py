@@ -1,28 +1,26 @@
 """The shelf of rules on detectors of another library: PyOD's, over their hyperparameters.
 
-    pip install 'ad_jax[pyod]'
-    python experiments/studies/pyod_pool.py          # a minute or two on 2 CPU cores
-    python experiments/studies/pyod_pool.py --smoke  # seconds: one digit, two of each kind
-
 One digit of scikit-learn's is normal, its pixels are the features. Every detector is fitted on
 training normals and scores held-out normals and the unlabelled target; the rules see these scores
 and nothing else. Then the labels are opened: what was every rule's pick worth, over the digits?
+Needs `pip install 'ad_jax[pyod]'`; a minute or two on 2 CPU cores.
 """
 
 from __future__ import annotations
 
-import argparse
 import itertools
 import time
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 
 import ad_jax
-from ad_jax.base.errors import InputError, in_one_line
+from ad_jax.base.errors import InputError
 from ad_jax.evaluate import PoolAudit, audit_pool, gain
 from ad_jax.report.shelf import Shelf, shelf, table
-from ad_jax.report.table import render
+from experiments.result import Cell, Result, Table
+from experiments.study import Axis, Options, Study
 
 # detector -> hyperparameters, and the seeds of those with chance in them
 GRID: dict[str, tuple[dict[str, list[Any]], int]] = {
@@ -80,33 +78,39 @@ def one_digit(normal: int, smoke: bool) -> tuple[Shelf, PoolAudit]:
     return found, audit_pool(pool, found.losses, truth, "study of PyOD's detectors")
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--smoke", action="store_true")
-    options = parser.parse_args()
+def summary(audits: Sequence[PoolAudit]) -> Table:
+    """Means over the digits, of the rules that all of them know."""
+    rows: list[list[Cell]] = []
+    for name in audits[0].picks:
+        if all(name in audit.picks for audit in audits):
+            values = [audit.picks[name] for audit in audits]
+            below = np.mean([v < audit.expected_random for v, audit in zip(values, audits)])
+            rho = np.nanmean([a.spearman[name] for a in audits]) if name != "udr" else float("nan")
+            share = gain(audits, values)  # type: ignore[arg-type]
+            rows.append([name, float(np.mean(values)), share, float(below), float(rho)])
+    rows.sort(key=lambda row: -float(row[1]))  # type: ignore[arg-type]
+    return Table(["rule", "AUROC of its pick", "gain", "below random", "Spearman"], rows)
+
+
+def result(options: Options) -> Result:
     start = time.perf_counter()
-    digits = range(1) if options.smoke else range(10)
-    results = [one_digit(normal, options.smoke) for normal in digits]
-    found, first = results[0]
-    print(f"digit 0 normal, {100 * first.share:.0f} % anomalies, {len(first.auroc)} settings")
-    print(table(found, first.picks))
-    audits = [audit for _, audit in results]
-    rules = [name for name in first.picks if all(name in audit.picks for audit in audits)]
-    rows = []
-    for name in rules:
-        values = [audit.picks[name] for audit in audits]
-        below = np.mean([v < audit.expected_random for v, audit in zip(values, audits)])
-        rho = np.nanmean([a.spearman[name] for a in audits]) if name != "udr" else float("nan")
-        rows.append([name, float(np.mean(values)), gain(audits, values), float(below), float(rho)])  # type: ignore[arg-type]
-    rows.sort(key=lambda row: -row[1])  # type: ignore[operator]
+    normals = options.values("normal", AXES["normal"])
+    results = [one_digit(normal, options.smoke) for normal in normals]
+    (found, first), audits = results[0], [audit for _, audit in results]
     expected = float(np.mean([audit.expected_random for audit in audits]))
     oracle = float(np.mean([audit.oracle for audit in audits]))
-    print(
-        f"\n{len(audits)} digits: mean AUROC, oracle {oracle:.3f}, expected random {expected:.3f}"
+    about = f"oracle {oracle:.3f}, expected random {expected:.3f}"
+    return Result(
+        [
+            f"digit {normals[0]} normal, {100 * first.share:.0f} % anomalies, "
+            f"{len(first.auroc)} settings",
+            table(found, first.picks),
+            f"\n{len(audits)} digits: mean AUROC, {about}",
+            summary(audits),
+            f"{time.perf_counter() - start:.0f} s",
+        ]
     )
-    print(render(["rule", "AUROC of its pick", "gain", "below random", "Spearman"], rows))
-    print(f"{time.perf_counter() - start:.0f} s")
 
 
-if __name__ == "__main__":
-    in_one_line(main)
+AXES = {"normal": Axis(tuple(range(10)))}
+STUDY = Study(result, AXES)

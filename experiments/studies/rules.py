@@ -1,13 +1,8 @@
 """Every label-free rule on the development tasks: which deserves trust?
 
-    for part in textures bottle cookie tile fashion digits; do
-      ad-jax select --config experiments/configs/shelf.py:$part --out runs/shelf/$part
-    done
-    python experiments/studies/rules.py runs/shelf
-
-Reads runs, judges their pools by today's rules and trust (a run that an earlier version wrote may
-come to another pick), opens their labels, logs it, and prints, for semantic tasks (`--semantic
-PATTERN`), for the others, and for planted ones, across families and within them:
+Reads runs of the shelf, judges their pools by today's rules and trust (a run that an earlier
+version wrote may come to another pick), and prints, for semantic tasks (`--semantic PATTERN`), for
+the others, and for planted ones, across families and within them:
 
 1. every rule: regret, gain, share below random and below the best constant, Spearman, rank, and
    Wilcoxon's test over training sets against random and DSV, adjusted by Holm;
@@ -23,54 +18,56 @@ has to win on halves of the training sets that did not choose it before it may m
 
 from __future__ import annotations
 
-import argparse
 import dataclasses
-import re
-import runpy
 import time
-from collections.abc import Callable
-from pathlib import Path
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
 from scipy.stats import spearmanr
 
 from ad_jax.base import ranks
-from ad_jax.base.errors import in_one_line
 from ad_jax.evaluate import Audit, Scope, audit_run, gain
 from ad_jax.evaluate.comparison import LABELS, RANDOM, Line, compare, smallest_p
 from ad_jax.pool import Pool
-from ad_jax.report.table import render
 from ad_jax.runs import run
 from ad_jax.selection import rules
+from experiments.result import Cell, Result, Table
+from experiments.study import PARTS, SHELF, Options, Study, shelf
+from experiments.tasks import folders_below, kind_of
 
-SHELF = runpy.run_path(str(Path(__file__).parent.parent / "configs" / "shelf.py"))
-SEMANTIC = SHELF["SEMANTIC"]
 PLANTED = "planted"
 REFERENCE = "dsv_code"
 HALVES = 100  # pairs of halves that rules are chosen on
+VERDICTS = ("low", "medium", "high")
 Loss = Callable[[Pool], np.ndarray]
 
 
-def mean_surprise(pool: Pool) -> np.ndarray:
+def on_scores(loss: Callable[[np.ndarray, np.ndarray], float]) -> Loss:
+    """A rule from its loss of one member's scores, of held-out normals and of the target."""
+
+    def of_pool(pool: Pool) -> np.ndarray:
+        target, held_out = pool.own_scores()
+        out = np.full(len(target), np.inf)
+        for i, (one, normal) in enumerate(zip(target, held_out, strict=True)):
+            if np.isfinite(one).all() and np.isfinite(normal).all():
+                out[i] = loss(normal, one)
+        return out
+
+    return of_pool
+
+
+@on_scores
+def mean_surprise(normal: np.ndarray, target: np.ndarray) -> float:
     """Minus the mean conformal surprise of the target: counts how far samples stand out, too."""
-    target, held_out = pool.own_scores()
-    out = np.full(len(target), np.inf)
-    for i, (one, normal) in enumerate(zip(target, held_out, strict=True)):
-        if np.isfinite(one).all() and np.isfinite(normal).all():
-            out[i] = -float(np.mean(-np.log(ranks.p_values(normal, one))))
-    return out
+    return -float(np.mean(-np.log(ranks.p_values(normal, target))))
 
 
-def partial_auroc(pool: Pool, high: float = 0.25) -> np.ndarray:
+@on_scores
+def partial_auroc(normal: np.ndarray, target: np.ndarray) -> float:
     """Minus the mean share of the target above each of the highest quarter of held-out normals."""
-    target, held_out = pool.own_scores()
-    out = np.full(len(target), np.inf)
-    for i, (one, normal) in enumerate(zip(target, held_out, strict=True)):
-        if np.isfinite(one).all() and np.isfinite(normal).all():
-            top = np.sort(normal)[-max(1, round(high * len(normal))) :]
-            out[i] = -float((one[:, None] > top[None]).mean())
-    return out
+    top = np.sort(normal)[-max(1, round(0.25 * len(normal))) :]
+    return -float((target[:, None] > top[None]).mean())
 
 
 def smoothed(name: str) -> Loss:
@@ -118,7 +115,7 @@ CANDIDATES: dict[str, Loss] = {
 class Task(NamedTuple):
     """One audited run."""
 
-    name: str
+    task: str
     kind: str  # "semantic", "defects" or "planted"
     group: str  # training-set fingerprint
     audit: Audit
@@ -146,17 +143,15 @@ class Task(NamedTuple):
         return max(self.audit.across.oracle, self.control) - self.picked
 
 
-def read(paths: list[Path], semantic: str) -> list[Task]:
+def read(options: Options) -> list[Task]:
     """Audits every run below the paths."""
     out = []
-    for path in run.below(paths):
+    for path in folders_below(options.runs):
         result, one = audit_run(path, "rules study", further=CANDIDATES, anew=True)
-        name = run.name_of(one.manifest)
-        kind = "semantic" if re.search(semantic, name) else "defects"
-        kind = "planted" if one.manifest["source"].startswith(PLANTED) else kind
-        group = one.manifest["train_fingerprint"]
-        took = seconds(one.pool)
-        out.append(Task(name, kind, group, result, one.trust, one.rule, took))
+        planted = one.manifest["source"].startswith(PLANTED)
+        kind = PLANTED if planted else kind_of(one.manifest, options.semantic)
+        about = run.name_of(one.manifest), kind, one.manifest["train_fingerprint"]
+        out.append(Task(*about, result, one.trust, one.rule, seconds(one.pool)))
     return out
 
 
@@ -170,7 +165,7 @@ def seconds(pool: Pool) -> dict[str, float]:
     return out
 
 
-def scopes_of(tasks: list[Task], within: bool) -> tuple[list[Scope], list[str]]:
+def scopes_of(tasks: Sequence[Task], within: bool) -> tuple[list[Scope], list[str]]:
     """Scopes and training sets: one across families per task, or one per family of a task.
 
     Constants within a family lose its name: "always smallest" means the same in all of them.
@@ -185,9 +180,10 @@ def scopes_of(tasks: list[Task], within: bool) -> tuple[list[Scope], list[str]]:
     return [one[0] for one in out], [one[1] for one in out]
 
 
-def table(lines: dict[str, Line], tasks: list[Task]) -> str:
-    rows = []
+def table(lines: dict[str, Line], tasks: Sequence[Task]) -> Table:
+    rows: list[list[Cell]] = []
     for name, line in sorted(lines.items(), key=lambda item: -item[1].gain.value):
+        known = name in tasks[0].seconds
         rows.append(
             [
                 name,
@@ -198,14 +194,33 @@ def table(lines: dict[str, Line], tasks: list[Task]) -> str:
                 line.below_constant,
                 "{:.2f} [{:.2f}, {:.2f}]".format(*line.spearman),
                 round(line.rank, 1),
-                f"{np.mean([t.seconds[name] for t in tasks]):.4f}"
-                if name in tasks[0].seconds
-                else "",
+                f"{np.mean([t.seconds[name] for t in tasks]):.4f}" if known else "",
                 *(f"{d:+.3f}, p {p:.3f}" for d, p in line.against.values()),
             ]
         )
     header = ["rule", "gain", "mean regret", "worst", "below random", "below constant", "Spearman"]
-    return render([*header, "rank", "seconds", f"- {RANDOM}", f"- {REFERENCE}"], rows)
+    return Table([*header, "rank", "seconds", f"- {RANDOM}", f"- {REFERENCE}"], rows)
+
+
+def compared(tasks: Sequence[Task]) -> list[Table | str]:
+    """Every rule, by kind of task, across families and within them."""
+    blocks: list[Table | str] = []
+    for kind in dict.fromkeys(t.kind for t in tasks):
+        some = [t for t in tasks if t.kind == kind]
+        for within in (False, True):
+            scopes, groups = scopes_of(some, within)
+            if not scopes:
+                continue
+            constant, lines = compare(scopes, groups, (RANDOM, REFERENCE))
+            most = max(n for line in lines.values() for n in line.differing.values())
+            of_sets = f"{len(some)} tasks of {len(set(groups))} training sets"
+            blocks += [
+                f"\n{kind}, {'within families' if within else 'across families'}: {len(scopes)} "
+                f"comparisons on {of_sets} (smallest p before Holm {smallest_p(most):.2g}); best "
+                f"constant in hindsight: {constant}",
+                table(lines, some),
+            ]
+    return blocks
 
 
 class Block(NamedTuple):
@@ -222,7 +237,7 @@ class Block(NamedTuple):
         return self.won[:, own].sum(1) / self.possible[own].sum()
 
 
-def blocks_of(tasks: list[Task]) -> tuple[list[str], list[Block]]:
+def blocks_of(tasks: Sequence[Task]) -> tuple[list[str], list[Block]]:
     """Rules that all tasks know, the label pick last, and the blocks."""
     scopes = [s for t in tasks for s in (t.audit.across, *t.audit.within.values())]
     names = [name for name in scopes[0].picks if all(name in s.picks for s in scopes)]
@@ -238,129 +253,111 @@ def blocks_of(tasks: list[Task]) -> tuple[list[str], list[Block]]:
     return [*names, LABELS], out
 
 
-def design(tasks: list[Task]) -> None:
-    """Prints what the rule that is best on one half of the training sets does on the other."""
+def design(tasks: Sequence[Task]) -> list[Table | str]:
+    """What the rule that is best on one half of the training sets does on the other."""
     names, blocks = blocks_of(tasks)
     sets = [
         sorted({t.group for t in tasks if t.kind == k})
         for k in dict.fromkeys(t.kind for t in tasks)
     ]
     if min(map(len, sets)) < 2:
-        print("\nToo few training sets to choose a rule on one half of them")
-        return
-    generator = np.random.default_rng(0)
-    chosen: list[str] = []
-    found: list[np.ndarray] = []  # per half [blocks, (chosen, default, reference, labels)]
+        return ["\nToo few training sets to choose a rule on one half of them"]
     shown = [tasks[0].rule, REFERENCE, LABELS]
+    chosen, values = halves(names, blocks, sets, shown)
+    rows: list[list[Cell]] = []
+    for i, block in enumerate(blocks):
+        low, high = np.quantile(values[:, i], [0.1, 0.9], axis=0)
+        means = values[:, i].mean(0)
+        cells = [f"{m:.2f} [{a:.2f}, {b:.2f}]" for m, a, b in zip(means, low, high, strict=True)]
+        rows.append([block.name, *cells])
+    counts = sorted(((chosen.count(n), n) for n in set(chosen)), reverse=True)
+    everything = {g for some in sets for g in some}
+    gains = np.array([block.gain(everything) for block in blocks])
+    best = np.argsort(-gains.min(0))[:8]
+    return [
+        "\nRules chosen on one half of the training sets: gain on the other, mean of "
+        f"{len(values)}",
+        "halves and the range of 80 % of them",
+        Table(["", "the chosen one", f"default, {shown[0]}", *shown[1:]], rows),
+        "chosen: " + ", ".join(f"{name} {count}" for count, name in counts),
+        "\nLowest of the four gains on all training sets (this choice has seen them all)",
+        Table(
+            ["rule", "lowest", *(b.name for b in blocks)],
+            [[names[i], *(float(v) for v in (gains[:, i].min(), *gains[:, i]))] for i in best],
+        ),
+    ]
+
+
+def halves(
+    names: list[str], blocks: list[Block], sets: list[list[str]], shown: list[str]
+) -> tuple[list[str], np.ndarray]:
+    """Rules chosen on halves, and gains on the others `[halves, blocks, (chosen, *shown)]`."""
+    generator = np.random.default_rng(0)
+    everything = {g for some in sets for g in some}
+    chosen: list[str] = []
+    found: list[np.ndarray] = []
     for _ in range(HALVES):
         one: set[str] = set()
         for some in sets:
             one |= {str(g) for g in generator.permutation(some)[: len(some) // 2]}
-        other = {g for some in sets for g in some} - one
+        other = everything - one
         for mine, rest in ((one, other), (other, one)):
             lowest = np.min([block.gain(mine)[:-1] for block in blocks], axis=0)
             best = int(np.argmax(lowest))
             chosen.append(names[best])
             columns = [best, *(names.index(name) for name in shown)]
             found.append(np.array([block.gain(rest)[columns] for block in blocks]))
-    values = np.array(found)  # [halves, blocks, 4]
-    rows: list[list[object]] = []
-    for i, block in enumerate(blocks):
-        low, high = np.quantile(values[:, i], [0.1, 0.9], axis=0)
-        means = values[:, i].mean(0)
-        cells = [f"{m:.2f} [{a:.2f}, {b:.2f}]" for m, a, b in zip(means, low, high, strict=True)]
-        rows.append([block.name, *cells])
-    print(
-        f"\nRules chosen on one half of the training sets: gain on the other, mean of {len(found)}"
-    )
-    print("halves and the range of 80 % of them")
-    print(render(["", "the chosen one", f"default, {shown[0]}", *shown[1:]], rows))
-    counts = sorted(((chosen.count(n), n) for n in set(chosen)), reverse=True)
-    print("chosen: " + ", ".join(f"{name} {count}" for count, name in counts))
-    everything = {g for some in sets for g in some}
-    lowest = np.min([block.gain(everything) for block in blocks], axis=0)
-    order = np.argsort(-lowest)[:8]
-    print("\nLowest of the four gains on all training sets (this choice has seen them all)")
-    table_rows = [
-        [names[i], float(lowest[i]), *(float(b.gain(everything)[i]) for b in blocks)] for i in order
-    ]
-    print(render(["rule", "lowest", *(b.name for b in blocks)], table_rows))
+    return chosen, np.array(found)
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("runs", nargs="+", type=Path)
-    parser.add_argument("--semantic", default=SEMANTIC, help="pattern of semantic tasks")
-    options = parser.parse_args()
-    tasks = read(options.runs, options.semantic)
-    for kind in dict.fromkeys(t.kind for t in tasks):
-        some = [t for t in tasks if t.kind == kind]
-        for within in (False, True):
-            scopes, groups = scopes_of(some, within)
-            if not scopes:
-                continue
-            constant, lines = compare(scopes, groups, (RANDOM, REFERENCE))
-            sets = len(set(groups))
-            most = max(n for line in lines.values() for n in line.differing.values())
-            print(
-                f"\n{kind}, {'within families' if within else 'across families'}: {len(scopes)} "
-                f"comparisons on {len(some)} tasks of {sets} training sets (smallest p before Holm "
-                f"{smallest_p(most):.2g}); best constant in hindsight: {constant}"
-            )
-            print(table(lines, some))
-    real = [t for t in tasks if t.kind != "planted"]
-    if not real:
-        return
-    design(real)
-    by_trust(real)
-
-
-def by_trust(tasks: list[Task]) -> None:
-    """Prints the default rule's regret by verdict, and what each part of the verdict says of it."""
-    rows: list[list[object]] = []
-    for verdict in ("high", "medium", "low"):
+def by_trust(tasks: Sequence[Task]) -> list[Table | str]:
+    """The default rule's regret by verdict, and what each part of the verdict says of it."""
+    rows: list[list[Cell]] = []
+    for verdict in VERDICTS[::-1]:
         some = [t for t in tasks if t.trust["verdict"] == verdict]
         if some:
             scopes = [t.audit.across for t in some]
             random = [s.oracle - s.expected_random for s in scopes]
-            regrets = ([t.regret for t in some], random, [t.whole_regret for t in some])
-            means = [float(np.mean(values)) for values in regrets]
+            whole = [t.whole_regret for t in some]
+            means = [float(np.mean(v)) for v in ([t.regret for t in some], random, whole)]
             share = gain(scopes, [t.picked for t in some])
-            rows.append([verdict, len(some), *means, max(regrets[2]), share])
-    print("\nTrust: regret of the default rule's pick, across families, by verdict")
-    header = [
-        "verdict",
-        "tasks",
-        "mean regret",
-        "of random",
-        "to the best of settings and controls",
-    ]
-    print(render([*header, "worst of these", "gain"], rows))
+            rows.append([verdict, len(some), *means, max(whole), share])
     flagged = [t.control > t.picked for t in tasks if t.trust["control"]]
     silent = [t.control > t.picked for t in tasks if not t.trust["control"]]
-    print(
-        f'\n"a control looks better": said of {len(flagged)} tasks, true of {sum(flagged)}; '
-        f"not said of {len(silent)}, true of {sum(silent)}"
-    )
-    parts: dict[str, list[float]] = {
+    parts = {
         name: [float(t.trust[name]) for t in tasks]
         for name in ("margin", "stability", "reliability", "agreement", "null")
     }
-    parts["verdict"] = [float("low medium high".split().index(t.trust["verdict"])) for t in tasks]
-    rows = []
-    for name, values in parts.items():
+    parts["verdict"] = [float(VERDICTS.index(t.trust["verdict"])) for t in tasks]
+    regrets = ([t.regret for t in tasks], [t.whole_regret for t in tasks])
+    correlations: list[list[Cell]] = []
+    for name, column in parts.items():
+        values = np.array(column)
         known = np.isfinite(values)
-        line: list[object] = [name, int(known.sum())]
-        for regret in ([t.regret for t in tasks], [t.whole_regret for t in tasks]):
-            if known.sum() < 3 or np.ptp(np.array(values)[known]) == 0:
-                line.append("-")
+        line: list[Cell] = [name, int(known.sum())]
+        for regret in regrets:
+            if known.sum() < 3 or np.ptp(values[known]) == 0:
+                line.append(None)
                 continue
-            found = spearmanr(np.array(values)[known], np.array(regret)[known])
+            found = spearmanr(values[known], np.array(regret)[known])
             line.append(f"{found.statistic:+.2f}, p {found.pvalue:.3f}")
-        rows.append(line)
-    print("\nSpearman correlation with these regrets, over tasks (not independent)")
-    print(render(["part", "tasks", "regret", "to settings and controls"], rows))
+        correlations.append(line)
+    best = "to the best of settings and controls"
+    header = ["verdict", "tasks", "mean regret", "of random", best, "worst of these", "gain"]
+    return [
+        "\nTrust: regret of the default rule's pick, across families, by verdict",
+        Table(header, rows),
+        f'\n"a control looks better": said of {len(flagged)} tasks, true of {sum(flagged)}; '
+        f"not said of {len(silent)}, true of {sum(silent)}",
+        "\nSpearman correlation with these regrets, over tasks (not independent)",
+        Table(["part", "tasks", "regret", "to settings and controls"], correlations),
+    ]
 
 
-if __name__ == "__main__":
-    in_one_line(main)
+def result(options: Options) -> Result:
+    tasks = read(options)
+    real = [t for t in tasks if t.kind != PLANTED]
+    return Result([*compared(tasks), *(design(real) + by_trust(real) if real else ())])
+
+
+STUDY = Study(result, runs=(SHELF,), needs=shelf(*PARTS), reported=True)

@@ -1,8 +1,6 @@
 """How much do alignment losses hang on what is rarely stated: stage, norm, distance, draws, size?
 
-    python experiments/studies/sensitivity.py runs/shelf          # runs with their record
-
-Takes the trained networks of finished runs from their record and measures alignment again, one
+Takes the trained networks of the shelf's runs from their record and measures alignment again, one
 choice changed at a time:
 
 - embedding: the pooled last stage (as published), every earlier stage, all stages together;
@@ -15,16 +13,15 @@ choice changed at a time:
 
 For every variant and loss: in which share of the tasks the pick changes, the mean regret, and the
 gain (picks minus expected random over oracle minus expected random). The variant as published is
-checked against the run's own losses. Opens labels, and logs it.
+checked against the run's own losses.
 """
 
 from __future__ import annotations
 
-import argparse
 import dataclasses
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -33,19 +30,20 @@ from jax.flatten_util import ravel_pytree
 
 from ad_jax import alignment, augment
 from ad_jax.alignment import Parts
-from ad_jax.base.errors import InputError, in_one_line
+from ad_jax.base.errors import InputError
 from ad_jax.data import load
 from ad_jax.detect.look import EMBED_BLOCK
 from ad_jax.evaluate import Scope, audit_run, gain
-from ad_jax.pool import Pool, program
-from ad_jax.report.table import render
-from ad_jax.runs import plan, run
+from ad_jax.pool import Pool, View, program
+from ad_jax.runs import plan
 from ad_jax.selection import rules
-from ad_jax.selection.trust import Rows, take
 from ad_jax.train import pretexts as pretext
 from ad_jax.train.pretexts import augment_all
 from ad_jax.train.setting import Setting
 from ad_jax.train.trainer import as_unit, seed_keys
+from experiments.result import Cell, Result, Table
+from experiments.study import PARTS, SHELF, Options, Study, shelf
+from experiments.tasks import folders_below
 
 LOSSES = (
     "dsv_code",
@@ -193,12 +191,11 @@ def reweighted(pool: Pool, alpha: float) -> Losses:
         one = jax.vmap(lambda p: alignment.dsv_from_parts(p, form, alpha).loss)
         return np.asarray(one(jax.tree.map(jnp.asarray, part)))
 
-    assert pool.parts is not None and pool.held_out_parts is not None
     out = {}
     for form in alignment.FORMS:
-        own = loss(form, pool.parts)
+        own = loss(form, pool.target.alignment["parts"])
         out[f"dsv_{form}"] = rules.by_setting(pool, own)
-        calibrated = own - loss(form, pool.held_out_parts)
+        calibrated = own - loss(form, pool.held_out.alignment["parts"])
         out[f"calibrated_dsv_{form}"] = rules.by_setting(pool, calibrated)
     return {name: value for name, value in out.items() if name in LOSSES}
 
@@ -212,8 +209,8 @@ def variants(pool: Pool, networks: Networks) -> Iterator[tuple[str, Losses]]:
     pools = {
         name: dataclasses.replace(
             pool,
-            parts=stacked([f[0] for f in found]),
-            held_out_parts=stacked([f[1] for f in found]),
+            target=View(pool.scores, {"parts": stacked([f[0] for f in found])}),
+            held_out=View(pool.held_out_scores, {"parts": stacked([f[1] for f in found])}),
         )
         for name, found in looks.items()
     }
@@ -228,7 +225,7 @@ def variants(pool: Pool, networks: Networks) -> Iterator[tuple[str, Losses]]:
     for size in SIZES:
         for _ in range(DRAWS):
             rows = generator.permutation(count)[: max(4, round(size * count))]
-            some = take(own, Rows(rows, held_out))
+            some = own.take(rows, held_out)
             yield f"{size:g} of the target", {n: rules.losses(some, n) for n in LOSSES + ON_SCORES}
 
 
@@ -245,56 +242,61 @@ def check(
                 )
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("runs", nargs="+", type=Path)
-    options = parser.parse_args()
-    folders = run.below(options.runs)
-    scopes = []
-    picks: dict[tuple[str, str], list[tuple[Scope, float]]] = {}  # per task, mean over draws
-    changed: dict[tuple[str, str], list[float]] = {}
-    for number, folder in enumerate(folders, 1):
-        audited, one = audit_run(folder, "sensitivity study")
-        scope = audited.across
-        auroc = dict(zip(scope.settings, scope.auroc, strict=True))
-        trained = [i for i, m in enumerate(one.pool.members) if m.setting.pretext != "control"]
-        pool = dataclasses.replace(
-            one.pool,
-            members=tuple(one.pool.members[i] for i in trained),
-            scores=one.pool.scores[trained],
-            held_out_scores=one.pool.held_out_scores[trained],
-            default_head=one.pool.default_head[trained],
-            generated_scores=None,
-        )
-        first: dict[str, str] = {}
-        here: dict[tuple[str, str], list[tuple[float, bool]]] = {}
-        for name, losses in variants(pool, Networks(folder, one.manifest)):
-            if name == PUBLISHED and LOSSES[0] in losses:
-                check(losses, one.losses, folder)
-            for loss, by_key in losses.items():
-                best = min(scope.settings, key=lambda key: by_key[key])
-                first.setdefault(loss, best)
-                here.setdefault((name, loss), []).append((auroc[best], best != first[loss]))
-        for key, draws in here.items():
-            picks.setdefault(key, []).append((scope, float(np.mean([v for v, _ in draws]))))
-            changed.setdefault(key, []).append(float(np.mean([c for _, c in draws])))
-        scopes.append(scope)
-        print(f"{number}/{len(folders)} {folder.name}", flush=True)
-    rows: list[list[object]] = []
-    for (name, loss), values in picks.items():
-        own, mean = [scope for scope, _ in values], [value for _, value in values]
-        regret = float(np.mean([scope.oracle - value for scope, value in values]))
-        share = float(np.mean(changed[name, loss]))
-        rows.append([loss, name, len(own), share, regret, gain(own, mean)])
+class Judged(NamedTuple):
+    """A task: AUROC of the pick and whether it changed, means over draws, by (variant, loss)."""
+
+    scope: Scope
+    picks: dict[tuple[str, str], tuple[float, float]]
+
+
+def judged(folder: Path) -> Judged:
+    audited, one = audit_run(folder, "sensitivity study")
+    scope = audited.across
+    auroc = dict(zip(scope.settings, scope.auroc, strict=True))
+    trained = [i for i, m in enumerate(one.pool.members) if m.setting.pretext != "control"]
+    pool = dataclasses.replace(
+        one.pool,
+        members=tuple(one.pool.members[i] for i in trained),
+        target=View(one.pool.scores[trained]),
+        held_out=View(one.pool.held_out_scores[trained]),
+        default_head=one.pool.default_head[trained],
+        generated=None,
+    )
+    first: dict[str, str] = {}
+    here: dict[tuple[str, str], list[tuple[float, bool]]] = {}
+    for name, losses in variants(pool, Networks(folder, one.manifest)):
+        if name == PUBLISHED and LOSSES[0] in losses:
+            check(losses, one.losses, folder)
+        for loss, by_key in losses.items():
+            best = min(scope.settings, key=lambda key: by_key[key])
+            first.setdefault(loss, best)
+            here.setdefault((name, loss), []).append((auroc[best], best != first[loss]))
+    means = {key: np.mean(draws, axis=0) for key, draws in here.items()}
+    return Judged(scope, {key: (float(v), float(c)) for key, (v, c) in means.items()})
+
+
+def table(tasks: Sequence[Judged]) -> Result:
+    rows: list[list[Cell]] = []
+    for name, loss in dict.fromkeys(key for task in tasks for key in task.picks):
+        own = [task.scope for task in tasks if (name, loss) in task.picks]
+        found = [task.picks[name, loss] for task in tasks if (name, loss) in task.picks]
+        values, changed = [value for value, _ in found], [change for _, change in found]
+        regret = np.mean([s.oracle - v for s, v in zip(own, values, strict=True)])
+        share = float(np.mean(changed))
+        rows.append([loss, name, len(own), share, float(regret), gain(own, values)])
     rows.sort(key=lambda row: (LOSSES + ON_SCORES).index(str(row[0])))
-    oracle = float(np.mean([s.oracle for s in scopes]))
-    random = float(np.mean([s.expected_random for s in scopes]))
-    print(
-        f"\n{len(scopes)} tasks, across families; AUROC of the oracle {oracle:.3f}, expected of a "
+    oracle = float(np.mean([task.scope.oracle for task in tasks]))
+    random = float(np.mean([task.scope.expected_random for task in tasks]))
+    title = (
+        f"{len(tasks)} tasks, across families; AUROC of the oracle {oracle:.3f}, expected of a "
         f"random setting {random:.3f}"
     )
-    print(render(["loss", "variant", "tasks", "pick changes", "mean regret", "gain"], rows))
+    header = ["loss", "variant", "tasks", "pick changes", "mean regret", "gain"]
+    return Result([title, Table(header, rows)])
 
 
-if __name__ == "__main__":
-    in_one_line(main)
+def result(options: Options) -> Result:
+    return table([judged(folder) for folder in folders_below(options.runs)])
+
+
+STUDY = Study(result, runs=(SHELF,), needs=shelf(*PARTS), reported=True)

@@ -1,9 +1,5 @@
 """On what does AUROC hang? One factor moved at a time, beside the grids of shallow detectors.
 
-    python experiments/studies/spread.py --out runs/spread                  # three tasks; resumable
-    python experiments/studies/spread.py --out runs/spread --only cookie
-    python experiments/studies/spread.py --out runs/smoke --smoke           # seconds
-
 Around one setting (binary/cutpaste of area .04, the defaults of training, three seeds) it moves the
 augmentation, its area, learning rate, weight decay, jitter, steps, the network, and the seed.
 Members that learned nothing count with the AUROC they have: who cannot see labels cannot leave them
@@ -15,36 +11,25 @@ when all is trained.
 
 from __future__ import annotations
 
-import argparse
-import json
-import time
-from collections.abc import Callable
-from pathlib import Path
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
-from sklearn.decomposition import PCA
-from sklearn.ensemble import IsolationForest
-from sklearn.neighbors import LocalOutlierFactor, NearestNeighbors
-from sklearn.svm import OneClassSVM
 
-from ad_jax import data
-from ad_jax.base import ranks
-from ad_jax.base.errors import in_one_line
-from ad_jax.base.json_text import json_text
-from ad_jax.data import load
+from ad_jax.data import Problem
 from ad_jax.evaluate.pools import member_aurocs
-from ad_jax.pool.sweep import Sweep
-from ad_jax.report.table import render
 from ad_jax.selection import search
-from ad_jax.store import Record, keep_compilations, write_whole
 from ad_jax.train.setting import Config, Setting
+from experiments.result import Cell, Result, Table
+from experiments.study import Axis, Options, Row, grid
+from experiments.trainings import auroc_of, loaded, trained
 
-TASKS: dict[str, tuple[str, dict[str, Any]]] = {
-    "bottle": ("mvtec_bottle", {"size": 32}),
-    "cookie": ("cookie", {"size": 32}),
-    "fashion 8": ("fashion_mnist.npz", {"normal": 8, "limit": 1000, "size": 16}),
+TASKS = {
+    "bottle": "mvtec_bottle,size=32",
+    "cookie": "cookie,size=32",
+    "fashion 8": "fashion_mnist.npz,normal=8,limit=1000,size=16",
 }
+SMALL = "digits,normal=3"
 SEEDS = (0, 1, 2)
 BASE = search.setting("binary", "cutpaste", area=0.04)
 CONFIG = Config()
@@ -70,8 +55,13 @@ FACTORS: dict[str, Values] = {
 }
 
 
-def shallow(problem: data.Problem, anomalous: np.ndarray) -> dict[str, dict[str, float]]:
+def shallow(problem: Problem, anomalous: np.ndarray) -> dict[str, dict[str, float]]:
     """Detector -> value of its hyperparameter -> AUROC."""
+    from sklearn.decomposition import PCA
+    from sklearn.ensemble import IsolationForest
+    from sklearn.neighbors import LocalOutlierFactor, NearestNeighbors
+    from sklearn.svm import OneClassSVM
+
     normals, target = (
         np.asarray(x, np.float64).reshape(len(x), -1) for x in (problem.train, problem.target)
     )
@@ -84,91 +74,73 @@ def shallow(problem: data.Problem, anomalous: np.ndarray) -> dict[str, dict[str,
     def of(model: Any) -> np.ndarray:
         return -model.fit(normals).score_samples(target)
 
-    grids: dict[str, dict[str, Callable[[], np.ndarray]]] = {
-        "nearest neighbours": {str(k): lambda k=k: nearest(k) for k in (1, 5, 20)},  # type: ignore[misc]
-        "local outlier factor": {
-            str(k): lambda k=k: of(LocalOutlierFactor(n_neighbors=k, novelty=True))  # type: ignore[misc]
-            for k in (5, 20, 50)
-        },
-        "one-class SVM": {
-            str(nu): lambda nu=nu: of(OneClassSVM(nu=nu))  # type: ignore[misc]
-            for nu in (0.01, 0.1, 0.5)
-        },
-        "isolation forest": {
-            str(n): lambda n=n: of(IsolationForest(max_features=n, random_state=0))  # type: ignore[misc]
-            for n in (0.2, 0.5, 1.0)
-        },
+    grids: dict[str, tuple[Callable[[Any], np.ndarray], tuple[float, ...]]] = {
+        "nearest neighbours": (nearest, (1, 5, 20)),
+        "local outlier factor": (
+            lambda k: of(LocalOutlierFactor(n_neighbors=k, novelty=True)),
+            (5, 20, 50),
+        ),
+        "one-class SVM": (lambda nu: of(OneClassSVM(nu=nu)), (0.01, 0.1, 0.5)),
+        "isolation forest": (
+            lambda n: of(IsolationForest(max_features=n, random_state=0)),
+            (0.2, 0.5, 1.0),
+        ),
     }
     return {
-        name: {v: auroc(score(), anomalous) for v, score in grid.items()}
-        for name, grid in grids.items()
+        name: {str(v): auroc_of(score(v), anomalous) for v in values}
+        for name, (score, values) in grids.items()
     }
 
 
-def auroc(scores: np.ndarray, anomalous: np.ndarray) -> float:
-    return float(ranks.auroc(scores[anomalous == 0], scores[anomalous == 1]))
-
-
-def measure(task: str, smoke: bool, record: Record) -> dict[str, Any]:
+def make(task: str, options: Options) -> Row:
     """All AUROC of one task: factor -> value -> one per seed."""
-    source, given = ("digits", {"normal": 3}) if smoke else TASKS[task]
-    problem, truth = load(source, **given)
-    seeds = SEEDS[:2] if smoke else SEEDS
+    problem, truth = loaded(SMALL if options.smoke else TASKS[task])
+    seeds = SEEDS[:2] if options.smoke else SEEDS
     found = {}
     for factor, values in {"base": {"base": (BASE, CONFIG)}, **FACTORS}.items():
         pools = {}
-        for value, (setting, config) in list(values.items())[: 1 if smoke else None]:
-            own = Config(3, 8, config.backbone) if smoke else config
-            sweep = Sweep([problem], [setting], seeds, own, record)
-            pools[value] = (setting, sweep.finish(search.train_all(sweep)).pools[0])
+        for value, (setting, config) in list(values.items())[: 1 if options.smoke else None]:
+            own = Config(3, 8, config.backbone) if options.smoke else config
+            pools[value] = setting, trained([problem], [setting], seeds, own, options.record())[0]
         found[factor] = pools
     anomalous = np.asarray(truth.open("spread study").anomalous)
-    out = {
+    deep = {
         factor: {
             value: [float(v) for v in member_aurocs(pool, anomalous)[pool.rows(setting)]]
             for value, (setting, pool) in pools.items()
         }
         for factor, pools in found.items()
     }
-    return {"task": task, "deep": out, "shallow": shallow(problem, anomalous)}
+    return {"task": task, "deep": deep, "shallow": shallow(problem, anomalous)}
 
 
-def rows_of(made: dict[str, Any]) -> list[list[object]]:
-    base = made["deep"].pop("base")["base"]
-    rows: list[list[object]] = [
-        [made["task"], "seed", len(base), min(base), max(base), float(np.std(base, ddof=1))]
+def lines_of(row: Row) -> list[list[Cell]]:
+    """What every factor moves AUROC by in one task."""
+    deep = dict(row["deep"])
+    base = deep.pop("base")["base"]
+
+    def line(name: str, values: Sequence[float], ddof: int = 0) -> list[Cell]:
+        deviation = float(np.std(values, ddof=ddof))
+        return [row["task"], name, len(values), min(values), max(values), deviation]
+
+    means = [float(np.mean(list(values.values()))) for values in row["shallow"].values()]
+    return [
+        line("seed", base, ddof=1),
+        *(
+            line(factor, [float(np.mean(v)) for v in (*values.values(), base)])
+            for factor, values in deep.items()
+        ),
+        *(
+            line(f"{name}: its hyperparameter", list(values.values()))
+            for name, values in row["shallow"].items()
+        ),
+        line("shallow detector", means),
     ]
 
-    def row(name: str, values: list[float]) -> list[object]:
-        return [made["task"], name, len(values), min(values), max(values), float(np.std(values))]
 
-    for factor, values in made["deep"].items():
-        rows.append(row(factor, [float(np.mean(v)) for v in (*values.values(), base)]))
-    for name, values in made["shallow"].items():
-        rows.append(row(f"{name}: its hyperparameter", list(values.values())))
-    means = [float(np.mean(list(values.values()))) for values in made["shallow"].values()]
-    return [*rows, row("shallow detector", means)]
-
-
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--out", type=Path, required=True)
-    parser.add_argument("--only", nargs="*", choices=list(TASKS), default=list(TASKS))
-    parser.add_argument("--smoke", action="store_true")
-    options = parser.parse_args()
-    keep_compilations()
-    rows = []
-    for task in options.only[: 1 if options.smoke else None]:
-        path = options.out / f"{task}.json"
-        if not path.is_file():
-            began = time.perf_counter()
-            made = measure(task, options.smoke, Record(options.out / "record"))
-            write_whole(path, json_text(made, indent=1).encode())
-            print(f"{task}: {time.perf_counter() - began:.0f} s", flush=True)
-        rows += rows_of(json.loads(path.read_text()))
+def table(rows: Sequence[Row]) -> Result:
     header = ["task", "factor", "values", "lowest", "highest", "standard deviation"]
-    print(render(header, rows))
+    return Result([Table(header, [line for row in rows for line in lines_of(row)])])
 
 
-if __name__ == "__main__":
-    in_one_line(main)
+STUDY = grid({"task": Axis(tuple(TASKS))}, make, table)

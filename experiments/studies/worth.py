@@ -1,12 +1,5 @@
 """What tuning by gradient is worth: against random search, halving and the untuned default.
 
-    python experiments/studies/worth.py --out runs/worth                 # everything; resumable
-    python experiments/studies/worth.py --out runs/worth --only cookie   # one task
-    python experiments/studies/worth.py --out runs/worth --only planted cookie --spaces 4 \
-        --ways density transport dsv late refine                         # other ways to tune
-    python experiments/studies/worth.py --out runs/worth --report        # what is there so far
-    python experiments/studies/worth.py --out runs/smoke --smoke         # a minute
-
 Tasks: bottle, cookie and magnetic tile (all kinds together), and anomalies planted by CutDiff among
 the normals of magnetic tile, plain and faint. (Planted ones were tried on digits first, with 7
 anomalies too few, and on Fashion-MNIST class 8, where not even the generator's own setting detects
@@ -24,10 +17,10 @@ trained for the same number of steps:
   made before this was seen are called "gate alone" (their tunings moved where the network could not
   tell the augmentation, and else stayed where they started).
 
-Other ways (`--ways`), tried after these two had lost: the outer loss by density, transport or
-calibrated DSV instead of log-odds; a network that is warm before theta first moves; descent with
-small steps from what random search picks of half the settings, where the rule picks of those and
-the end.
+Other ways (`--only ways=density-transport-dsv-late-refine`), tried after these two had lost: the
+outer loss by density, transport or calibrated DSV instead of log-odds; a network that is warm
+before theta first moves; descent with small steps from what random search picks of half the
+settings, where the rule picks of those and the end.
 
 Equal compute means equal plain training steps, a step through which a gradient is taken counted as
 COST of them (experiments/benchmarks/hypergradients.py). AUROC is of one trained seed on the whole
@@ -37,45 +30,31 @@ over seeds and tasks.
 
 from __future__ import annotations
 
-import argparse
-import json
 import time
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 
-from ad_jax import data
-from ad_jax.base import ranks
-from ad_jax.base.errors import InputError, in_one_line
-from ad_jax.base.json_text import json_text
-from ad_jax.data import load
-from ad_jax.pool import Pool, program
-from ad_jax.pool.sweep import Sweep
-from ad_jax.report.table import render
+from ad_jax.base.errors import InputError
+from ad_jax.data import Problem
+from ad_jax.pool import Pool
 from ad_jax.selection import rules, search, tuning
-from ad_jax.selection.tuning.descent import default_of
-from ad_jax.selection.tuning.space import theta_at, to_hyper
-from ad_jax.store import Record, keep_compilations, write_whole
 from ad_jax.train.setting import Setting
+from experiments import trainings
+from experiments.configs.shelf import TILE
+from experiments.result import Cell, Result, Table
+from experiments.study import Axis, Options, Row, grid
 
-TILE: dict[str, Any] = {"size": 32, "group": r"tile\d+"}
-PLANTED = {**TILE, "base": "magnetic_tile", "share": 0.2}
-TASKS: dict[str, tuple[str, dict[str, Any]]] = {
-    "bottle": ("mvtec_bottle", {"size": 32}),
-    "cookie": ("cookie", {"size": 32}),
-    "tile": ("magnetic_tile", TILE),
-    "planted": (
-        "planted:cutdiff",
-        {**PLANTED, "hyper": "area:0.03;aspect:2;strength:0.6;angle:45"},
-    ),
-    "planted, faint": (
-        "planted:cutdiff",
-        {**PLANTED, "hyper": "area:0.03;aspect:2;strength:0.25;angle:45"},
-    ),
+PLANTED = TILE.replace("magnetic_tile", "planted:cutdiff,base=magnetic_tile,share=0.2")
+TASKS = {
+    "bottle": "mvtec_bottle,size=32",
+    "cookie": "cookie,size=32",
+    "tile": TILE,
+    "planted": f"{PLANTED},hyper=area:0.03;aspect:2;strength:0.6;angle:45",
+    "planted, faint": f"{PLANTED},hyper=area:0.03;aspect:2;strength:0.25;angle:45",
 }
-SMOKE = ("planted:cutdiff", {"base": "digits", "normal": 3, "share": 0.2})
+SMALL = "planted:cutdiff,base=digits,normal=3,share=0.2"
 MIXED = ["area", "aspect", "strength", "angle"]
 SPACES: dict[str, tuple[str, list[str]]] = {
     "1": ("soft_cutpaste", ["area"]),
@@ -89,11 +68,10 @@ SPACES: dict[str, tuple[str, list[str]]] = {
     ),
 }
 HARD = {"soft_cutpaste": "cutpaste"}
-SEEDS = (0, 1, 2)
-STEPS = 400
-PLAN = tuning.Plan(outer_steps=40, warm_up=100)
 STARTS = 2
 COST = {"unrolled": 6.0, "first_order": 1.5}  # plain steps per step with a gradient
+WIDER = 4  # halving tries so many times the settings of random search
+RIVALS = ("default", "random search", "halving")
 
 
 class Way(NamedTuple):
@@ -103,27 +81,18 @@ class Way(NamedTuple):
     refine: bool = False
 
 
+DSV = (("calibrated_dsv_uncapped", 1.0),)
 WAYS = {
     "second order": Way({}),
-    "first order": Way({"estimator": "first_order", "outer": (("calibrated_dsv_uncapped", 1.0),)}),
+    "first order": Way({"estimator": "first_order", "outer": DSV}),
     "density": Way({"outer": (("held_out_density", 1.0),)}),
     "transport": Way({"outer": (("calibrated_sinkhorn", 1.0),)}),
-    "dsv": Way({"outer": (("calibrated_dsv_uncapped", 1.0),)}),
+    "dsv": Way({"outer": DSV}),
     "late": Way({"warm_up": 400, "outer_steps": 80}),
     "refine": Way({"rate": 0.05}, refine=True),
 }
-MAIN = ["second order", "first order"]
-WIDER = 4  # halving tries so many times the settings of random search
-
-
-def random_settings(space: tuning.TunedSpace, count: int, seed: int) -> list[Setting]:
-    """Uniform over the ranges, each on its own scale; weights uniform too."""
-    generator = np.random.default_rng([seed, count])
-    shares = generator.uniform(0.02, 0.98, (count, space.size))
-    return [
-        Setting("binary", space.augmentation, to_hyper(space, theta_at(space, share)))
-        for share in shares
-    ]
+MAIN = "second order-first order"
+OTHERS = "density-transport-dsv-late-refine"
 
 
 def budget(plan: tuning.Plan) -> float:
@@ -138,190 +107,138 @@ def hard_twin(soft: Setting) -> Setting:
     return search.setting("binary", name, **shared)
 
 
-def trained(
-    problem: data.Problem,
-    settings: list[Setting],
-    seed: int,
-    config: program.Config,
-    record: Record,
-    how: str = "all",
-) -> Pool:
-    """A pool of one seed; also where nothing learns, which `select` would refuse."""
-    sweep = Sweep([problem], settings, (seed,), config, record)
-    return sweep.finish(search.SEARCHES[how](sweep, rules.DEFAULT)).pools[0]
+class Tuned(NamedTuple):
+    """One way on one task and seed."""
+
+    best: Setting  # the end of lowest outer loss; the default if all starts diverged
+    ends: list[Setting]  # of the starts that did not diverge
+    rivals: list[Setting]  # that the rule picks among, with the ends
+    seconds: float | None  # it took; None of a failure
+    said: list[str] | str  # status of every start, or why it failed
 
 
-def pick(pool: Pool, some: Sequence[Setting]) -> Setting:
-    """What the default rule picks of some settings of a pool."""
-    losses = rules.losses(pool, rules.DEFAULT)
-    return min(some, key=lambda s: losses[s.key])
+class Bench(NamedTuple):
+    """What all contenders of one task, space and seed share."""
 
+    problem: Problem
+    space: tuning.TunedSpace
+    seed: int
+    drawn: list[Setting]  # of random search
+    options: Options
 
-def replicate(
-    problem: data.Problem,
-    truth: data.Truth,
-    space: tuning.TunedSpace,
-    seed: int,
-    ways: list[str],
-    plan: tuning.Plan,
-    config: program.Config,
-    record: Record,
-) -> dict[str, Any]:
-    """All contenders with one seed: name -> AUROC, hyper, seconds, and the states of starts."""
-    default = Setting("binary", space.augmentation, default_of(space))
-    count = max(2, round(budget(plan) / config.steps))
-    drawn = random_settings(space, count, seed)
-    ends: dict[str, list[Setting]] = {}
-    best: dict[str, Setting] = {}
-    seconds: dict[str, float] = {}
-    said: dict[str, Any] = {}
-    for way in ways:
-        began = time.perf_counter()
+    def pool(self, settings: Sequence[Setting], how: str = "all") -> Pool:
+        config = trainings.tuning_setup(self.options.smoke)[1]
+        (pool,) = trainings.trained(
+            [self.problem], settings, (self.seed,), config, self.options.record(), how
+        )
+        return pool
+
+    def tuned(self, name: str) -> Tuned:
+        plan, config = trainings.tuning_setup(self.options.smoke)
+        default, way, began = trainings.default_setting(self.space), WAYS[name], time.perf_counter()
         starts: Any = STARTS
-        if WAYS[way].refine:
-            found = trained(problem, drawn[: count // 2], seed, config, record)
-            start = pick(found, found.settings)
-            starts = [{name: start.hyper[name] for name in space.names}]
+        rivals = [default]
+        if way.refine:
+            rivals = self.drawn[: len(self.drawn) // 2]
+            found = self.pool(rivals)
+            start = trainings.pick(found, found.settings)
+            starts = [{one: start.hyper[one] for one in self.space.names}]
+        plan = plan._replace(**way.plan)
         try:
-            descent = tuning.descend(
-                problem,
-                space,
-                starts,
-                plan._replace(**WAYS[way].plan),
-                seed,
-                config,
-                record=record,
-            )
+            job = tuning.make_job(self.problem, self.space, starts, plan, self.seed, config)
+            descent = tuning.descend(job, record=self.options.record())
         except InputError as error:  # all starts diverged: a failure to count, not to hide
-            said[way] = str(error)
-            ends[way] = []
-            continue
-        seconds[way] = time.perf_counter() - began
-        lasting = [start for start in descent.starts if start.status != "diverged"]
-        ends[way] = [Setting("binary", space.augmentation, s.end) for s in lasting]
-        best[way] = Setting("binary", space.augmentation, descent.hyper)
-        said[way] = [start.status for start in descent.starts]
+            return Tuned(default, [], rivals, None, str(error))
+        best = Setting("binary", self.space.augmentation, descent.hyper)
+        states = [start.status for start in descent.starts]
+        seconds = time.perf_counter() - began
+        return Tuned(best, trainings.ends_of(self.space, descent), rivals, seconds, states)
+
+
+def make(task: str, space: str, seed: int, ways: str, options: Options) -> Row:
+    """All contenders with one seed: name -> AUROC, hyper, seconds, and the states of starts."""
+    problem, truth = trainings.loaded(SMALL if options.smoke else TASKS[task])
+    plan, config = trainings.tuning_setup(options.smoke)
+    size = tuning.make_space(SPACES[space][0], problem.shape, SPACES[space][1])
+    default, count = trainings.default_setting(size), max(2, round(budget(plan) / config.steps))
+    bench = Bench(problem, size, seed, trainings.random_settings(size, count, seed), options)
+    tuned = {name: bench.tuned(name) for name in (ways or MAIN).split("-")}
     twins = []
-    if space.augmentation in HARD:
-        twins = [hard_twin(s) for s in (default, best.get(ways[0], default))]
-    settings = {s.key: s for s in (default, *drawn, *sum(ends.values(), []), *twins)}
-    pool = trained(problem, list(settings.values()), seed, config, record)
-    halved = trained(
-        problem, random_settings(space, WIDER * count, seed), seed, config, record, "halving"
-    )
-    losses = rules.losses(pool, rules.DEFAULT)
-    picks = {"default": default, "random search": pick(pool, drawn)}
-    for way, settings_of in ends.items():
-        rivals = drawn[: count // 2] if WAYS[way].refine else [default]
-        picks[way] = best.get(way, default)
-        picks[f"{way}, by the rule"] = pick(pool, [*rivals, *settings_of])
-    if twins:
-        picks["hard kernel, default"], picks["hard kernel, tuned"] = twins
+    if size.augmentation in HARD:
+        twins = [hard_twin(s) for s in (default, next(iter(tuned.values())).best)]
+    ends = [end for one in tuned.values() for end in one.ends]
+    pool = bench.pool(list({s.key: s for s in (default, *bench.drawn, *ends, *twins)}.values()))
+    halved = bench.pool(trainings.random_settings(size, WIDER * count, seed), "halving")
+    picks = {"default": (pool, default), "random search": (pool, trainings.pick(pool, bench.drawn))}
+    for name, one in tuned.items():
+        picks[name] = pool, one.best
+        picks[f"{name}, by the rule"] = pool, trainings.pick(pool, [*one.rivals, *one.ends])
+    for name, twin in zip(("hard kernel, default", "hard kernel, tuned"), twins):
+        picks[name] = pool, twin
+    picks["halving"] = halved, trainings.pick(halved, halved.settings)
     anomalous = np.asarray(truth.open("worth").anomalous)
-
-    def auroc(pool: Pool, setting: Setting) -> float:
-        """Of the setting's one member, whether it learned anything or not."""
-        scores = pool.own_scores()[0][pool.rows(setting)[0]]
-        return float(ranks.auroc(scores[anomalous == 0], scores[anomalous == 1]))
-
-    out = {
+    losses = {id(one): rules.losses(one, rules.DEFAULT) for one in (pool, halved)}
+    out: dict[str, dict[str, Any]] = {
         name: {
-            "auroc": auroc(pool, s),
-            "hyper": s.hyper,
-            "learned": bool(np.isfinite(losses[s.key])),
+            "auroc": trainings.auroc(one, setting, anomalous),
+            "hyper": setting.hyper,
+            "learned": bool(np.isfinite(losses[id(one)][setting.key])),
         }
-        for name, s in picks.items()
+        for name, (one, setting) in picks.items()
     }
-    survivor, kept = pick(halved, halved.settings), rules.losses(halved, rules.DEFAULT)
-    out["halving"] = {
-        "auroc": auroc(halved, survivor),
-        "hyper": survivor.hyper,
-        "learned": bool(np.isfinite(kept[survivor.key])),
+    at_random = [trainings.auroc(pool, s, anomalous) for s in bench.drawn]
+    out["random, mean"] = {"auroc": float(np.mean(at_random))}
+    out["random, best by labels"] = {"auroc": max(at_random)}
+    return {
+        "picks": out,
+        "ways": list(tuned),
+        "seconds": {name: one.seconds for name, one in tuned.items() if one.seconds is not None},
+        "said": {name: one.said for name, one in tuned.items()},
+        "count": count,
+        "task": task,
+        "space": space,
+        "seed": seed,
     }
-    out["random, mean"] = {"auroc": float(np.mean([auroc(pool, s) for s in drawn]))}
-    out["random, best by labels"] = {"auroc": max(auroc(pool, s) for s in drawn)}
-    return {"picks": out, "ways": ways, "seconds": seconds, "said": said, "count": count}
 
 
-def interval(values: np.ndarray) -> tuple[float, float]:
-    """Mean and half of a 95 % interval."""
-    half = 1.96 * values.std(ddof=1) / len(values) ** 0.5 if len(values) > 1 else float("nan")
-    return float(values.mean()), float(half)
+def compared(some: Sequence[Row]) -> Table:
+    """AUROC of every contender by task, and differences over seeds and tasks."""
+    tasks = list(dict.fromkeys(row["task"] for row in some))
+    found = {name: np.array([r["picks"][name]["auroc"] for r in some]) for name in some[0]["picks"]}
+    of_task = [np.array([r["task"] == task for r in some]) for task in tasks]
+    lines: list[list[Cell]] = []
+    for name, values in found.items():
+        means = [*(float(values[own].mean()) for own in of_task), float(values.mean())]
+        apart = {o: trainings.normal_interval(values - found[o]) for o in RIVALS if o != name}
+        lines.append([name, *means, *(apart.get(other, "") for other in RIVALS)])
+    header = ["", *tasks, "mean", *(f"- {other}" for other in RIVALS)]
+    return Table(header, lines, trainings.signed)
 
 
-def summarise(rows: list[dict[str, Any]]) -> None:
+def table(rows: Sequence[Row]) -> Result:
+    blocks: list[Table | str] = []
     for space, ways in dict.fromkeys((row["space"], tuple(row["ways"])) for row in rows):
         some = [row for row in rows if row["space"] == space and tuple(row["ways"]) == ways]
-        tasks = list(dict.fromkeys(row["task"] for row in some))
-        names = [name for name in some[0]["picks"]]
-        table = []
-        for name in names:
-            line: list[object] = [name]
-            for task in tasks:
-                line.append(
-                    float(np.mean([r["picks"][name]["auroc"] for r in some if r["task"] == task]))
-                )
-            values = np.array([r["picks"][name]["auroc"] for r in some])
-            for other in ("default", "random search", "halving"):
-                base = np.array([r["picks"][other]["auroc"] for r in some])
-                mean, half = interval(values - base)
-                line.append("" if name == other else f"{mean:+.3f} ± {half:.3f}")
-            line[len(tasks) + 1 : len(tasks) + 1] = [float(values.mean())]
-            table.append(line)
-        print(
+        blocks += [
             f"\n{space} hyperparameters ({SPACES[space][0]}), {len(some)} runs, AUROC; random "
-            f"search and halving of {some[0]['count']} and {WIDER * some[0]['count']} settings"
-        )
-        header = ["", *tasks, "mean", "- default", "- random search", "- halving"]
-        print(render(header, table))
+            f"search and halving of {some[0]['count']} and {WIDER * some[0]['count']} settings",
+            compared(some),
+        ]
         for way in ways:
             spent = [r["seconds"][way] for r in some if way in r["seconds"]]
             said = [r["said"][way] for r in some]
-            states = [state for one in said if not isinstance(one, str) for state in one]
-            counts = {s: states.count(s) for s in sorted(set(states))}
-            failed = sum(isinstance(one, str) for one in said)
-            print(f"{way}: {np.mean(spent):.0f} s a tuning, starts {counts}, {failed} failed")
+            lasting = [one for one in said if not isinstance(one, str)]
+            states = trainings.counts([state for one in lasting for state in one])
+            took = f"{way}: {np.mean(spent):.0f} s a tuning"
+            blocks.append(f"{took}, starts {states}, {len(said) - len(lasting)} failed")
+    return Result(blocks)
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--out", type=Path, required=True)
-    parser.add_argument("--only", nargs="*", help="tasks", choices=list(TASKS))
-    parser.add_argument("--spaces", nargs="*", help="of them", choices=list(SPACES))
-    parser.add_argument("--ways", nargs="*", help="to tune", choices=list(WAYS), default=MAIN)
-    parser.add_argument("--report", action="store_true", help="only print what is there")
-    parser.add_argument("--smoke", action="store_true")
-    options = parser.parse_args()
-    keep_compilations()
-    plan, config, seeds = PLAN, program.Config(STEPS), SEEDS
-    tasks, spaces = options.only or list(TASKS), options.spaces or list(SPACES)
-    if options.smoke:
-        plan = plan._replace(outer_steps=2, horizon=2, warm_up=4, batch=8)
-        config, seeds, tasks, spaces = program.Config(9, 8), (0,), ["planted"], ["1"]
-    rows = []
-    for task in tasks:
-        source, given = SMOKE if options.smoke else TASKS[task]
-        problem, truth = load(source, **given)
-        for name in spaces:
-            augmentation, tuned = SPACES[name]
-            space = tuning.make_space(augmentation, problem.shape, tuned)
-            for seed in seeds:
-                stem = [task, name, str(seed), *([] if options.ways == MAIN else options.ways)]
-                path = options.out / f"{'-'.join(stem)}.json"
-                if options.report and not path.is_file():
-                    continue
-                if not path.is_file():
-                    began = time.perf_counter()
-                    made = replicate(
-                        *(problem, truth, space, seed, options.ways, plan, config),
-                        Record(options.out / "record"),
-                    )
-                    made |= {"task": task, "space": name, "seed": seed}
-                    write_whole(path, json_text(made, indent=1).encode())
-                    print(f"{path.stem}: {time.perf_counter() - began:.0f} s", flush=True)
-                rows.append(json.loads(path.read_text()))
-    summarise(rows)
-
-
-if __name__ == "__main__":
-    in_one_line(main)
+AXES = {
+    "task": Axis(tuple(TASKS), ("planted",)),
+    "space": Axis(tuple(SPACES)),
+    "seed": Axis((0, 1, 2)),
+    "ways": Axis(("",), others=None),
+}
+FURTHER = f"--only task=planted task=cookie space=4 ways={OTHERS}"
+STUDY = grid(AXES, make, table, "{task}-{space}-{seed}-{ways}", tables=("", FURTHER))

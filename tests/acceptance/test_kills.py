@@ -7,18 +7,18 @@ from pathlib import Path
 
 import pytest
 
-ROOT = Path(__file__).parent.parent
+ROOT = Path(__file__).parents[2]
 
 
 @pytest.mark.kills
 @pytest.mark.slow
 def test_kills_leave_no_trace():
-    """One worker, shards, plain selects on one record, a full disk; see the study.
+    """One worker, shards, plain selects on one record, a full disk; see kills.py.
 
     In a process of its own: workers are forked before JAX starts.
     """
     done = subprocess.run(
-        [sys.executable, "experiments/studies/kills.py", "--kills", "2", "--smoke"],
+        [sys.executable, "tests/acceptance/kills.py", "--kills", "2", "--smoke"],
         cwd=ROOT,
         env={**os.environ, "PYTHONPATH": str(ROOT)},
         capture_output=True,

@@ -1,8 +1,8 @@
 """Kills workers at random moments and compares what is left with an undisturbed run.
 
-python experiments/studies/kills.py --kills 20
-python experiments/studies/kills.py --kills 20 --train    # workers train, instead of replaying
-python experiments/studies/kills.py --kills 2 --smoke
+python tests/acceptance/kills.py --kills 20
+python tests/acceptance/kills.py --kills 20 --train    # workers train, instead of replaying
+python tests/acceptance/kills.py --kills 2 --smoke
 
 Four scenes: one `ad-jax select`; shards 1/4 … 4/4 on one record; four plain selects on one record;
 two plain selects on a disk that holds half of the record (a small tmpfs; left out where that cannot

@@ -1,6 +1,6 @@
 """A sweep on a real SLURM of one node, one task of it cancelled in mid-run and requeued.
 
-python experiments/studies/slurm.py > experiments/results/slurm.txt
+python tests/acceptance/slurm.py > experiments/results/slurm.txt
 
 Starts munged, slurmctld and slurmd in a temporary folder, launches a small sweep as an array of two
 tasks with a gather after them (`python experiments/launch slurm start`), cancels task 1 once it has
@@ -70,7 +70,7 @@ def main() -> None:
             f"{' '.join(missing) or 'root'} is missing; as root: apt-get install slurm-wlm munge"
         )
     with tempfile.TemporaryDirectory() as text, _slurm(Path(text)):
-        print("# python experiments/studies/slurm.py")
+        print("# python tests/acceptance/slurm.py")
         print(f"# {_out('sbatch', '--version')}, one node of 2 CPUs; ad-jax select {SWEEP}\n")
         differing = _scene(Path(text))
         told = re.findall(f".*(?:{TOLD}).*", (Path(text) / "slurmctld.log").read_text())

@@ -1,0 +1,1 @@
+"""Studies of the library, run as `python -m experiments NAME` in the repository's root."""

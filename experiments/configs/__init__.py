@@ -1,0 +1,1 @@
+"""Configs of `ad-jax select --config FILE:argument`, which loads them by path."""
