@@ -36,7 +36,7 @@ def compiled(families: tuple[str, ...], over: OverMembers):
     program = make_program(config, shape, pretexts.make("binary", families[0]), families, over)
     entry = augment.get(families[0])
     keys = jax.vmap(lambda seed: seed_keys(0, seed))(jnp.arange(CHUNK))
-    packed = entry.pack(entry.defaults(), augment.packed_length(families))
+    packed = entry.space.pack(entry.defaults(), augment.packed_length(families))
     training = {name: jnp.full(CHUNK, value) for name, value in TRAINING.defaults().items()}
     hyper = Hyper(jnp.int32(0), jnp.stack([packed] * CHUNK), training)
     images = jax.random.uniform(jax.random.key(1), (1, NORMALS, *shape))
