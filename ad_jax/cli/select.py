@@ -203,7 +203,6 @@ def _result(job: Job, folder: Path, chosen: Any) -> dict[str, Any]:
 
 
 def select(arguments: argparse.Namespace) -> None:
-    from ad_jax.report.table import render
     from ad_jax.runs import plan
     from ad_jax.selection import Runtime, selection
 
@@ -254,16 +253,25 @@ def select(arguments: argparse.Namespace) -> None:
         raise MembersFailed("; ".join(failures))
     if shard:
         say_shard(shard, left, "members", arguments)
-    elif arguments.json:
-        of_all = len(choices["sources"])
-        print(json_text([_result(j, _folder(arguments, j, of_all), c) for j, c in results]))
     else:
-        rows = [
-            [job.text, c.pick.label, c.losses[c.rule][c.pick.key], c.trust.verdict]
-            for job, c in results
-        ]
-        print(render(["source", "pick", spec.rule, "trust"], rows))
-        print(f"\nwritten to {arguments.out}; with labels: ad-jax audit {arguments.out}")
+        _print(arguments, len(choices["sources"]), spec.rule, results)
+
+
+def _print(
+    arguments: argparse.Namespace, jobs: int, rule: str, results: list[tuple[Job, Any]]
+) -> None:
+    """The picks, as JSON or as a table."""
+    from ad_jax.report.table import render
+
+    if arguments.json:
+        print(json_text([_result(j, _folder(arguments, j, jobs), c) for j, c in results]))
+        return
+    rows = [
+        [job.text, chosen.pick.label, chosen.losses[rule][chosen.pick.key], chosen.trust.verdict]
+        for job, chosen in results
+    ]
+    print(render(["source", "pick", rule, "trust"], rows))
+    print(f"\nwritten to {arguments.out}; with labels: ad-jax audit {arguments.out}")
 
 
 def _write(

@@ -72,14 +72,8 @@ def load_planted(
     in_target = _in_target(base, normals)
     train, target = normals.train[~in_target], normals.train[in_target].copy()
     augmented, masks, order = _augment(generator, values, target, train, seed)
-    count = min(max(1, round(share * len(target))), len(target) - 1)
     changed = (augmented != target).any(axis=(1, 2, 3))
-    rows = order[changed[order]][:count]
-    if len(rows) < count:
-        raise InputError(
-            f"planted:{generator} changes only {len(rows)} of {len(target)} normals, fewer than "
-            f"the {count} of share={share}; give a smaller share or another hyper"
-        )
+    rows = _planted_rows(generator, share, order[changed[order]], len(target))
     target[rows] = augmented[rows]
     anomalous = np.zeros(len(target), np.uint8)
     anomalous[rows] = 1
@@ -115,6 +109,17 @@ def load_planted(
         )
     except InputError as error:
         raise InputError(f"with a third of base={base} in the target, {error}") from None
+
+
+def _planted_rows(generator: str, share: float, changed: np.ndarray, size: int) -> np.ndarray:
+    """The rows that are replaced: the first of those that the generator changes."""
+    count = min(max(1, round(share * size)), size - 1)
+    if len(changed) < count:
+        raise InputError(
+            f"planted:{generator} changes only {len(changed)} of {size} normals, fewer than "
+            f"the {count} of share={share}; give a smaller share or another hyper"
+        )
+    return changed[:count]
 
 
 def _check_planting(base: str, share: float) -> None:

@@ -108,6 +108,13 @@ def make_dense(read: Read, grid: Grid) -> Callable[[Any, jax.Array], jax.Array]:
     return dense
 
 
+def _check_shape(shape: tuple[int, ...], where: Plan | None) -> None:
+    if len(shape) != 3:
+        raise InputError(f"heatmaps are of images [h, w, c], got a sample of shape {shape}")
+    if where is not None and where.sides != tuple(shape[:2]):
+        raise InputError(f"the plan is for images of {where.sides} px, not {shape[:2]}")
+
+
 def make_localiser(
     read: Read,
     shape: tuple[int, ...],
@@ -133,10 +140,7 @@ def make_localiser(
       InputError: an unknown method, samples that are no images, a plan for another size.
     """
     density = densities.get(method)
-    if len(shape) != 3:
-        raise InputError(f"heatmaps are of images [h, w, c], got a sample of shape {shape}")
-    if where is not None and where.sides != tuple(shape[:2]):
-        raise InputError(f"the plan is for images of {where.sides} px, not {shape[:2]}")
+    _check_shape(shape, where)
     count = 1 if where is None else len(where.corners)
     seen_at_once = max(1, BLOCK // count)
     sides = tuple(shape[:2]) if where is None else (where.tile, where.tile)
