@@ -115,6 +115,22 @@ def _check_shape(shape: tuple[int, ...], where: Plan | None) -> None:
         raise InputError(f"the plan is for images of {where.sides} px, not {shape[:2]}")
 
 
+def make_placed(
+    grid: Grid, sides: tuple[int, ...], where: Plan | None, join: str
+) -> Callable[[jax.Array], jax.Array]:
+    """`(scores [n, a, b]) -> ` the same at the image's size."""
+
+    def placed(found: jax.Array) -> jax.Array:
+        if where is None:
+            return to_image(found, grid, sides)
+        count = len(where.corners)
+        grids = found.reshape(found.shape[0] * count, -1, found.shape[2])
+        tiles = to_image(grids, grid, sides)
+        return stitch(where, tiles.reshape(-1, count, *tiles.shape[1:]), join)
+
+    return placed
+
+
 def make_localiser(
     read: Read,
     shape: tuple[int, ...],
@@ -147,6 +163,7 @@ def make_localiser(
     grid = grid_of(sides, read.cells)
 
     dense_whole = make_dense(read, grid)
+    placed = make_placed(grid, sides, where, join)
 
     def dense(params: Any, rows: jax.Array) -> jax.Array:
         if where is None:
@@ -154,14 +171,6 @@ def make_localiser(
         tiles = cut(where, rows)
         found = dense_whole(params, tiles.reshape(-1, *tiles.shape[2:]))
         return found.reshape(rows.shape[0], -1, *found.shape[2:])
-
-    def placed(found: jax.Array) -> jax.Array:
-        """Scores `[n, a, b]` at the image's size."""
-        if where is None:
-            return to_image(found, grid, sides)
-        grids = found.reshape(found.shape[0] * count, -1, found.shape[2])
-        tiles = to_image(grids, grid, sides)
-        return stitch(where, tiles.reshape(-1, count, *tiles.shape[1:]), join)
 
     def features(params: Any, samples: jax.Array) -> jax.Array:
         return rowwise(lambda rows: dense(params, rows), samples, seen_at_once)
