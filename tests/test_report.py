@@ -46,6 +46,7 @@ from ad_jax.report.page.picture import picture
 from ad_jax.report.page.terminal import terminal
 from ad_jax.report.parts.checklist import RULES, checklist
 from ad_jax.runs import run
+from ad_jax.runs import tuning as tuning_files
 
 TASKS = 5
 
@@ -500,7 +501,7 @@ def tuned_run(folder):
 
 def test_trajectories_and_images_along_them(tmp_path):
     tuned_run(tmp_path / "run")
-    traced = run.read_tuning(tmp_path / "run")
+    traced = tuning_files.read(tmp_path / "run")
     assert traced.names == ("area", "angle") and traced.values.shape == (2, 12, 2)
     assert traced.steps.tolist() == [12, 9] and np.isnan(traced.loss[1, 9:]).all()
     assert cli.main(["report", str(tmp_path / "run")]) == 0

@@ -83,6 +83,7 @@ def _gathered(arguments: argparse.Namespace, folders: Sequence[Path]) -> tuple[l
     from ad_jax.report.judged import Judged
     from ad_jax.report.parts.task import Task
     from ad_jax.runs import run
+    from ad_jax.runs import tuning as tuning_files
 
     tasks, judged, names = [], [], set()
     for number, folder in enumerate(folders, 1):
@@ -99,7 +100,7 @@ def _gathered(arguments: argparse.Namespace, folders: Sequence[Path]) -> tuple[l
         name = name if name not in names else f"{name} ({folder})"
         names.add(name)
         quality = assessment.quality if assessment is not None else None
-        task = Task(name, folder, written, run.read_tuning(folder), quality)
+        task = Task(name, folder, written, tuning_files.read(folder), quality)
         tasks.append(task)
         if assessment is not None:
             judged.append(Judged(task, assessment))

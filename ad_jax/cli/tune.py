@@ -152,6 +152,7 @@ def tune(arguments: argparse.Namespace) -> None:
     from ad_jax.report import tuning as report_tuning
     from ad_jax.report.table import render
     from ad_jax.runs import run
+    from ad_jax.runs import tuning as tuning_files
     from ad_jax.selection import Runtime, tuning
 
     spec, shard = _spec(arguments), check_shard(arguments)
@@ -172,7 +173,7 @@ def tune(arguments: argparse.Namespace) -> None:
         say_shard(shard, left, "starts", arguments)
         return
     outcome = tuning.tuned(job.task, spec, runtime, _say_step)
-    run.write_tuning(out, outcome)
+    tuning_files.write(out, outcome)
     out.mkdir(parents=True, exist_ok=True)
     report_tuning.picture(outcome, job.task).save(out / "tuning.png")
     chosen = job.chosen(outcome.selection)

@@ -31,7 +31,7 @@ from ad_jax.report.page import picture as pages
 from ad_jax.report.page.content import known
 from ad_jax.report.parts.task import Task
 from ad_jax.report.preview import image_of
-from ad_jax.runs.run import Traced, traced_of
+from ad_jax.runs.tuning import Traced, traced_of
 from ad_jax.selection.tuning import Tuned
 from ad_jax.train.trainer import as_unit
 

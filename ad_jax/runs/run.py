@@ -29,7 +29,6 @@ from ad_jax.store import tables, write_arrays, write_whole
 from ad_jax.selection.tuning import Tuned
 
 MANIFEST, MEMBERS, SAMPLES = "manifest.json", "members.csv", "samples.csv"
-TUNED, TRAJECTORY = "tuned.json", "trajectory.csv"
 LIBRARIES = ("jax", "jaxlib", "flax", "optax", "numpy", "ad_jax")
 
 
@@ -75,7 +74,7 @@ def refuse_changes(folder: Path, problem: Problem, config: Config) -> None:
     path = folder / MANIFEST
     if not path.exists():
         return
-    manifest = _json(path)
+    manifest = read_json(path)
     if not isinstance(manifest, dict) or not isinstance(manifest.get("fingerprint"), str):
         raise InputError(f"{path} is no run's; choose another --out")
     if manifest["fingerprint"] != problem.fingerprint:
@@ -180,94 +179,6 @@ def _about(problem: Problem, source: Source) -> dict[str, Any]:
     }
 
 
-class Traced(NamedTuple):
-    """A tuning as its files hold it.
-
-    Attributes:
-      about: as in `tuned.json`.
-      names: of what was tuned.
-      values: `[starts, steps, names]`, physical.
-      loss: `[starts, steps]` outer loss, what the gate added included.
-      alive: `[starts, steps]`, false from the step on that was not finite.
-      steps: `[starts]` steps taken; NaN stands after them.
-    """
-
-    about: dict[str, Any]
-    names: tuple[str, ...]
-    values: np.ndarray
-    loss: np.ndarray
-    alive: np.ndarray
-    steps: np.ndarray
-
-
-def traced_of(tuned: Tuned) -> Traced:
-    """A tuning as its files will hold it, but for their rounding."""
-    descent, path = tuned.descent, tuned.descent.trajectory
-    about = {
-        "augmentation": descent.space.augmentation,
-        "tuned": descent.space.bounds(),
-        "weights": descent.space.weighted,
-        "fixed": descent.space.fixed,
-        "plan": descent.plan._asdict(),
-        "starts": [start._asdict() for start in descent.starts],
-        "best": descent.best,
-        "picked": tuned.picked,
-        "hyper": tuned.hyper,
-        "reasons": tuned.reasons,
-    }
-    taken = np.arange(path.loss.shape[1]) < np.asarray(path.steps)[:, None]
-    return Traced(
-        about,
-        tuple(path.names),
-        np.where(taken[..., None], path.values, np.nan),
-        np.where(taken, path.loss + path.gate, np.nan),
-        taken & (np.asarray(path.alive) > 0),
-        np.asarray(path.steps),
-    )
-
-
-def write_tuning(folder: Path, tuned: Tuned) -> None:
-    """Writes `tuned.json` and `trajectory.csv`; `write` of its selection completes the folder."""
-    path = tuned.descent.trajectory
-    header = ["start", "step", *path.names, "loss", "gate", "gradient", "alive"]
-    rows = []
-    for i, j in np.ndindex(path.loss.shape):
-        if j >= path.steps[i]:
-            continue
-        numbers = (*path.values[i, j], path.loss[i, j], path.gate[i, j], path.gradient[i, j])
-        rows.append([i, j, *(f"{float(x):.6g}" for x in numbers), int(path.alive[i, j])])
-    write_whole(folder / TRAJECTORY, tables.written(header, rows).encode())
-    write_whole(folder / TUNED, json_text(traced_of(tuned).about, indent=1).encode())
-
-
-def read_tuning(folder: Path) -> Traced | None:
-    """What `write_tuning` wrote; None where nothing was tuned.
-
-    Raises:
-      InputError: damaged files.
-    """
-    if not (folder / TUNED).exists():
-        return None
-    about = _json(folder / TUNED)
-    try:
-        header, *lines = [cells for _, cells in tables.rows(folder / TRAJECTORY)]
-        start, step, *columns = np.array([[float(v) for v in line] for line in lines]).T
-        at = start.astype(int), step.astype(int)
-        steps = np.bincount(at[0], minlength=len(about["starts"]))
-        cells = np.full((len(columns), len(steps), steps.max()), np.nan)
-        cells[:, *at] = columns
-        by_name = dict(zip(header[2:], cells, strict=True))
-        names = tuple(header[2 : header.index("loss")])
-        values = np.stack([by_name[name] for name in names], axis=-1)
-        loss, alive = by_name["loss"] + by_name["gate"], by_name["alive"] > 0
-    except (OSError, ValueError, KeyError, TypeError, IndexError) as error:
-        if of_machine(error):
-            raise
-        message = f"{folder / TRAJECTORY} is damaged ({error}); rerun `ad-jax tune`"
-        raise InputError(message) from None
-    return Traced(about, names, values, loss, alive, steps)
-
-
 def _members(selection: Selection) -> str:
     rows = []
     for i, member in enumerate(selection.pool.members):
@@ -286,7 +197,12 @@ def _members(selection: Selection) -> str:
     return tables.written(header, [[row.get(name, "") for name in header] for row in rows])
 
 
-def _json(path: Path) -> dict[str, Any]:
+def read_json(path: Path) -> dict[str, Any]:
+    """A file of a run.
+
+    Raises:
+      InputError: it does not read.
+    """
     try:
         return json.loads(path.read_text("utf-8"))
     except (OSError, ValueError) as error:
@@ -362,7 +278,7 @@ def read(folder: Path) -> Run:
     Raises:
       InputError: no run there, or damaged files.
     """
-    manifest, pick = _json(folder / MANIFEST), _json(folder / "pick.json")
+    manifest, pick = read_json(folder / MANIFEST), read_json(folder / "pick.json")
     try:
         path = folder / "scores.npz"
         with open(path, "rb") as handle, np.load(handle, allow_pickle=False) as file:

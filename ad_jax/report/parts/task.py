@@ -14,7 +14,8 @@ from ad_jax.base.stats import Estimate, Quality, share
 from ad_jax.pool import estimates_by_setting
 from ad_jax.report.page import Column, Table, field, tabulated
 from ad_jax.report.page.content import Cell, Field
-from ad_jax.runs.run import Run, Traced
+from ad_jax.runs.run import Run
+from ad_jax.runs.tuning import Traced
 from ad_jax.train.setting import Setting, describe
 
 MEAN = "mean over trained seeds [95 % interval over seeds]"
