@@ -72,9 +72,8 @@ scores.shape, held_out_scores.shape
 # ## Every rule's pick, without labels
 
 # %%
-from ad_jax import Pool
+from ad_jax import Pool, rules
 from ad_jax.report.shelf import shelf, table
-from ad_jax.selection import rules
 
 pool = Pool.from_scores(scores, settings, held_out=held_out_scores)
 found = shelf(pool)

@@ -54,9 +54,8 @@ print(len(problem.train), "normals,", len(problem.target), "unlabelled, each", p
 # steadier.
 
 # %%
-from ad_jax import Config
+from ad_jax import Config, search
 from ad_jax.report.table import render
-from ad_jax.selection import search
 
 families = ["binary/quarter_turns", "binary/cutpaste", "binary/gaussian_noise"]
 settings = search.grid(problem.shape, (0.04, 0.16), families)
@@ -128,7 +127,7 @@ print(sorted(path.name for path in (folder / "detector").iterdir()))
 # demonstration they come from the maker of the folder; the files keep its order.)
 
 # %%
-from ad_jax.base import ranks
+from ad_jax import ranks
 
 anomalous = np.asarray(sealed.open("notebook").anomalous)
 place = {h: i for i, h in enumerate(made.sample_hashes)}

@@ -27,8 +27,7 @@ if (
 
 # %%
 import ad_jax
-from ad_jax import Config
-from ad_jax.selection import tuning
+from ad_jax import Config, tuning
 
 problem, truth = ad_jax.load(
     "planted:cutdiff", base="textures:brick-defect", share=0.2, hyper="area:0.1;strength:0.7"
