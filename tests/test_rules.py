@@ -381,7 +381,9 @@ def test_constant_members_agree_with_nobody():
     scores = np.random.default_rng(0).normal(size=(4, 30))
     scores[2] = 1.0
     members = Pool.from_scores(np.random.default_rng(1).normal(size=(4, 30))).members
-    pool = Pool(members, scores[:, None], np.zeros((4, 1, 0)), default_head=np.zeros(4, int))
+    pool = Pool(
+        members, View(scores[:, None]), View(np.zeros((4, 1, 0))), default_head=np.zeros(4, int)
+    )
     assert rules.get("model_centrality").loss(pool)[2] == 0.0
     assert rules.get("select").loss(pool)[2] == 0.0
     assert np.isinf(rules.get("score_entropy").loss(pool)[2])

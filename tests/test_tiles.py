@@ -139,7 +139,7 @@ def test_wrong_plans():
         with pytest.raises(InputError, match=said):
             tiles.plan(*arguments)
     where = tiles.plan((8, 8, 1), 4)
-    with pytest.raises(InputError, match="join='sum'"):
+    with pytest.raises(InputError, match="no join 'sum'"):
         tiles.stitch(where, jnp.zeros((1, len(where.corners), 4, 4)), "sum")
     problem = Problem(train=images(8, (6, 6, 1)), target=images(2, (6, 6, 1)))
     with pytest.raises(InputError, match="plan is for images"):

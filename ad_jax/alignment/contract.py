@@ -30,7 +30,7 @@ class Measure(NamedTuple):
 
     Attributes:
       name: of what is stored.
-      of: `(sets) -> ` a named tuple of arrays, or one number.
+      of: from `Sets` to a named tuple of arrays, or to one number.
       kind: class of that named tuple; None = one number.
       per_sample: whether arrays `[m]` in it belong to single samples, so that bootstraps and
         subsets cost nothing afterwards; then it reads no `target_weights`.
@@ -49,7 +49,7 @@ class Alignment(NamedTuple):
 
     Attributes:
       measure: what it reads.
-      loss: `(measured) -> ` scalar; its gradient is finite everywhere.
+      loss: from what is measured to a scalar; its gradient is finite everywhere.
       about: one line with the source.
     """
 

@@ -163,7 +163,7 @@ class Ledger:
 def gatherer(
     flat: Sequence[Fields], controls: int, scores: Mapping[str, np.ndarray] = MappingProxyType({})
 ) -> Callable[[str], np.ndarray]:
-    """`(name) -> ` that field of all members, control members last.
+    """From a name to that field of all members, control members last.
 
     Args:
       flat: per trained member the fields of `made` and of one problem's `seen`.

@@ -389,7 +389,7 @@ def test_unreadable_mask(mvtec):
 
 
 def test_unknown_values(mvtec):
-    _fails(mvtec, "fit='squeeze'", "stretch, crop, pad", fit="squeeze")
+    _fails(mvtec, "no fit 'squeeze'", "stretch, crop, pad", fit="squeeze")
     _fails(mvtec, "colour='blue'", "auto, grey, rgb", colour="blue")
 
 

@@ -11,7 +11,7 @@ import pytest
 from ad_jax import cli
 from ad_jax.base.errors import InputError
 from ad_jax.base.stats import Estimate
-from ad_jax.pool import Member, Pool
+from ad_jax.pool import Member, Pool, View
 from ad_jax.runs import plan, run
 from ad_jax.selection import rules, search
 from experiments import __main__ as command
@@ -65,8 +65,8 @@ def task(name="planted", kind="defects", group="a", order=(GOOD, NOISE, BAD), lo
     )
     pool = Pool(
         members,
-        target[:, None].astype(np.float32),
-        np.tile(held_out, (3, 1))[:, None].astype(np.float32),
+        View(target[:, None].astype(np.float32)),
+        View(np.tile(held_out, (3, 1))[:, None].astype(np.float32)),
         default_head=np.zeros(3, int),
     )
     found = SimpleNamespace(pool=pool, losses=losses or {})
@@ -298,7 +298,7 @@ def test_a_halved_run_read_back_is_judged_as_it_was(tmp_path, capsys):
     assert "learned nothing" not in capsys.readouterr().err
     one = run.read(out)
     again = plan.judged_anew(out, one)
-    assert one.pool.stopped and again.pool.parts is not None
+    assert one.pool.stopped and again.pool.target.alignment
     assert again.pick == one.pick and again.trust["reasons"] == tuple(one.trust["reasons"])
     assert again.losses[one.rule] == pytest.approx(one.losses[one.rule])
     moved = plan.judged_anew(out, one._replace(pick=one.pool.stopped[0], pick_scores=None))

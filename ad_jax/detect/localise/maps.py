@@ -118,7 +118,7 @@ def _check_shape(shape: tuple[int, ...], where: Plan | None) -> None:
 def make_placed(
     grid: Grid, sides: tuple[int, ...], where: Plan | None, join: str
 ) -> Callable[[jax.Array], jax.Array]:
-    """`(scores [n, a, b]) -> ` the same at the image's size."""
+    """From scores `[n, a, b]` to the same at the image's size."""
 
     def placed(found: jax.Array) -> jax.Array:
         if where is None:
