@@ -79,4 +79,4 @@ def test_site_builds_without_a_warning(tmp_path):
     inventory = (built / "objects.inv").read_bytes().split(b"\n", 4)[4]
     documented = {line.split()[0] for line in zlib.decompress(inventory).decode().splitlines()}
     homes = {f"{home}.{name}" for name, home in ad_jax._HOMES.items()}
-    assert homes | {f"ad_jax.{room}" for room in ad_jax._ROOMS} <= documented
+    assert homes | set(ad_jax.ROOMS.values()) <= documented
