@@ -1,0 +1,1 @@
+"""A run: what it is to do, and the files of its folder."""
