@@ -16,19 +16,18 @@ import jax
 import numpy as np
 
 from ad_jax.base import ranks
-from ad_jax.selection import search
-from ad_jax.selection.selection import judge
-from ad_jax.pool.chunks import Shard
-from ad_jax.data import Problem
 from ad_jax.base.errors import InputError, of_machine
 from ad_jax.base.json_text import json_text
+from ad_jax.data import Problem
 from ad_jax.pool import Pool, View
-from ad_jax.train.setting import Setting
-from ad_jax.train.setting import Config
+from ad_jax.pool.chunks import Shard
 from ad_jax.pool.rows import Data, Ledger, gatherer, names
-from ad_jax.runs.run import Run
-from ad_jax.store import Record, write_whole
 from ad_jax.pool.sweep import Progress
+from ad_jax.runs.run import Run
+from ad_jax.selection import search
+from ad_jax.selection.selection import judge
+from ad_jax.store import Record, write_whole
+from ad_jax.train.setting import Config, Setting
 
 PLAN = "plan.json"
 FORMAT = 1

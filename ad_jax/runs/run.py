@@ -17,16 +17,15 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from ad_jax.data import Problem, Truth, load, paths_of
-from ad_jax.detect import Loading
 from ad_jax.base.devices import peak_memory_mb
 from ad_jax.base.errors import InputError, of_machine
 from ad_jax.base.json_text import json_text
+from ad_jax.data import Problem, Truth, load, paths_of
+from ad_jax.detect import Loading
 from ad_jax.pool import Member, Pool, View
-from ad_jax.train.setting import TRAINING, Config, Setting, describe
 from ad_jax.selection.selection import Selection
 from ad_jax.store import tables, write_arrays, write_whole
-from ad_jax.selection.tuning import Tuned
+from ad_jax.train.setting import TRAINING, Config, Setting, describe
 
 MANIFEST, MEMBERS, SAMPLES = "manifest.json", "members.csv", "samples.csv"
 LIBRARIES = ("jax", "jaxlib", "flax", "optax", "numpy", "ad_jax")

@@ -63,7 +63,7 @@ def traced_of(tuned: Tuned) -> Traced:
 
 
 def write(folder: Path, tuned: Tuned) -> None:
-    """Writes `tuned.json` and `trajectory.csv`; `run.write` of its selection completes the folder."""
+    """Writes both; `run.write` of its selection completes the folder."""
     path = tuned.descent.trajectory
     header = ["start", "step", *path.names, "loss", "gate", "gradient", "alive"]
     rows = []
