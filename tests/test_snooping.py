@@ -2,6 +2,7 @@
 
 import dataclasses
 import itertools
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -23,6 +24,7 @@ from ad_jax.report.figures import theme
 from ad_jax.report.judged.audit import audit, snooping_summary, summary
 from ad_jax.report.judged.picture import audit_picture
 from ad_jax.report.page.terminal import terminal
+from ad_jax.selection import Selection
 from ad_jax.train.setting import Setting
 
 SPLITS = 12
@@ -72,6 +74,18 @@ def audit_of(pool, labels, pick=0, **options):
     brightness = np.linspace(0, 1, len(labels))
     selected = evaluate.Selected(pool, losses, "order", setting, scores, brightness)
     return evaluate.audit(selected, truth_of(labels), **options)
+
+
+def test_a_selection_is_audited_as_it_was_returned():
+    pool, labels = make_pool()
+    losses = {"order": {s.key: float(i) for i, s in enumerate(pool.settings)}}
+    pick = pool.settings[1]
+    detector = SimpleNamespace(combine=lambda raw: raw.mean(0))
+    chosen = Selection(pool, "order", {}, losses, pick, None, (), None, detector)
+    found = evaluate.audit(chosen, truth_of(labels), splits=2)
+    mean = pool.own_scores()[0][pool.rows(pick, trained=True)].mean(0)
+    assert found.detector["auroc"] == pytest.approx(roc_auc_score(labels, mean))
+    assert "mean brightness" not in found.baselines
 
 
 def slow_auroc(scores, labels, where=slice(None)):

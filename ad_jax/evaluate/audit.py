@@ -22,6 +22,7 @@ from ad_jax.evaluate.pools import (
 )
 from ad_jax.evaluate.snooping import SPLITS, Snooping, measure, no_finite_scores
 from ad_jax.pool import Pool
+from ad_jax.selection import Selection
 from ad_jax.train.setting import Setting
 
 TOP = (3, 5)  # settings of the ensembles
@@ -36,7 +37,8 @@ class Selected(NamedTuple):
       losses: rule -> setting key -> loss.
       rule, pick: what was picked, and by which rule.
       pick_scores: `[n]` of the picked detector.
-      brightness: `[n]` mean grey of every target sample, the most trivial baseline.
+      brightness: `[n]` mean grey of every target sample, the most trivial baseline; None if it is
+        not known.
     """
 
     pool: Pool
@@ -44,7 +46,14 @@ class Selected(NamedTuple):
     rule: str
     pick: Setting
     pick_scores: np.ndarray
-    brightness: np.ndarray
+    brightness: np.ndarray | None = None
+
+    @classmethod
+    def of(cls, selection: Selection) -> Selected:
+        """What `ad_jax.select` returned."""
+        pool, pick = selection.pool, selection.pick
+        scores = selection.detector.combine(pool.own_scores()[0][pool.rows(pick, trained=True)])
+        return cls(pool, selection.losses, selection.rule, pick, scores)
 
 
 @dataclass(frozen=True)
@@ -251,12 +260,16 @@ def scopes(
 
 
 def audit(
-    selected: Selected, truth: Truth, reason: str = "audit", seed: int = 0, splits: int = SPLITS
+    selected: Selected | Selection,
+    truth: Truth,
+    reason: str = "audit",
+    seed: int = 0,
+    splits: int = SPLITS,
 ) -> Audit:
     """Opens the truth and measures what the pick was worth.
 
     Args:
-      selected: what was picked from, and how.
+      selected: a selection, or what a run's folder holds of one.
       truth: sealed labels of the same target.
       reason: goes into the log of openings.
       seed, splits: of the snooping audit.
@@ -264,6 +277,8 @@ def audit(
     Raises:
       InputError: labels of a single class (AUROC is undefined), a pick without finite scores.
     """
+    if isinstance(selected, Selection):
+        selected = Selected.of(selected)
     pool, losses, pick = selected.pool, selected.losses, selected.pick
     anomalous = np.asarray(truth.open(reason).anomalous)
     check_both_classes(anomalous)
@@ -316,12 +331,11 @@ def _pick(
 def _baselines(selected: Selected, auroc: np.ndarray, anomalous: np.ndarray) -> dict[str, float]:
     """AUROC of the controls (mean over seeds) and of mean brightness, either way round."""
     pool = selected.pool
-    brightness = quality(selected.brightness, anomalous)[0]
-    return {
-        **{c.augmentation: stats.mean(auroc[pool.rows(c)]).value for c in pool.controls()},
-        "mean brightness": brightness,
-        "minus mean brightness": 1.0 - brightness,
-    }
+    found = {c.augmentation: stats.mean(auroc[pool.rows(c)]).value for c in pool.controls()}
+    if selected.brightness is not None:
+        brightness = quality(selected.brightness, anomalous)[0]
+        found |= {"mean brightness": brightness, "minus mean brightness": 1.0 - brightness}
+    return found
 
 
 def gain(scopes: Sequence[Scope], values: Sequence[float]) -> float:
