@@ -390,7 +390,7 @@ def test_unreadable_mask(mvtec):
 
 def test_unknown_values(mvtec):
     _fails(mvtec, "no fit 'squeeze'", "stretch, crop, pad", fit="squeeze")
-    _fails(mvtec, "colour='blue'", "auto, grey, rgb", colour="blue")
+    _fails(mvtec, "no colour 'blue'", "auto, grey, rgb", colour="blue")
 
 
 # Names of sources and options
