@@ -26,7 +26,14 @@ SHORT = ["--steps", "60", "--width", "8", "--seeds", "2", "--areas", ".04,.16", 
 JOBS = {
     "binary": ["digits,normal=3", "--families", "binary/cutpaste,binary/rotate", *SHORT],
     "prediction": ["digits,normal=3", "--families", "prediction/quarter_turns", *SHORT],
-    "kinds": ["textures:brick-defect", "--families", "kinds/cutpaste_scar", *SHORT],
+    "kinds": [
+        "textures:brick-defect",
+        "--families",
+        "kinds/cutpaste_scar",
+        *SHORT,
+        "--steps",
+        "200",
+    ],
     "denoising": ["digits,normal=3", "--families", "denoising/pixel_mask", *SHORT],
 }
 
@@ -63,8 +70,8 @@ def apart(ours: np.ndarray, theirs: np.ndarray) -> float:
     if ours.shape != theirs.shape or (np.isfinite(ours) != np.isfinite(theirs)).any():
         return float("inf")
     known = np.isfinite(ours)
-    difference = np.abs(ours - theirs)[known] / (1.0 + np.abs(theirs)[known])
-    return float(difference.max(initial=0.0))
+    ours, theirs = ours[known], theirs[known]
+    return float((np.abs(ours - theirs) / (1.0 + np.abs(theirs))).max(initial=0.0))
 
 
 def main() -> None:
