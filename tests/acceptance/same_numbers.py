@@ -34,7 +34,14 @@ JOBS = {
         "--steps",
         "200",
     ],
-    "denoising": ["digits,normal=3", "--families", "denoising/pixel_mask", *SHORT],
+    "denoising": [
+        "digits,normal=3",
+        "--families",
+        "denoising/pixel_mask",
+        *SHORT,
+        "--steps",
+        "400",
+    ],
 }
 
 
