@@ -171,19 +171,11 @@ def add_localiser(command: argparse.ArgumentParser) -> None:
 
 
 def check_localiser(method: str | None, config: Any, shape: tuple[int, ...], tiling: Any) -> None:
-    """Refuses what `localise` would, before anything is trained."""
+    """Refuses a localiser that cannot be fitted, before anything is trained."""
     from ad_jax.detect import localising
 
     if method is not None:
         localising.check(method, config, shape, None if tiling is None else tiling.plan(shape))
-
-
-def localise(detector: Any, problem: Any, method: str | None) -> None:
-    """Fits a selection's detector a localiser, if one is asked for."""
-    if method is not None:
-        detector.fit_localiser(
-            problem.train, method, held_out=problem.held_out, groups=problem.groups
-        )
 
 
 def record(arguments: argparse.Namespace) -> Any:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -76,6 +77,43 @@ def other_target(job: Job, text: str | None) -> tuple[np.ndarray | None, list[tu
             f"range={ours[0]:g}-{ours[1]:g}; give both the same range="
         )
     return job.seen(problem.target), truth.log
+
+
+def write_run(
+    arguments: argparse.Namespace,
+    folder: Path,
+    job: Job,
+    selection: Any,
+    spec: Any,
+    opened: list[tuple[str, str]],
+) -> Any:
+    """Writes the run of a selection on a job's task, with a localiser if one is asked for.
+
+    Args:
+      spec: what decided its numbers; `config` and `seeds` are kept.
+      opened: labels read beside the job's own.
+
+    Returns:
+      The selection as one on the problem.
+    """
+    from ad_jax.runs import run
+
+    chosen, problem = job.chosen(selection), job.problem
+    if arguments.localiser is not None:
+        chosen.detector.fit_localiser(
+            problem.train, arguments.localiser, held_out=problem.held_out, groups=problem.groups
+        )
+    run.write(
+        folder,
+        chosen,
+        problem,
+        run.Source(job.source, job.options, tuple(job.truth.names)),
+        spec.config,
+        spec.seeds,
+        arguments.line,
+        [*job.truth.log, *opened],
+    )
+    return chosen
 
 
 def tiling_of(arguments: argparse.Namespace, shape: tuple[int, ...], fit: str) -> Any:

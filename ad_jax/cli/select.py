@@ -17,14 +17,13 @@ from ad_jax.cli.common import (
     check_localiser,
     check_shard,
     choices_of,
-    localise,
     names,
     numbers,
     record,
     say_shard,
     training,
 )
-from ad_jax.cli.jobs import Job, add_tiles, job_of, other_target
+from ad_jax.cli.jobs import Job, add_tiles, job_of, other_target, write_run
 from ad_jax.cli.streams import say
 
 WIDE = "wide"  # stands for the families of `search.WIDE`
@@ -230,7 +229,7 @@ def select(arguments: argparse.Namespace) -> None:
     plan.write(Path(arguments.out), parts, spec.config, spec.search, arguments.record)
     if arguments.plan:
         return
-    results: list[tuple[Job, Any]] = []
+    results: list[tuple[Job, Path, Any]] = []
     left, failures = 0, []
     for number, group in enumerate(groups, 1):
         titles = ", ".join(job.text for job in group.jobs)
@@ -246,53 +245,28 @@ def select(arguments: argparse.Namespace) -> None:
             failures.append(str(error))
             continue
         for job, chosen in zip(group.jobs, selections, strict=True):
-            results.append((job, job.chosen(chosen)))
-            _write(arguments, len(choices["sources"]), group.spec, *results[-1], read_for_second)
-            _say_trust(*results[-1])
+            folder = _folder(arguments, job, len(choices["sources"]))
+            chosen = write_run(arguments, folder, job, chosen, group.spec, read_for_second)
+            results.append((job, folder, chosen))
+            _say_trust(job, chosen)
     if failures:
         raise MembersFailed("; ".join(failures))
     if shard:
         say_shard(shard, left, "members", arguments)
     else:
-        _print(arguments, len(choices["sources"]), spec.rule, results)
+        _print(arguments, spec.rule, results)
 
 
-def _print(
-    arguments: argparse.Namespace, jobs: int, rule: str, results: list[tuple[Job, Any]]
-) -> None:
+def _print(arguments: argparse.Namespace, rule: str, results: list[tuple[Job, Path, Any]]) -> None:
     """The picks, as JSON or as a table."""
     from ad_jax.report.table import render
 
     if arguments.json:
-        print(json_text([_result(j, _folder(arguments, j, jobs), c) for j, c in results]))
+        print(json_text([_result(*result) for result in results]))
         return
     rows = [
         [job.text, chosen.pick.label, chosen.losses[rule][chosen.pick.key], chosen.trust.verdict]
-        for job, chosen in results
+        for job, _, chosen in results
     ]
     print(render(["source", "pick", rule, "trust"], rows))
     print(f"\nwritten to {arguments.out}; with labels: ad-jax audit {arguments.out}")
-
-
-def _write(
-    arguments: argparse.Namespace,
-    jobs: int,
-    spec: Any,
-    job: Job,
-    chosen: Any,
-    opened: list[tuple[str, str]],
-) -> None:
-    """Writes the run of a job; `opened` are labels read for the second set."""
-    from ad_jax.runs import run
-
-    localise(chosen.detector, job.problem, arguments.localiser)
-    run.write(
-        _folder(arguments, job, jobs),
-        chosen,
-        job.problem,
-        run.Source(job.source, job.options, tuple(job.truth.names)),
-        spec.config,
-        spec.seeds,
-        arguments.line,
-        [*job.truth.log, *opened],
-    )

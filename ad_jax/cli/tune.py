@@ -16,7 +16,6 @@ from ad_jax.cli.common import (
     check_localiser,
     check_shard,
     choices_of,
-    localise,
     names,
     number,
     pairs,
@@ -24,7 +23,7 @@ from ad_jax.cli.common import (
     say_shard,
     training,
 )
-from ad_jax.cli.jobs import add_tiles, job_of, other_target
+from ad_jax.cli.jobs import add_tiles, job_of, other_target, write_run
 from ad_jax.cli.streams import say
 
 
@@ -176,11 +175,7 @@ def tune(arguments: argparse.Namespace) -> None:
     tuning_files.write(out, outcome)
     out.mkdir(parents=True, exist_ok=True)
     report_tuning.picture(outcome, job.task).save(out / "tuning.png")
-    chosen = job.chosen(outcome.selection)
-    localise(chosen.detector, job.problem, arguments.localiser)
-    source = run.Source(job.source, job.options, tuple(job.truth.names))
-    opened = [*job.truth.log, *read_for_tuning]
-    run.write(out, chosen, job.problem, source, spec.config, spec.seeds, arguments.line, opened)
+    write_run(arguments, out, job, outcome.selection, spec, read_for_tuning)
     for reason in outcome.reasons:
         say(f"  {reason}")
     if arguments.json:

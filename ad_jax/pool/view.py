@@ -33,24 +33,28 @@ class View(NamedTuple):
 
         What is measured of the whole set (MMD, transport) stays as it was.
         """
-        return View(
-            self.scores[..., samples],
-            {
-                name: jax.tree.map(lambda x: x if x.ndim == 1 else x[:, samples], value)
-                if MEASURES[name].per_sample
-                else value
-                for name, value in self.alignment.items()
-            },
-        )
+        return self._of(samples, lambda x: x if x.ndim == 1 else x[:, samples], lambda whole: whole)
 
     def of_problem(self, problem: int, samples: np.ndarray) -> View:
         """One member's view of the target of several problems: that of one, and its samples."""
+        return self._of(
+            samples, lambda x: x[samples] if np.ndim(x) else x, lambda whole: whole[problem]
+        )
+
+    def _of(
+        self, samples: np.ndarray, single: Callable[[Any], Any], whole: Callable[[Any], Any]
+    ) -> View:
+        """The view of some samples.
+
+        Args:
+          samples: their rows.
+          single: applied to every array that was measured sample by sample.
+          whole: applied to what was measured of a whole set.
+        """
         return View(
-            self.scores[:, samples],
+            self.scores[..., samples],
             {
-                name: jax.tree.map(lambda x: x[samples] if np.ndim(x) else x, value)
-                if MEASURES[name].per_sample
-                else value[problem]
+                name: jax.tree.map(single, value) if MEASURES[name].per_sample else whole(value)
                 for name, value in self.alignment.items()
             },
         )
