@@ -34,10 +34,9 @@ def nans_raise():
 @pytest.fixture(scope="module")
 def relaxed():
     """A few steps teach nothing: let every member count as trained, to see the rest work."""
-    from ad_jax.pool import sweep
+    from ad_jax.train.setting import Config
 
     patch = pytest.MonkeyPatch()
-    patch.setattr(sweep, "CHANCE_LOSS", 9.0)
-    patch.setattr(sweep, "CHANCE_AUROC", 0.0)
+    patch.setattr(Config.__new__, "__defaults__", (*Config()[:4], 9.0, 0.0))
     yield
     patch.undo()

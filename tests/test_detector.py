@@ -16,7 +16,7 @@ from sklearn.utils.validation import check_is_fitted
 from small_detector import images, make, spoil
 
 import ad_jax
-from ad_jax import selection
+from ad_jax import Config, selection
 from ad_jax.base.errors import InputError
 from ad_jax.detect import FORMAT, Loading, Networks, NotFitted
 from ad_jax.detect.fitting import scores_of_normals
@@ -195,7 +195,7 @@ def test_fit_refuses_before_anything_is_trained(change, arguments, message, monk
 
 def test_nothing_learned_is_said(fitted, monkeypatch):
     one, normals = fitted
-    monkeypatch.setattr(sweep, "CHANCE_LOSS", 0.0)
+    monkeypatch.setattr(Config.__new__, "__defaults__", (*Config()[:4], 0.0, 0.0))
     with pytest.raises(InputError, match="learned nothing with 4 of 4 seeds"):
         clone(one).fit(normals)
 

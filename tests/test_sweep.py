@@ -166,10 +166,8 @@ def _fields(row):
     return {**row.made, **row.seen[0]}
 
 
-def test_halving_drops_settings_and_counts_its_steps(problem, monkeypatch, record):
-    monkeypatch.setattr(sweep, "CHANCE_LOSS", 9.0)  # four steps teach nothing
-    monkeypatch.setattr(sweep, "CHANCE_AUROC", 0.0)
-    config = CONFIG._replace(steps=9)
+def test_halving_drops_settings_and_counts_its_steps(problem, record):
+    config = CONFIG._replace(steps=9, most_loss=9.0, least_auroc=0.0)  # four steps teach nothing
     one = sweep.Sweep([problem], SETTINGS, (0,), config, record)
     outcome = one.finish(search.halve(one, "train_loss"))
     (pool,) = outcome.pools
@@ -348,9 +346,19 @@ def test_members_that_learned_nothing_never_win():
 def test_collapsed_members_are_untrained():
     """Rank-one embeddings of an undetectable augmentation score well uncapped: the gate."""
     chance = float(np.log(2))
-    assert sweep.status_of(chance, chance, discrimination=0.5, finite=True) == "untrained"
-    assert sweep.status_of(0.1, chance, discrimination=0.9, finite=True) == "ok"
-    assert sweep.status_of(0.1, chance, discrimination=0.9, finite=False) == "failed"
+    assert sweep.status_of(CONFIG, chance, chance, auroc=0.5) == "untrained"
+    assert sweep.status_of(CONFIG, 0.1, chance, auroc=0.5) == "untrained"
+    assert sweep.status_of(CONFIG, 0.1, chance, auroc=0.9) == "ok"
+
+
+def test_thresholds_of_having_learned_change_no_key():
+    """They judge a training and make none: a record of before serves them all."""
+    data = Data("train", ("problem",))
+    other = CONFIG._replace(most_loss=0.5, least_auroc=0.9)
+    assert names(CONFIG, data, SETTINGS[0], 0, 9) == names(other, data, SETTINGS[0], 0, 9)
+    assert names(CONFIG, data, SETTINGS[0], 0, 9) != names(
+        CONFIG._replace(width=CONFIG.width + 8), data, SETTINGS[0], 0, 9
+    )
 
 
 def test_nothing_learned_is_said(problem):

@@ -80,7 +80,7 @@ def _problem_of(task: Any) -> Any:
 def _gathered(arguments: argparse.Namespace, folders: Sequence[Path]) -> tuple[list, list]:
     """The tasks, and those that labels judged."""
     from ad_jax import evaluate
-    from ad_jax.report.judged import Judged
+    from ad_jax.report.judged import JudgedRun
     from ad_jax.report.parts.task import Task
     from ad_jax.runs import run
     from ad_jax.runs import tuning as tuning_files
@@ -103,7 +103,7 @@ def _gathered(arguments: argparse.Namespace, folders: Sequence[Path]) -> tuple[l
         task = Task(name, folder, written, tuning_files.read(folder), quality)
         tasks.append(task)
         if assessment is not None:
-            judged.append(Judged(task, assessment))
+            judged.append(JudgedRun(task, assessment))
     return tasks, judged
 
 

@@ -36,8 +36,8 @@ class Look(NamedTuple):
       judge: `(params, samples) -> (embedding [n, d], head score [n])`, which sees all views.
     """
 
-    embed: Callable[..., tuple[jax.Array, jax.Array]]
-    judge: Callable[..., tuple[jax.Array, jax.Array]]
+    embed: Callable[[Any, jax.Array], tuple[jax.Array, jax.Array]]
+    judge: Callable[[Any, jax.Array], tuple[jax.Array, jax.Array]]
 
 
 def make_look(backbone: Backbone, pretext: Pretext) -> Look:

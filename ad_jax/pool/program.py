@@ -126,8 +126,8 @@ class Member(NamedTuple):
         `shared.start` to `shared.stop`, then measures.
     """
 
-    init: Callable[..., State]
-    run: Callable[..., tuple[State, Measured]]
+    init: Callable[[Keys, Hyper], State]
+    run: Callable[[State, Keys, Hyper, jax.Array, jax.Array, Shared], tuple[State, Measured]]
 
 
 class Embedded(NamedTuple):
@@ -141,7 +141,7 @@ class Embedded(NamedTuple):
 
 def make_embed(
     backbone: Backbone, pretext: Pretext, families: tuple[str, ...]
-) -> Callable[..., Embedded]:
+) -> Callable[[Any, Hyper, jax.Array, jax.Array, jax.Array], Embedded]:
     """`(params, hyper, key, train, held_out) -> Embedded` of train, then held-out normals.
 
     In one walk over the rows: the network and every augmentation are compiled once here, and no

@@ -69,7 +69,7 @@ class Data(NamedTuple):
 def names(config: Config, data: Data, setting: Setting, seed: int, stop: int) -> Names:
     """Keys of a member that was trained for `stop` steps."""
     trained = {
-        "config": config._replace(steps=stop)._asdict(),
+        "config": config.trained(stop),
         "train": data.train,
         "setting": setting.key,
         "seed": seed,

@@ -43,9 +43,6 @@ from ad_jax.train import pretexts
 from ad_jax.train.setting import Config, Setting, checked_settings
 from ad_jax.train.trainer import Hyper, Keys, State, seed_keys
 
-CHANCE_LOSS = 0.97  # of the loss at chance: above it a member is called untrained
-CHANCE_AUROC = 0.55  # of held-out normals against their augmentations: below it, too
-
 # States, members and shared data of `Program.run`: which of them have an axis of members.
 OF_MEMBERS = (True, True, False)
 
@@ -72,11 +69,15 @@ class Progress(NamedTuple):
     left: float
 
 
-def status_of(loss: float, chance: float, discrimination: float, finite: bool) -> str:
-    """Whether a member learned anything at all; see design, "Trained at all?"."""
-    if not finite:
-        return "failed"
-    at_chance = loss > CHANCE_LOSS * chance or discrimination < CHANCE_AUROC
+def status_of(config: Config, loss: float, chance: float, auroc: float) -> str:
+    """Whether a member learned anything at all: "ok" or "untrained".
+
+    Args:
+      config: its thresholds.
+      loss: of training; chance: of a network that learned nothing.
+      auroc: of held-out normals against their augmentations.
+    """
+    at_chance = loss > config.most_loss * chance or auroc < config.least_auroc
     return "untrained" if at_chance else "ok"
 
 
@@ -405,10 +406,12 @@ class Sweep:
         for (key, seed), row in zip(rows, flat, strict=True):
             setting = settings[key]
             loss, auc = float(row["train_loss"]), float(row["discrimination"])
-            finite = all(np.isfinite(array).all() for array in row.values())
-            status = status_of(loss, float(row["chance_loss"]), auc, finite)
-            if int(row["stop"]) < stop and status != "failed":
+            if not all(np.isfinite(array).all() for array in row.values()):
+                status = "failed"
+            elif int(row["stop"]) < stop:
                 status = "stopped"
+            else:
+                status = status_of(self.config, loss, float(row["chance_loss"]), auc)
             members.append(Member(setting, seed, status, loss, auc, float(row["seconds"])))
             pretext = pretexts.make(setting.pretext, setting.augmentation)
             heads.append(HEADS.index(pretext.score))

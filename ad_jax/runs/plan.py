@@ -23,7 +23,7 @@ from ad_jax.pool import Pool, View
 from ad_jax.pool.chunks import Shard
 from ad_jax.pool.rows import Data, Ledger, gatherer, names
 from ad_jax.pool.sweep import Progress
-from ad_jax.runs.run import Run
+from ad_jax.runs.run import Run, refuse_other_config
 from ad_jax.selection import search
 from ad_jax.selection.selection import judge
 from ad_jax.store import Record, write_whole
@@ -161,11 +161,8 @@ def _refuse_changes(folder: Path, problems: Mapping[str, str], config: Config) -
                 f"{folder} was begun on other data of {text} (fingerprint {before[text][:12]}, now "
                 f"{problems[text][:12]}); choose another --out"
             )
-    if shared and plan["config"] != json.loads(json_text(config._asdict())):
-        raise InputError(
-            f"{folder} was begun with {plan['config']}, now {config._asdict()}; "
-            "choose another --out"
-        )
+    if shared:
+        refuse_other_config(folder, plan["config"], config)
 
 
 def record_of(folder: Path) -> str:

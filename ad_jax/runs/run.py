@@ -81,10 +81,22 @@ def refuse_changes(folder: Path, problem: Problem, config: Config) -> None:
             f"{folder} holds a run on other data (fingerprint {manifest['fingerprint'][:12]}, now "
             f"{problem.fingerprint[:12]}); choose another --out"
         )
-    if manifest.get("config") != json.loads(json_text(config._asdict())):
+    refuse_other_config(folder, manifest.get("config"), config)
+
+
+def refuse_other_config(folder: Path, before: object, config: Config) -> None:
+    """Stops before another training is mixed into a folder; older runs lack fields of today.
+
+    Raises:
+      InputError: names both.
+    """
+    try:
+        same = Config(**before) == config  # type: ignore[arg-type]
+    except TypeError:
+        same = False
+    if not same:
         raise InputError(
-            f"{folder} holds a run of {manifest.get('config')}, now {config._asdict()}; "
-            "choose another --out"
+            f"{folder} was begun with {before}, now {config._asdict()}; choose another --out"
         )
 
 

@@ -21,7 +21,7 @@ from ad_jax.train.backbones import Outputs
 
 BATCH = 64  # inputs a step: 32 + 32 in arXiv 2307.06534
 
-Augment = Callable[[jax.Array, jax.Array, jax.Array], Pseudo]  # (key, samples, donors)
+Augment = Callable[[jax.Array, jax.Array, jax.Array], Pseudo]  # (key, samples, donors), or of one
 Batch = tuple[jax.Array, jax.Array, jax.Array]  # inputs, targets, weights
 
 
@@ -47,7 +47,7 @@ class Pretext(NamedTuple):
 
     classes: int
     normals: int
-    batch: Callable[..., Batch]
+    batch: Callable[[jax.Array, Augment, jax.Array], Batch]
     loss: Callable[[Outputs, jax.Array], jax.Array]
     chance: Callable[[jax.Array], jax.Array]
     views: Callable[[jax.Array], jax.Array]
@@ -61,9 +61,7 @@ class Pretext(NamedTuple):
         return self.classes == 0
 
 
-def augment_all(
-    augment: Callable[..., Pseudo], key: jax.Array, samples: jax.Array, donors: jax.Array
-) -> Pseudo:
+def augment_all(augment: Augment, key: jax.Array, samples: jax.Array, donors: jax.Array) -> Pseudo:
     """One pseudo-anomaly per sample, arrays `[n, ...]`, by `augment(key, sample, donor)`."""
     return jax.vmap(augment)(jax.random.split(key, samples.shape[0]), samples, donors)
 

@@ -24,19 +24,28 @@ TRAINING = Space(  # hyperparameters of training; each is a field of `Setting`, 
 
 
 class Config(NamedTuple):
-    """Static choices of a sweep: another value is another compiled program.
+    """Static choices of a sweep; another value of the first four is another training.
 
     Attributes:
       steps: training steps per member.
       width: channels of the encoder's first stage.
       backbone: name of the network.
       root: root of all random keys.
+      most_loss: a member whose training loss is above this share of the loss at chance is called
+        untrained.
+      least_auroc: so is one that tells held-out normals from their augmentations no better.
     """
 
     steps: int = 800
     width: int = 24
     backbone: str = "encoder"
     root: int = 0
+    most_loss: float = 0.97
+    least_auroc: float = 0.55
+
+    def trained(self, steps: int) -> dict[str, Any]:
+        """What decides a training of so many steps; how it is judged afterwards does not."""
+        return {"steps": steps, "width": self.width, "backbone": self.backbone, "root": self.root}
 
     def checked(self) -> Config:
         """The same as plain numbers and text.
@@ -49,6 +58,8 @@ class Config(NamedTuple):
             whole("width", self.width, 1),
             word("backbone", self.backbone),
             whole("root", self.root, 0, ROOT_MOST),
+            real("most_loss", self.most_loss),
+            real("least_auroc", self.least_auroc),
         )
 
 

@@ -59,6 +59,11 @@ class Keys(NamedTuple):
     evaluation: jax.Array
 
 
+Augmenter = Callable[
+    [Hyper, jax.Array, jax.Array, jax.Array], Pseudo
+]  # (hyper, key, samples, donors)
+
+
 class Trainer(NamedTuple):
     """Training as pure functions.
 
@@ -69,9 +74,9 @@ class Trainer(NamedTuple):
         same steps with traced bounds, so that one program serves every length; no reverse mode.
     """
 
-    init: Callable[..., State]
-    step: Callable[..., tuple[State, Info]]
-    go_on: Callable[..., tuple[State, Info]]
+    init: Callable[[Keys, Hyper], State]
+    step: Callable[[State, Keys, Hyper, jax.Array], tuple[State, Info]]
+    go_on: Callable[[State, Keys, Hyper, jax.Array, Any, Any], tuple[State, Info]]
 
 
 USUAL_DRAWS = {  # JAX's own choices, by which records without a word on them were made
@@ -107,8 +112,8 @@ def _jitter(key: jax.Array, samples: jax.Array, amount: jax.Array) -> jax.Array:
     return jnp.clip((samples - mean) * (1.0 + contrast) + mean + brightness, 0.0, 1.0)
 
 
-def over(families: tuple[str, ...]) -> Callable[..., Pseudo]:
-    """`(hyper, key, samples, donors) -> Pseudo` of a batch by `families[hyper.family]`."""
+def over(families: tuple[str, ...]) -> Augmenter:
+    """Pseudo-anomalies of a batch by `families[hyper.family]`."""
 
     def augment(hyper: Hyper, key: jax.Array, samples: jax.Array, donors: jax.Array) -> Pseudo:
         def one(key: jax.Array, sample: jax.Array, donor: jax.Array) -> Pseudo:
@@ -121,8 +126,8 @@ def over(families: tuple[str, ...]) -> Callable[..., Pseudo]:
     return augment
 
 
-def make_train(backbone: Backbone, pretext: Pretext, augment: Callable[..., Pseudo]) -> Trainer:
-    """Trainer of one pretext; `augment(hyper, key, samples, donors) -> Pseudo`, such as `over`."""
+def make_train(backbone: Backbone, pretext: Pretext, augment: Augmenter) -> Trainer:
+    """Trainer of one pretext; `augment` makes the pseudo-anomalies of a batch, such as `over`."""
 
     def optimiser(hyper: Hyper, step: jax.Array) -> optax.GradientTransformation:
         rate = hyper.training["learning_rate"] * jnp.minimum(1.0, (step + 1) / WARM_UP)

@@ -13,7 +13,7 @@ from ad_jax.report.page import Block, Prose
 from ad_jax.report.parts.task import Task
 
 
-class Judged(NamedTuple):
+class JudgedRun(NamedTuple):
     """A task and what labels say of it."""
 
     task: Task
@@ -47,17 +47,17 @@ class Judged(NamedTuple):
         return self.assessment.auroc
 
 
-def survivors(judged: Sequence[Judged]) -> list[Block]:
+def survivors(judged: Sequence[JudgedRun]) -> list[Block]:
     """A line for every task of which a section describes only what a search left."""
     lines = [f"{t.name}: {t.audit.tried.note}." for t in judged if t.audit.tried.stopped]
     return [Prose(lines, points=True)] if lines else []
 
 
-def groups(judged: Sequence[Judged]) -> list[str]:
+def groups(judged: Sequence[JudgedRun]) -> list[str]:
     """Training set of every task: what intervals and tests count."""
     return [task.training_set for task in judged]
 
 
-def over_tasks(judged: Sequence[Judged], figure: Callable[[Judged], float]) -> Estimate:
+def over_tasks(judged: Sequence[JudgedRun], figure: Callable[[JudgedRun], float]) -> Estimate:
     """Mean of a figure over tasks with its interval over training sets; NaN are left out."""
     return mean_over_tasks([figure(task) for task in judged], groups(judged))

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from ad_jax.base.stats import share
 from ad_jax.pool import estimates_by_setting
 from ad_jax.report.figures import points, theme
-from ad_jax.report.judged import Judged, groups, over_tasks, survivors
+from ad_jax.report.judged import JudgedRun, groups, over_tasks, survivors
 from ad_jax.report.page import Block, Figure, Figures, Key, Section, Table, field, tabulated
 from ad_jax.report.page.content import Cell
 from ad_jax.report.parts.task import estimates, families
@@ -25,7 +25,7 @@ SHORT = {
 }
 
 
-def _figure(judged: Judged, keys: Mapping[str, Key]) -> Figure:
+def _figure(judged: JudgedRun, keys: Mapping[str, Key]) -> Figure:
     task, across = judged.task, judged.across
     settings = task.run.pool.settings
     quality = estimates_by_setting(task.run.pool, judged.assessment.quality.auroc, settings)
@@ -45,7 +45,7 @@ def _figure(judged: Judged, keys: Mapping[str, Key]) -> Figure:
     return points.scatter(judged.name, judged.rule, drawn, lines, keys)
 
 
-def loss_vs_auroc(judged: Sequence[Judged]) -> Section:
+def loss_vs_auroc(judged: Sequence[JudgedRun]) -> Section:
     """The section."""
     keys = theme.keys(families([task.task for task in judged]))
     figures = Figures([_figure(task, keys) for task in judged], list(keys.values()), NOTE)
@@ -55,7 +55,7 @@ def loss_vs_auroc(judged: Sequence[Judged]) -> Section:
     return Section("against", "Loss against AUROC", blocks, covers)
 
 
-def _correlations(judged: Sequence[Judged]) -> Table:
+def _correlations(judged: Sequence[JudgedRun]) -> Table:
     foot: list[list[Cell]] = []
     if len(judged) > 1:
         rho = over_tasks(judged, lambda t: t.assessment.spearman.value)

@@ -9,7 +9,7 @@ import numpy as np
 
 from ad_jax.base.stats import Estimate
 from ad_jax.evaluate.comparison import gain_over_tasks, mean_over_tasks
-from ad_jax.report.judged import Judged, groups, over_tasks, survivors
+from ad_jax.report.judged import JudgedRun, groups, over_tasks, survivors
 from ad_jax.report.page import Block, Column, Section, Table, field, tabulated
 from ad_jax.report.page.content import Cell, number, shown
 from ad_jax.report.parts.summary import SEVERAL, first_names
@@ -26,27 +26,27 @@ ABOUT = {
 }
 
 
-def gain(judged: Sequence[Judged]) -> Estimate:
+def gain(judged: Sequence[JudgedRun]) -> Estimate:
     """Gain over tasks (`evaluate.gain`) with its interval over training sets."""
     aurocs = [task.auroc.value for task in judged]
     return gain_over_tasks([task.across for task in judged], aurocs, groups(judged))
 
 
-def _below_random(task: Judged) -> bool:
+def _below_random(task: JudgedRun) -> bool:
     return task.auroc.value < task.across.expected_random - ALIKE
 
 
-def _beaten(task: Judged) -> bool:
+def _beaten(task: JudgedRun) -> bool:
     """Whether a control that learned nothing is better than the pick."""
     return task.assessment.best_control[1] > task.auroc.value + ALIKE
 
 
-def words(judged: Sequence[Judged]) -> list[str]:
+def words(judged: Sequence[JudgedRun]) -> list[str]:
     """The outcome in plain words."""
     return [_told(task) for task in judged] if len(judged) < SEVERAL else _summed_up(judged)
 
 
-def _summed_up(judged: Sequence[Judged]) -> list[str]:
+def _summed_up(judged: Sequence[JudgedRun]) -> list[str]:
     count, sets = len(judged), len(set(groups(judged)))
     pick = over_tasks(judged, lambda t: t.auroc.value)
     random = over_tasks(judged, lambda t: t.across.expected_random)
@@ -86,7 +86,7 @@ def _summed_up(judged: Sequence[Judged]) -> list[str]:
     return lines
 
 
-def _told(task: Judged) -> str:
+def _told(task: JudgedRun) -> str:
     assessment, across, tried = task.assessment, task.across, task.audit.tried
     pick, share = task.audit.pick, 100 * task.audit.share
     control, control_auroc = assessment.best_control
@@ -112,7 +112,7 @@ def _told(task: Judged) -> str:
     return f"{text}The best control that learned nothing, {control}, has {number(control_auroc)}."
 
 
-def picks(judged: Sequence[Judged]) -> Section:
+def picks(judged: Sequence[JudgedRun]) -> Section:
     """Every task's pick beside its lines, and the figures over tasks."""
     blocks: list[Block] = [*survivors(judged), _picks(judged), _lines(judged), _tops(judged)]
     seeds = min(len(task.task.run.manifest["seeds"]) for task in judged)
@@ -137,8 +137,8 @@ def _std(values: Sequence[float]) -> float:
     return float(np.std(values, ddof=1)) if len(values) > 1 else math.nan
 
 
-def _picks(judged: Sequence[Judged]) -> Table:
-    def learned(task: Judged) -> str:
+def _picks(judged: Sequence[JudgedRun]) -> Table:
+    def learned(task: JudgedRun) -> str:
         return f"{len(task.audit.pick['auroc'])}/{len(task.task.run.manifest['seeds'])}"
 
     seeds = "that learned something, of all; intervals need three"
@@ -174,7 +174,7 @@ def _picks(judged: Sequence[Judged]) -> Table:
     )
 
 
-def _foot(judged: Sequence[Judged]) -> list[list[Cell]]:
+def _foot(judged: Sequence[JudgedRun]) -> list[list[Cell]]:
     """The figures of `_picks` over tasks."""
     regrets = np.array([task.assessment.regret.value for task in judged])
     gains = np.array([task.assessment.gain for task in judged])
@@ -199,7 +199,7 @@ def _foot(judged: Sequence[Judged]) -> list[list[Cell]]:
     ]
 
 
-def _lines(judged: Sequence[Judged]) -> Table:
+def _lines(judged: Sequence[JudgedRun]) -> Table:
     names = list(dict.fromkeys(n for task in judged for n in task.assessment.lines()))
     lines = {
         name: [task.assessment.lines().get(name, math.nan) for task in judged] for name in names
@@ -220,7 +220,7 @@ def _lines(judged: Sequence[Judged]) -> Table:
     return Table("AUROC of the picks beside what to compare them with", columns, rows, foot, note)
 
 
-def _tops(judged: Sequence[Judged]) -> Table:
+def _tops(judged: Sequence[JudgedRun]) -> Table:
     """How often the pick is among the best k, and how often chance would be."""
     ranks = [(task.audit.pick["rank"], task.audit.pick["settings"]) for task in judged]
     hits = lambda k: mean_over_tasks([float(rank <= k) for rank, _ in ranks], groups(judged))

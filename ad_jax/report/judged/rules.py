@@ -18,14 +18,14 @@ from ad_jax.evaluate.comparison import (
     values_of,
 )
 from ad_jax.evaluate.pairs import FEWEST, LEVEL, Pairs, pairwise
-from ad_jax.report.judged import Judged, groups, rule_pairs, survivors
+from ad_jax.report.judged import JudgedRun, groups, rule_pairs, survivors
 from ad_jax.report.page import Block, Column, Figures, Fold, Prose, Section, Table, field, tabulated
 from ad_jax.report.page.content import Cell, number
 
 COMPARED = 10  # rules in the grid of pairs
 
 
-def rules(judged: Sequence[Judged]) -> Section:
+def rules(judged: Sequence[JudgedRun]) -> Section:
     """The section; with one task its picks only."""
     if len(judged) == 1:
         blocks: list[Block] = [*survivors(judged), _single(judged[0])]
@@ -41,7 +41,7 @@ def rules(judged: Sequence[Judged]) -> Section:
     return Section("rules", "Every rule's pick", blocks, {9: lacking})
 
 
-def _single(judged: Judged) -> Table:
+def _single(judged: JudgedRun) -> Table:
     across = judged.across
     scopes = {"across families": across, **judged.audit.within}
     columns = [Column("rule")]
@@ -64,7 +64,7 @@ def _single(judged: Judged) -> Table:
     return Table(f"Every rule on {judged.name}", columns, rows, foot, note, marked)
 
 
-def _over_tasks(judged: Sequence[Judged]) -> Table:
+def _over_tasks(judged: Sequence[JudgedRun]) -> Table:
     scopes, sets = [task.across for task in judged], groups(judged)
     constant, lines = compare(scopes, sets, (RANDOM,))
     _, values = values_of(scopes)
@@ -106,7 +106,7 @@ def _over_tasks(judged: Sequence[Judged]) -> Table:
     return replace(table, marked=frozenset(i for i, name in enumerate(order) if name in picking))
 
 
-def _each(judged: Sequence[Judged]) -> Table:
+def _each(judged: Sequence[JudgedRun]) -> Table:
     scopes = [task.across for task in judged]
     names = [rule for rule in scopes[0].picks if all(rule in s.picks for s in scopes)]
     rows: list[list[Cell]] = [[rule, *[s.picks[rule] for s in scopes]] for rule in names]
@@ -119,7 +119,7 @@ def _each(judged: Sequence[Judged]) -> Table:
     return Table("AUROC of every rule's pick", columns, rows, foot)
 
 
-def _compared(judged: Sequence[Judged]) -> list[Block]:
+def _compared(judged: Sequence[JudgedRun]) -> list[Block]:
     pairs, order = _pairwise(judged)
     count = len(order) * (len(order) - 1) // 2
     least = pairs.smallest_p
@@ -156,7 +156,7 @@ def _compared(judged: Sequence[Judged]) -> list[Block]:
     ]
 
 
-def _pairwise(judged: Sequence[Judged]) -> tuple[Pairs, list[str]]:
+def _pairwise(judged: Sequence[JudgedRun]) -> tuple[Pairs, list[str]]:
     """The rules that are shown, compared in pairs, and their order by mean rank."""
     constant, values = values_of([task.across for task in judged])
     complete = {n: v for n, v in values.items() if not np.isnan(v).any()}

@@ -9,7 +9,7 @@ from ad_jax.evaluate.assessment import AtThreshold
 from ad_jax.evaluate.over_tasks import snooping_summary
 from ad_jax.evaluate.snooping import Curve, Stage
 from ad_jax.report.figures import curves, waterfall
-from ad_jax.report.judged import Judged, groups, survivors
+from ad_jax.report.judged import JudgedRun, groups, survivors
 from ad_jax.report.page import (
     Block,
     Column,
@@ -76,7 +76,7 @@ def null_figure(
     return curves.curves(title, drawn, TRIED, about, log=True, level=0.5, height=200, lines=lines)
 
 
-def _stages_of(judged: Judged) -> Figure:
+def _stages_of(judged: JudgedRun) -> Figure:
     control = judged.assessment.best_control[1]
     lines = {
         f"pick {judged.auroc.value:.3f}": (judged.auroc.value, "pick"),
@@ -85,7 +85,7 @@ def _stages_of(judged: Judged) -> Figure:
     return stages_figure(judged.name, judged.audit.snooping.stages, lines)
 
 
-def snooping(judged: Sequence[Judged]) -> Section:
+def snooping(judged: Sequence[JudgedRun]) -> Section:
     """The section."""
     audits = [(task, task.audit.snooping) for task in judged]
     blocks: list[Block] = [
@@ -127,7 +127,7 @@ def _chosen(by_labels: bool) -> str:
     return "by labels (an oracle)" if by_labels else "label-free"
 
 
-def _at_thresholds(judged: Sequence[Judged]) -> Table:
+def _at_thresholds(judged: Sequence[JudgedRun]) -> Table:
     rows: list[tuple[str, AtThreshold]] = [
         (task.name, row) for task in judged for row in task.assessment.thresholds
     ]
@@ -146,7 +146,7 @@ def _at_thresholds(judged: Sequence[Judged]) -> Table:
     )
 
 
-def _over_tasks(judged: Sequence[Judged]) -> Table:
+def _over_tasks(judged: Sequence[JudgedRun]) -> Table:
     numbered = {str(i): task for i, task in enumerate(judged)}
     summary = snooping_summary(
         {number: task.audit.snooping for number, task in numbered.items()},
@@ -164,7 +164,7 @@ def _over_tasks(judged: Sequence[Judged]) -> Table:
     )
 
 
-def _stages(judged: Sequence[Judged]) -> Table:
+def _stages(judged: Sequence[JudgedRun]) -> Table:
     honest = "chosen on half of the target, reported on the other half"
     apparent = "AUROC, chosen and reported on the same labels"
     return tabulated(
@@ -182,7 +182,7 @@ def _stages(judged: Sequence[Judged]) -> Table:
     )
 
 
-def _thresholds(judged: Sequence[Judged]) -> Table:
+def _thresholds(judged: Sequence[JudgedRun]) -> Table:
     return tabulated(
         "Thresholds, on what labels chose before",
         [
@@ -198,7 +198,7 @@ def _thresholds(judged: Sequence[Judged]) -> Table:
     )
 
 
-def _halves(judged: Sequence[Judged]) -> Table:
+def _halves(judged: Sequence[JudgedRun]) -> Table:
     return tabulated(
         "Split-half check",
         [

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 from ad_jax.evaluate.unlabelled_set import DisjointHalves, Rate
 from ad_jax.report.figures import curves
-from ad_jax.report.judged import Judged, survivors
+from ad_jax.report.judged import JudgedRun, survivors
 from ad_jax.report.page import Block, Figure, Figures, Prose, Section, Table, field, tabulated
 from ad_jax.report.page.content import number
 
@@ -19,7 +19,7 @@ ABOUT = (
 )
 
 
-def unlabelled_set(judged: Sequence[Judged]) -> Section:
+def unlabelled_set(judged: Sequence[JudgedRun]) -> Section:
     """The section."""
     checks = [(task, task.assessment.unlabelled) for task in judged]
     lacking = [f"{t.name}: not told, {check.lacking}." for t, check in checks if check.lacking]
@@ -39,7 +39,7 @@ def unlabelled_set(judged: Sequence[Judged]) -> Section:
     return Section("unlabelled", "What the unlabelled set does", blocks, covers)
 
 
-def _halves(halves: Sequence[tuple[Judged, DisjointHalves]]) -> Table:
+def _halves(halves: Sequence[tuple[JudgedRun, DisjointHalves]]) -> Table:
     same = "AUROC on a half of the target [95 % of the splits]"
     unseen = "the rule never saw the samples it is judged on"
     difference = "the first minus the second, split by split"
@@ -61,7 +61,7 @@ def _halves(halves: Sequence[tuple[Judged, DisjointHalves]]) -> Table:
     )
 
 
-def _curves(judged: Sequence[Judged]) -> Figures:
+def _curves(judged: Sequence[JudgedRun]) -> Figures:
     note = (
         "The pick's AUROC on the whole target; band: 95 % of the draws (of the whole target and "
         "of all normals there is one draw). Dashed: the best setting, dotted: a random one; "
@@ -71,7 +71,7 @@ def _curves(judged: Sequence[Judged]) -> Figures:
     return Figures([_curve(task) for task in judged], (), note)
 
 
-def _curve(judged: Judged) -> Figure:
+def _curve(judged: JudgedRun) -> Figure:
     rates, across = judged.assessment.unlabelled.rates, judged.across
     shares = [100 * r.share for r in rates]
     auroc = [r.auroc.value for r in rates]
@@ -89,7 +89,7 @@ def _curve(judged: Judged) -> Figure:
     )
 
 
-def _rates(judged: Sequence[Judged]) -> Table:
+def _rates(judged: Sequence[JudgedRun]) -> Table:
     rows: list[tuple[str, Rate]] = [
         (task.name, rate) for task in judged for rate in task.assessment.unlabelled.rates
     ]

@@ -7,7 +7,7 @@ numbers come from the state's own step count, so that every estimator sees the s
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Protocol
 
 import jax
 import jax.numpy as jnp
@@ -34,6 +34,12 @@ class Estimate(NamedTuple):
     gradient: jax.Array
     info: Any
     state: Any
+
+
+class Estimator(Protocol):
+    """Loss and gradient after `steps` inner steps; further choices by name, with defaults."""
+
+    def __call__(self, problem: Bilevel, state: Any, theta: jax.Array, steps: int) -> Estimate: ...
 
 
 def train(problem: Bilevel, state: Any, theta: jax.Array, steps: int, keep: bool = True) -> Any:
@@ -91,7 +97,7 @@ def finite_difference(
     return Estimate(loss, gradient, info, trained)
 
 
-ESTIMATORS: dict[str, Callable[..., Estimate]] = {
+ESTIMATORS: dict[str, Estimator] = {
     "first_order": first_order,
     "unrolled": unrolled,
     "finite_difference": finite_difference,

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Protocol
 
 import jax
 import jax.numpy as jnp
@@ -18,7 +18,7 @@ from ad_jax.augment import Pseudo
 from ad_jax.base.devices import spread
 from ad_jax.base.numerics import OverMembers
 from ad_jax.selection.tuning import losses
-from ad_jax.selection.tuning.estimators import ESTIMATORS, Bilevel
+from ad_jax.selection.tuning.estimators import ESTIMATORS, Bilevel, unrolled
 from ad_jax.selection.tuning.space import TunedSpace, constrain, relaxed
 from ad_jax.train.backbones import Backbone
 from ad_jax.train.pretexts import Pretext
@@ -102,6 +102,12 @@ class Info(NamedTuple):
     alive: jax.Array
 
 
+class Init(Protocol):
+    def __call__(
+        self, keys: Keys, hyper: Hyper, theta: jax.Array, data: Data, warm_up: Any = ...
+    ) -> Outer: ...
+
+
 class Tuner(NamedTuple):
     """Tuning of one start as pure functions.
 
@@ -111,9 +117,9 @@ class Tuner(NamedTuple):
       problem: `(keys, hyper, data, step) -> Bilevel` of one outer step.
     """
 
-    init: Callable[..., Outer]
-    step: Callable[..., tuple[Outer, Info]]
-    problem: Callable[..., Bilevel]
+    init: Init
+    step: Callable[[Outer, Keys, Hyper, Data], tuple[Outer, Info]]
+    problem: Callable[[Keys, Hyper, Data, jax.Array], Bilevel]
 
 
 def training() -> Hyper:
@@ -129,7 +135,7 @@ def _at(space: TunedSpace, hyper: Hyper, theta: jax.Array) -> Hyper:
 
 def make_look(
     backbone: Backbone, pretext: Pretext, space: TunedSpace, batch: int
-) -> Callable[..., losses.Embedded]:
+) -> Callable[[Any, jax.Array, jax.Array, Data], losses.Embedded]:
     """`(params, theta, key, data) -> Embedded` of a batch of every set.
 
     The same rows and draws whatever theta is.
@@ -188,8 +194,9 @@ def make_tuner(backbone: Backbone, space: TunedSpace, plan: Plan) -> Tuner:
         return Bilevel(inner, outer)
 
     move = optax.chain(optax.clip_by_global_norm(plan.clip), optax.adam(plan.rate, b1=0.8))
-    arguments = {"checkpoint": plan.checkpoint} if plan.estimator == "unrolled" else {}
-    estimate = functools.partial(ESTIMATORS[plan.estimator], **arguments)
+    estimate = ESTIMATORS[plan.estimator]
+    if plan.estimator == "unrolled":
+        estimate = functools.partial(unrolled, checkpoint=plan.checkpoint)
 
     def init(
         keys: Keys,

@@ -12,15 +12,13 @@ Every factory is `(shape, classes, width, decode=False) -> Backbone`.
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
-from ad_jax.train.backbones.contract import Backbone, Cells, Outputs
+from ad_jax.train.backbones.contract import Backbone, Cells, Factory, Outputs
 from ad_jax.train.backbones.convolutional import SMALLEST_SIDE, encoder
 from ad_jax.train.backbones.dense import mlp
 from ad_jax.train.backbones.layers import patches
 from ad_jax.train.backbones.residual import resnet18, resnet18_large
 
-BACKBONES: dict[str, Callable[..., Backbone]] = {
+BACKBONES: dict[str, Factory] = {
     "encoder": encoder,
     "resnet18": resnet18,
     "resnet18_large": resnet18_large,

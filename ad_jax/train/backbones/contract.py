@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Protocol
 
 import flax.linen as nn
 import jax
@@ -60,6 +60,14 @@ class Backbone(NamedTuple):
     init: Callable[[jax.Array], Any]
     apply: Callable[[Any, jax.Array], Outputs]
     cells: tuple[Cells, ...] = ()
+
+
+class Factory(Protocol):
+    """A backbone for samples of a shape; `decode` adds a decoder."""
+
+    def __call__(
+        self, shape: tuple[int, ...], classes: int, width: int = ..., decode: bool = ...
+    ) -> Backbone: ...
 
 
 def pure(network: nn.Module, shape: tuple[int, ...], cells: tuple[Cells, ...] = ()) -> Backbone:

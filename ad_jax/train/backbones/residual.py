@@ -8,12 +8,17 @@ as the paper's 2 / fan-in; the projection head of the encoder instead of one mat
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 import flax.linen as nn
 import jax
 
-from ad_jax.train.backbones.contract import Backbone, Outputs, check_classes, check_images, pure
+from ad_jax.train.backbones.contract import (
+    Backbone,
+    Factory,
+    Outputs,
+    check_classes,
+    check_images,
+    pure,
+)
 from ad_jax.train.backbones.layers import Decoder, cells, convolution, pool, projection
 
 SMALL_STEM_SIDE = 16  # below these the last stage would see less than 2 x 2 positions
@@ -84,7 +89,7 @@ class ResNet18(nn.Module):
         return Outputs(embedding, logits, tuple(stages), image)
 
 
-def _factory(name: str, large: bool, smallest: int, about: str) -> Callable[..., Backbone]:
+def _factory(name: str, large: bool, smallest: int, about: str) -> Factory:
     def factory(
         shape: tuple[int, ...], classes: int, width: int = 64, decode: bool = False
     ) -> Backbone:
