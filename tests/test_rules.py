@@ -16,11 +16,13 @@ from small_run import seen
 
 import ad_jax
 from ad_jax import alignment
-from ad_jax.alignment import Parts, Sets, distances, measuring
+from ad_jax.alignment import ALIGNMENTS, Parts, Sets, distances, measuring
 from ad_jax.base import ranks
 from ad_jax.pool import Member, Pool, View
 from ad_jax.selection import rules, search
 from ad_jax.train.setting import Setting
+
+NUMBERS = [name for name, one in ALIGNMENTS.items() if one.measure.kind is None]
 
 HEADS = 2
 
@@ -51,7 +53,7 @@ def make_pool(ties=False):
 
     def measured(n):
         parts = Parts(*(abs(draw(n)) + 1 for _ in range(6)), between=abs(draw()) + 1)
-        return {"parts": parts, "mmd": draw(), "mean_distance": draw(), "sinkhorn": draw()}
+        return {"parts": parts, **{name: draw() for name in NUMBERS}}
 
     return Pool(
         tuple(members),
@@ -233,11 +235,11 @@ TWINS = {
     "random": twin_random,
     "default_setting": twin_default,
     "train_loss": lambda pool: {i: 0.1 * i + 0.05 for i in range(8)},
-    "mean_distance": lambda pool: dict(enumerate(pool.target.alignment["mean_distance"])),
-    "sinkhorn": lambda pool: dict(enumerate(pool.target.alignment["sinkhorn"])),
-    "mmd": lambda pool: dict(enumerate(pool.target.alignment["mmd"])),
-    "calibrated_mean_distance": lambda pool: apart(pool, "mean_distance"),
-    "calibrated_sinkhorn": lambda pool: apart(pool, "sinkhorn"),
+    **{
+        name: lambda pool, name=name: dict(enumerate(pool.target.alignment[name]))
+        for name in NUMBERS
+    },
+    **{f"calibrated_{name}": lambda pool, name=name: apart(pool, name) for name in NUMBERS},
 }
 
 
@@ -458,8 +460,8 @@ def test_weights_pick_the_rows_of_a_problem():
     )
     np.testing.assert_allclose(of_target["mean_distance"][0], found, rtol=1e-5)
     near = {"rtol": 1e-4, "atol": 1e-5}
-    for name in ("mmd", "mean_distance", "sinkhorn"):
-        distance = getattr(alignment, name)
+    for name in NUMBERS:
+        distance = getattr(distances, name)
         alone = distance(train, augmented, target[rows])
         np.testing.assert_allclose(of_target[name][0], alone, **near)
         alone = distance(train, augmented, target[:6])
