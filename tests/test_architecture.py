@@ -15,6 +15,7 @@ ORDER = [  # a room may import rooms above it only
     "data",
     "store",
     "train",
+    "features",
     "alignment",
     "detect",
     "pool",

@@ -1,0 +1,182 @@
+"""Images as grids of features: a frozen encoder's stages on one set of positions.
+
+Two stages of an encoder, each averaged over 3 x 3 positions, the deeper one interpolated at the
+positions of the shallower one (PatchCore, arXiv 2106.08265; there by area, here by where the
+positions are centred). What an image becomes is kept by its content and the encoder's weights.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable, Iterator
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from ad_jax.base.errors import InputError
+from ad_jax.base.numerics import HIGHEST
+from ad_jax.data.samples import content_hashes
+from ad_jax.features.contract import Encoder
+from ad_jax.store import Record, digest
+from ad_jax.train.backbones.contract import Cells
+
+BLOCK = 16  # images a forward pass
+FORM = 1  # of what is kept; another number is encoded again
+
+
+class Features(NamedTuple):
+    """What a frozen encoder sees in images.
+
+    Attributes:
+      grid: `[n, gh, gw, d]` float16.
+      embedding: `[n, k]` float32 of whole images.
+    """
+
+    grid: np.ndarray
+    embedding: np.ndarray
+
+
+def cells(encoder: Encoder, side: int) -> Cells:
+    """Where the grid's positions lie along a side of so many px."""
+    return encoder.cells(side)[encoder.layers[0]]
+
+
+def between(count: int, deep: Cells, places: int, shallow: Cells) -> np.ndarray:
+    """Weights `[places, count]`: a deep map's positions at the centres of a shallow map's.
+
+    Linear between the two nearest; the outermost goes on beyond the ends.
+    """
+    at = shallow.first + shallow.stride * np.arange(places)
+    at = np.clip((at - deep.first) / deep.stride, 0.0, count - 1.0)
+    return np.maximum(0.0, 1.0 - np.abs(at[:, None] - np.arange(count))).astype(np.float32)
+
+
+def smoothed(maps: jax.Array) -> jax.Array:
+    """Mean over 3 x 3 positions of `[n, h, w, c]`; at a border over those that there are."""
+
+    def along(x: jax.Array, axis: int) -> jax.Array:
+        count = x.shape[axis]
+        near = np.abs(np.arange(count)[:, None] - np.arange(count)) <= 1
+        mean = (near / near.sum(1, keepdims=True)).astype(np.float32)
+        moved = jnp.tensordot(mean, jnp.moveaxis(x, axis, 0), 1, precision=HIGHEST)
+        return jnp.moveaxis(moved, 0, axis)
+
+    return along(along(maps, 1), 2)
+
+
+def make_grids(
+    encoder: Encoder, shape: tuple[int, ...]
+) -> Callable[[object, jax.Array], tuple[jax.Array, jax.Array]]:
+    """`(params, images [n, h, w, c] in [0, 1]) -> (grid [n, gh, gw, d], embedding [n, k])`.
+
+    Grey images are seen as grey images in colour.
+
+    Args:
+      encoder: frozen.
+      shape: `(h, w, c)` of one image.
+
+    Raises:
+      InputError: a sample that is no image, other channels, or a side that is too small.
+    """
+    if len(shape) != 3 or shape[2] not in (1, 3):
+        raise InputError(f"{encoder.name} sees images of 1 or 3 channels, these are {shape}")
+    if min(shape[:2]) < encoder.smallest:
+        raise InputError(
+            f"{encoder.name} needs {encoder.smallest} px a side, these are {shape[0]} x "
+            f"{shape[1]}; load larger images (size=)"
+        )
+    where = [encoder.cells(side) for side in shape[:2]]
+
+    def grids(params: object, images: jax.Array) -> tuple[jax.Array, jax.Array]:
+        colours = jnp.broadcast_to(images, (*images.shape[:3], 3))
+        maps = encoder.apply(params, colours)
+        sides = maps.stages[encoder.layers[0]].shape[1:3]
+        found = []
+        for layer in encoder.layers:
+            x = smoothed(maps.stages[layer])
+            down, across = (
+                between(x.shape[1 + axis], where[axis][layer], sides[axis], own)
+                for axis, own in enumerate(w[encoder.layers[0]] for w in where)
+            )
+            if x.shape[1:3] != sides:
+                x = jnp.einsum("yh,nhwc,xw->nyxc", down, x, across, precision=HIGHEST)
+            found.append(x)
+        return jnp.concatenate(found, axis=-1), maps.embedding
+
+    return grids
+
+
+@functools.lru_cache(maxsize=8)
+def _compiled(name: str, weights: str, shape: tuple[int, ...]) -> dict[str, Callable]:
+    return {}  # filled by `_program`: an encoder's arrays are no key
+
+
+def _program(encoder: Encoder, shape: tuple[int, ...]) -> Callable:
+    kept = _compiled(encoder.name, encoder.digest, shape)
+    if "run" not in kept:
+        grids = make_grids(encoder, shape)
+
+        def run(params: object, images: jax.Array) -> tuple[jax.Array, jax.Array]:
+            scale = 1.0 / 255.0 if images.dtype == jnp.uint8 else 1.0
+            grid, embedding = grids(params, images.astype(jnp.float32) * scale)
+            return grid.astype(jnp.float16), embedding
+
+        kept["run"] = jax.jit(run)
+    return kept["run"]
+
+
+def in_blocks(encoder: Encoder, images: np.ndarray, block: int = BLOCK) -> Iterator[Features]:
+    """Features of images `[n, h, w, c]`, uint8 or float in [0, 1], block by block.
+
+    Every block has one shape, so that one program serves them all: the last is filled up.
+    """
+    run = _program(encoder, images.shape[1:])
+    for start in range(0, len(images), block):
+        rows = np.minimum(np.arange(start, start + block), len(images) - 1)
+        grid, embedding = run(encoder.params, jnp.asarray(images[rows]))
+        count = min(block, len(images) - start)
+        yield Features(np.asarray(grid)[:count], np.asarray(embedding)[:count])
+
+
+def _names(encoder: Encoder, images: np.ndarray) -> list[str]:
+    about = {"features": FORM, "weights": encoder.digest, "layers": list(encoder.layers)}
+    return [digest({**about, "image": one}) for one in content_hashes(images)]
+
+
+def encode(
+    encoder: Encoder,
+    images: np.ndarray,
+    record: Record | None = None,
+    report: Callable[[int, int], None] | None = None,
+) -> Features:
+    """Features of images; what a record holds is not computed again.
+
+    Args:
+      encoder: frozen.
+      images: `[n, h, w, c]` uint8 or float32 in [0, 1].
+      record: keeps every block when it is done; None keeps nothing.
+      report: called with the images done and the images in all, after every block.
+
+    Raises:
+      InputError: images that the encoder cannot see.
+    """
+    names = _names(encoder, images)
+    found: dict[str, Features] = {}
+    for name in names if record else ():
+        row = record.get(name) if record and name not in found else None
+        if row is not None:
+            found[name] = Features(row["grid"], row["embedding"])
+    lacking = [i for i, name in enumerate(names) if name not in found]
+    lacking = list({names[i]: i for i in lacking}.values())  # equal images once
+    done = 0
+    for block in in_blocks(encoder, images[lacking]) if lacking else ():
+        own = [names[i] for i in lacking[done : done + len(block.grid)]]
+        found |= {name: Features(*one) for name, one in zip(own, zip(*block), strict=True)}
+        if record:
+            record.put({name: found[name]._asdict() for name in own}, durable=False)
+        done += len(own)
+        if report:
+            report(len(images) - len(lacking) + done, len(images))
+    return Features(*(np.stack(arrays) for arrays in zip(*(found[name] for name in names))))
