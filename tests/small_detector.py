@@ -17,8 +17,8 @@ from ad_jax.detect.state import Tiling, Trained, TrainedSeeds
 from ad_jax.estimator import Detector
 from ad_jax.selection import search
 from ad_jax.train import pretexts as pretext
+from ad_jax.train.backbones import as_unit
 from ad_jax.train.setting import Config
-from ad_jax.train.trainer import as_unit
 
 CONFIG = Config(steps=1, width=8)
 ROWS = CONFIG._replace(backbone="mlp")

@@ -15,8 +15,7 @@ from ad_jax.base import ranks
 from ad_jax.base.errors import InputError
 from ad_jax.detect import localise, tiles
 from ad_jax.detect.localise import densities, features, maps, scale
-from ad_jax.train.backbones import BACKBONES, Cells
-from ad_jax.train.trainer import as_unit
+from ad_jax.train.backbones import BACKBONES, Cells, as_unit
 
 
 def drawn(shape, seed=0, spread=1.0):

@@ -15,7 +15,7 @@ from ad_jax.base import numerics
 from ad_jax.pool.program import PerMember, Shared, make_program
 from ad_jax.train import pretexts as pretext
 from ad_jax.train import trainer as train
-from ad_jax.train.backbones import encoder
+from ad_jax.train.backbones import as_unit, encoder
 from ad_jax.train.setting import TRAINING, Config, Setting
 
 SHAPE = (16, 16, 1)
@@ -70,7 +70,7 @@ def test_a_ramp_is_learned(name, normals):
 def test_batches_hold_every_class_and_no_more_than_a_batch(name, normals):
     task = pretext.make(name, FAMILY[name])
     entry = augment.get(FAMILY[name])
-    drawn = jnp.tile(train.as_unit(normals), (4, 1, 1, 1))[: task.normals]
+    drawn = jnp.tile(as_unit(normals), (4, 1, 1, 1))[: task.normals]
 
     def augment_batch(key, samples, donors):
         return pretext.augment_all(

@@ -19,7 +19,7 @@ from ad_jax.data import Problem
 from ad_jax.detect import Loading, Networks, NotFitted, localise, localising, saving, tiles
 from ad_jax.detect.state import Localised
 from ad_jax.estimator import Detector
-from ad_jax.train.trainer import as_unit
+from ad_jax.train.backbones import as_unit
 
 
 @pytest.fixture(scope="module")

@@ -12,6 +12,7 @@ import jax.numpy as jnp
 from ad_jax.augment import geometry, noise, patches, photometric, soft
 from ad_jax.augment.compose import chain, mixture, one_of, part_of, sometimes
 from ad_jax.augment.contract import Augmentation, Pseudo, fixed, local, smallest_area, whole
+from ad_jax.augment.features import FEATURES
 from ad_jax.base.errors import InputError, lookup
 from ad_jax.base.space import Range, Space
 
@@ -60,10 +61,11 @@ def get(name: str) -> Augmentation:
     Raises:
       InputError: an unknown name (the message lists the known ones), one twice in a mixture.
     """
-    if name in CATALOGUE:
-        return CATALOGUE[name]
+    known = {**CATALOGUE, **FEATURES}
+    if name in known:
+        return known[name]
     names = name.split("+")
-    parts = {part: lookup(CATALOGUE, part, "augmentation") for part in names}
+    parts = {part: lookup(known, part, "augmentation") for part in names}
     if len(set(names)) < len(names):
         raise InputError(f"the mixture {name!r} names a family twice; take each once")
     return mixture(**parts)
@@ -95,6 +97,7 @@ def switch(
 
 __all__ = [
     "CATALOGUE",
+    "FEATURES",
     "PACKED",
     "Augmentation",
     "Pseudo",

@@ -22,8 +22,8 @@ FIELDS: dict[
     str, Any
 ] = {  # of a config file, with what holds when neither it nor the command line says anything
     "sources": list(DEFAULT_SOURCES),
-    "steps": 800,
-    "width": 24,
+    "steps": None,
+    "width": None,
     "backbone": "encoder",
     "seeds": None,
     "families": None,
@@ -78,6 +78,7 @@ def choices_of(arguments: argparse.Namespace) -> dict[str, Any]:
     if getattr(arguments, "source", None):
         given = arguments.source
         config["sources"] = [given] if isinstance(given, str) else given
+    config |= {name: v for name, v in _sizes(config["backbone"]).items() if config[name] is None}
     for name, least in LEAST:
         if config[name] is not None:
             config[name] = whole(name, config[name])
@@ -99,6 +100,13 @@ def choices_of(arguments: argparse.Namespace) -> dict[str, Any]:
     return config
 
 
+def _sizes(backbone: object) -> dict[str, int]:
+    """Steps and width where nobody says them: a head on frozen features learns in half as many."""
+    from ad_jax.features import frozen
+
+    return {"steps": 400, "width": 128} if frozen(str(backbone)) else {"steps": 800, "width": 24}
+
+
 def training(choices: dict[str, Any]) -> tuple[Any, tuple[int, ...]]:
     """The training's `Config` and the seeds."""
     from ad_jax import selection
@@ -117,9 +125,11 @@ def add_training(command: argparse.ArgumentParser, folder: str) -> None:
     command.add_argument("--seed", type=int, dest="root", help="root of all random keys (0)")
     command.add_argument("--dry-run", action="store_true", help="say what it would cost")
     command.add_argument("--skip-bad", action="store_true", help="leave out unreadable images")
-    command.add_argument("--steps", type=int, help="training steps per member (800)")
+    command.add_argument(
+        "--steps", type=int, help="training steps per member (800; on a frozen network 400)"
+    )
     command.add_argument("--width", type=int, help="channels of the first stage (24)")
-    command.add_argument("--backbone", help="network (encoder)")
+    command.add_argument("--backbone", help="network (encoder; frozen: efficientnet_lite0)")
     command.add_argument("--seeds", type=int, help="trainings per setting (3)")
     command.add_argument("--rule", help="selection rule; an unknown name lists them")
 

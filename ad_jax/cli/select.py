@@ -52,14 +52,16 @@ def add(adder: Adder) -> None:
 
 
 def make_settings(choices: dict[str, Any], shape: tuple[int, ...]) -> list[Any]:
+    from ad_jax.features import frozen
     from ad_jax.selection import search
 
-    families = choices["families"] or search.FAMILIES
+    on_features = frozen(choices["backbone"])
+    families = choices["families"] or (search.FROZEN if on_features else search.FAMILIES)
     if families == [WIDE]:
         families = search.WIDE
     if choices["random"]:
         return search.draw(shape, choices["random"], families, choices["root"])
-    areas = choices["areas"] or search.AREAS
+    areas = choices["areas"] or (search.FROZEN_AREAS if on_features else search.AREAS)
     return search.grid(shape, areas, families, choices["strengths"] or search.STRENGTHS)
 
 

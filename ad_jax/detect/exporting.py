@@ -18,6 +18,7 @@ from ad_jax.base.numerics import in_float32
 from ad_jax.data.samples import SLACK
 from ad_jax.detect.calibration import Calibration
 from ad_jax.detect.networks import Networks
+from ad_jax.features import refuse
 from ad_jax.store import write_whole
 
 PLATFORMS = ("cpu", "cuda", "tpu")
@@ -40,6 +41,7 @@ def write(path: str | Path, networks: Networks, calibration: Calibration, alpha:
     - `threshold`: above it p is at most `alpha`.
     - `about`: JSON text: shape, dtype, alpha, setting, versions.
     """
+    refuse(networks.state.config.backbone, "export")
     state = networks.state
 
     def scores(samples: jax.Array) -> jax.Array:

@@ -6,10 +6,10 @@ from collections.abc import Mapping
 
 import numpy as np
 
+from ad_jax.detect.look import pretext_of
 from ad_jax.detect.networks import Networks
 from ad_jax.detect.normals import Normals
 from ad_jax.detect.state import State, Tiling, Trained, TrainedSeeds
-from ad_jax.train import pretexts
 from ad_jax.train.setting import Config
 
 
@@ -27,7 +27,7 @@ def networks_of(
     arrays["held_out"] = np.asarray(members.held_out)
     state = State(
         setting,
-        pretexts.make(setting.pretext, setting.augmentation).score,
+        pretext_of(config, setting).score,
         tuple(normals.train.shape[1:]),
         str(normals.train.dtype),
         config,

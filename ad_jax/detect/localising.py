@@ -21,6 +21,7 @@ from ad_jax.detect.networks import Networks, refuse_infinite
 from ad_jax.detect.normals import Normals
 from ad_jax.detect.state import Localised, State
 from ad_jax.detect.tiles import Plan
+from ad_jax.features import refuse
 from ad_jax.train import pretexts
 from ad_jax.train.setting import Config
 
@@ -33,6 +34,7 @@ def check(method: object, config: Config, shape: tuple[int, ...], plan: Plan | N
     Raises:
       InputError: an unknown method, samples that are no images, a network without positions.
     """
+    refuse(config.backbone, "a localiser")
     seen = shape if plan is None else (plan.tile, plan.tile, *shape[2:])
     backbone = network(config, seen, pretexts.make("binary", "cutpaste"))
     if not isinstance(method, str):

@@ -10,22 +10,34 @@ import jax.numpy as jnp
 
 from ad_jax.base.errors import lookup
 from ad_jax.base.numerics import rowwise
-from ad_jax.train.backbones import BACKBONES, Backbone
+from ad_jax.features import ENCODERS
+from ad_jax.train import pretexts
+from ad_jax.train.backbones import BACKBONES, Backbone, patch_head
 from ad_jax.train.pretexts import Pretext
-from ad_jax.train.setting import Config
-from ad_jax.train.trainer import as_unit
+from ad_jax.train.setting import Config, Setting
 
 EMBED_BLOCK = 256  # samples a forward pass
 
 
 def network(config: Config, shape: tuple[int, ...], pretext: Pretext) -> Backbone:
-    """The backbone of a config for a pretext.
+    """The backbone of a config for a pretext; on an encoder's grids a head.
 
     Raises:
       InputError: an unknown name or a shape it cannot take.
     """
-    factory = lookup(BACKBONES, config.backbone, "backbone")
+    known = {**BACKBONES, **dict.fromkeys(ENCODERS, patch_head)}
+    factory = lookup(known, config.backbone, "backbone")
     return factory(shape, pretext.classes, config.width, pretext.reconstructs)
+
+
+def pretext_of(config: Config, setting: Setting) -> Pretext:
+    """The pretext of a setting, for the samples that the config's network sees.
+
+    Raises:
+      InputError: one that it cannot have.
+    """
+    make = pretexts.on_patches if config.backbone in ENCODERS else pretexts.make
+    return make(setting.pretext, setting.augmentation)
 
 
 class Look(NamedTuple):
@@ -45,7 +57,7 @@ def make_look(backbone: Backbone, pretext: Pretext) -> Look:
 
     def embed(params: Any, samples: jax.Array) -> tuple[jax.Array, jax.Array]:
         def block(rows: jax.Array) -> tuple[jax.Array, jax.Array]:
-            seen = as_unit(rows)
+            seen = backbone.enter(params, rows)
             outputs = backbone.apply(params, seen)
             return outputs.embedding, pretext.strangeness(outputs, seen)
 
@@ -55,7 +67,7 @@ def make_look(backbone: Backbone, pretext: Pretext) -> Look:
         count = jax.eval_shape(pretext.views, jnp.zeros(samples.shape[1:])).shape[0]
 
         def block(rows: jax.Array) -> tuple[jax.Array, jax.Array]:
-            seen = as_unit(rows)
+            seen = backbone.enter(params, rows)
             views = jax.vmap(pretext.views)(seen)  # [b, v, ...]
             outputs = backbone.apply(params, views.reshape(-1, *seen.shape[1:]))
             size = seen.shape[0]  # symbolic while exporting, which `len` refuses

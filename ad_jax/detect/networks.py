@@ -15,9 +15,9 @@ from ad_jax.base.errors import InputError
 from ad_jax.base.numerics import in_float32
 from ad_jax.data.samples import as_array, as_samples
 from ad_jax.detect import scores, tiles
-from ad_jax.detect.look import make_look, network
+from ad_jax.detect.look import make_look, network, pretext_of
 from ad_jax.detect.state import State
-from ad_jax.train import pretexts
+from ad_jax.features import Eyes, refuse, seen_shape
 
 BLOCKS = (1, 16, 256)  # samples (or tiles) a program run: the only batch sizes ever compiled
 
@@ -38,9 +38,12 @@ class Networks:
     def __init__(self, state: State) -> None:
         check_backend()
         self.state = state
-        self.pretext = pretexts.make(state.setting.pretext, state.setting.augmentation)
+        self.pretext = pretext_of(state.config, state.setting)
+        if state.tiling is not None:
+            refuse(state.config.backbone, "looking at tiles")
         self.plan = None if state.tiling is None else state.tiling.plan(state.shape)
-        self.backbone = network(state.config, state.seen, self.pretext)
+        seen = seen_shape(state.config.backbone, state.seen)
+        self.backbone = network(state.config, seen, self.pretext)
         shapes = jax.eval_shape(self.backbone.init, jax.random.key(0))
         template = jax.tree.map(lambda leaf: np.zeros(leaf.shape, leaf.dtype), shapes)
         flat, self.unravel = ravel_pytree(template)
@@ -90,10 +93,14 @@ class Networks:
         out = np.empty((len(self.state.seeds), len(samples)), np.float32)
         sizes = tuple(max(1, size // self.tiles) for size in BLOCKS)
         for start, stop, block in self.batches(samples, sizes):
-            found = np.asarray(self._raw(self.arrays, block))[:, : stop - start]
+            found = np.asarray(self._raw(self.arrays, self._look_at(block)))[:, : stop - start]
             refuse_infinite(found.T, start, "score")
             out[:, start:stop] = found
         return out
+
+    def _look_at(self, block: np.ndarray) -> np.ndarray:
+        """What the networks see of a block; nothing of it stays in memory."""
+        return Eyes(self.state.config.backbone).see(block)
 
     def batches(
         self, samples: np.ndarray, sizes: tuple[int, ...]

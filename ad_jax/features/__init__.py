@@ -3,5 +3,20 @@
 from ad_jax.features.contract import Encoder, Maps
 from ad_jax.features.encoders import ENCODERS, get
 from ad_jax.features.grids import Features, cells, encode, make_grids
+from ad_jax.features.seeing import Eyes, frozen, refuse, seen_shape, weights_of
 
-__all__ = ["ENCODERS", "Encoder", "Features", "Maps", "cells", "encode", "get", "make_grids"]
+__all__ = [
+    "ENCODERS",
+    "Encoder",
+    "Eyes",
+    "Features",
+    "Maps",
+    "cells",
+    "encode",
+    "frozen",
+    "get",
+    "make_grids",
+    "refuse",
+    "seen_shape",
+    "weights_of",
+]

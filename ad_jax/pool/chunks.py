@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import NamedTuple
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 
@@ -13,8 +14,9 @@ from ad_jax.base.devices import CHUNK
 from ad_jax.base.errors import InputError
 from ad_jax.data import Problem
 from ad_jax.data.folds import FOLDS
-from ad_jax.detect.look import network
-from ad_jax.train import pretexts
+from ad_jax.detect.look import network, pretext_of
+from ad_jax.features import ENCODERS, frozen, seen_shape
+from ad_jax.pool.drawn import DRAWN, Draws
 from ad_jax.train.setting import TRAINING, Config, Setting
 from ad_jax.train.trainer import Hyper
 
@@ -85,19 +87,37 @@ def check_settings(settings: Sequence[Setting], shape: tuple[int, ...], config: 
         raise InputError("no settings to try; give at least one augmentation")
     for setting in settings:
         entry = augmentations.get(setting.augmentation)
-        network(config, shape, pretexts.make(setting.pretext, setting.augmentation))
+        if entry.group == "features" and not frozen(config.backbone):
+            raise InputError(
+                f"{setting.augmentation} changes a frozen encoder's features; {config.backbone} is "
+                f"none, take backbone {next(iter(ENCODERS))}"
+            )
+        network(config, seen_shape(config.backbone, shape), pretext_of(config, setting))
         entry.check(setting.augmentation, setting.hyper, shape)
         TRAINING.check("training", setting.training)
 
 
-def pack_chunk(chunk: Chunk, families: tuple[str, ...], size: int = CHUNK) -> Hyper:
-    """Hyperparameters of a chunk `[size, ...]`, padded with its first member's."""
+def pack_chunk(
+    chunk: Chunk, families: tuple[str, ...], size: int = CHUNK, draws: Draws | None = None
+) -> Hyper:
+    """Hyperparameters of a chunk `[size, ...]`, padded with its first member's.
+
+    Where pseudo-anomalies were drawn before, these stand in the place of the augmentation's.
+    """
     padded = list(chunk.settings) + [chunk.settings[0]] * (size - len(chunk.settings))
     entry = augmentations.get(chunk.settings[0].augmentation)
-    length = augmentations.packed_length(families)
+    if families == (DRAWN,):
+        assert draws is not None
+        seeds = list(chunk.seeds) + [chunk.seeds[0]] * (size - len(chunk.seeds))
+        drawn = [draws.of(s, seed) for s, seed in zip(padded, seeds, strict=True)]
+        family, packed = 0, jax.tree.map(lambda *arrays: jnp.asarray(np.stack(arrays)), *drawn)
+    else:
+        length = augmentations.packed_length(families)
+        family = families.index(chunk.settings[0].augmentation)
+        packed = jnp.stack([entry.space.pack(s.hyper, length) for s in padded])
     return Hyper(
-        jnp.int32(families.index(chunk.settings[0].augmentation)),
-        jnp.stack([entry.space.pack(s.hyper, length) for s in padded]),
+        jnp.int32(family),
+        packed,
         {name: jnp.array([s.training[name] for s in padded], jnp.float32) for name in TRAINING},
     )
 

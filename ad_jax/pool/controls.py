@@ -12,60 +12,115 @@ import numpy as np
 
 from ad_jax.base.numerics import in_float32
 from ad_jax.data import Problem
-from ad_jax.detect import scores
+from ad_jax.detect import positions, scores
 from ad_jax.detect.look import make_look, network
+from ad_jax.features import Eyes, frozen
 from ad_jax.pool import Member
 from ad_jax.pool.program import generate, generation_key
 from ad_jax.train import pretexts
+from ad_jax.train.backbones import as_unit
 from ad_jax.train.setting import Config, Setting
-from ad_jax.train.trainer import as_unit, seed_keys
+from ad_jax.train.trainer import seed_keys
+
+# (seed, normals to fit on, several sets) -> scores of each set
+Control = Callable[..., tuple[jax.Array, ...]]
 
 
-@in_float32
-def control_members(
-    problem: Problem, target: np.ndarray, seeds: Sequence[int], config: Config
-) -> tuple[list[Member], np.ndarray, np.ndarray, np.ndarray]:
-    """Control lines: raw pixels (nearest neighbour, principal components), untrained encoder.
+def _of_pixels(name: str) -> Control:
+    """A score of raw pixels."""
+    score = scores.SCORES[name]
+    fit, measure = jax.jit(score.fit), jax.jit(score.score)  # compiled once for all seeds
 
-    Returns:
-      members, their scores `[members, 1, n]`, and those of held-out normals and of generated
-      samples `[members, 1, m]`.
-    """
-    pretext = pretexts.make("binary", "identity")
-    backbone = network(config, problem.shape, pretext)
-
-    def pixels(samples: np.ndarray) -> jax.Array:
+    def pixels(samples: Any) -> jax.Array:
         return as_unit(jnp.asarray(samples)).reshape(len(samples), -1)
 
-    def of_score(name: str) -> Callable[..., tuple[jax.Array, ...]]:
-        score = scores.SCORES[name]
-        fit, measure = jax.jit(score.fit), jax.jit(score.score)  # compiled once for all seeds
+    def run(seed: int, train: Any, *looked_at: Any) -> tuple[jax.Array, ...]:
+        state = fit(pixels(train))
+        return tuple(measure(state, pixels(samples)) for samples in looked_at)
 
-        def run(seed: int, train: Any, *looked_at: Any) -> tuple[jax.Array, ...]:
-            state = fit(pixels(train))
-            return tuple(measure(state, pixels(samples)) for samples in looked_at)
+    return run
 
-        return run
 
+def _untrained(shape: tuple[int, ...], config: Config) -> Control:
+    """The density of an untrained network's embedding."""
+    pretext = pretexts.make("binary", "identity")
+    backbone = network(config, shape, pretext)
     init = jax.jit(backbone.init)
     look = jax.jit(lambda params, x: make_look(backbone, pretext).embed(params, x)[0])
     density = scores.SCORES["density"]
     fit_density, score_density = jax.jit(density.fit), jax.jit(density.score)
 
-    def untrained(seed: int, train: Any, *looked_at: Any) -> tuple[jax.Array, ...]:
+    def run(seed: int, train: Any, *looked_at: Any) -> tuple[jax.Array, ...]:
         params = init(seed_keys(config.root, seed).initialisation)
         state = fit_density(look(params, train))
         return tuple(score_density(state, look(params, samples)) for samples in looked_at)
 
-    controls = {
-        "raw_nearest_neighbour": of_score("neighbour"),
-        "raw_principal_components": of_score("subspace"),
-        "untrained_encoder": untrained,
+    return run
+
+
+def _of_positions(name: str, config: Config, eyes: Eyes) -> Control:
+    """A score of a frozen encoder's positions."""
+    score = scores.SCORES[name]
+    fit = jax.jit(lambda key, normals: positions.fit(score, key, normals))
+    measure = jax.jit(lambda fitted, samples: positions.of_images(score, fitted, samples))
+
+    def run(seed: int, train: Any, *looked_at: Any) -> tuple[jax.Array, ...]:
+        fitted = fit(seed_keys(config.root, seed).evaluation, jnp.asarray(eyes.see(train)))
+        return tuple(measure(fitted, jnp.asarray(eyes.see(samples))) for samples in looked_at)
+
+    return run
+
+
+def _of_embedding(eyes: Eyes) -> Control:
+    """The nearest neighbour of a frozen encoder's embedding of whole images."""
+    score = scores.SCORES["neighbour"]
+
+    def run(seed: int, train: Any, *looked_at: Any) -> tuple[jax.Array, ...]:
+        normals = eyes.embed(train)
+        units = positions.standard(jnp.asarray(normals))
+        state = score.fit(units(jnp.asarray(normals)))
+        return tuple(
+            score.score(state, units(jnp.asarray(eyes.embed(samples)))) for samples in looked_at
+        )
+
+    return run
+
+
+def controls(config: Config, shape: tuple[int, ...], eyes: Eyes) -> dict[str, Control]:
+    """What learned nothing, by name: raw pixels, and the network as it is before any training."""
+    raw = {
+        "raw_nearest_neighbour": _of_pixels("neighbour"),
+        "raw_principal_components": _of_pixels("subspace"),
     }
+    if not frozen(config.backbone):
+        return {**raw, "untrained_encoder": _untrained(shape, config)}
+    return {
+        **raw,
+        "patch_nearest_neighbour": _of_positions("neighbour", config, eyes),
+        "patch_density": _of_positions("density", config, eyes),
+        "global_nearest_neighbour": _of_embedding(eyes),
+    }
+
+
+@in_float32
+def control_members(
+    problem: Problem,
+    target: np.ndarray,
+    seeds: Sequence[int],
+    config: Config,
+    eyes: Eyes | None = None,
+) -> tuple[list[Member], np.ndarray, np.ndarray, np.ndarray]:
+    """Control lines of every seed.
+
+    Returns:
+      members, their scores `[members, 1, n]`, and those of held-out normals and of generated
+      samples `[members, 1, m]`.
+    """
+    eyes = Eyes(config.backbone) if eyes is None else eyes
     draw = jax.jit(generate, static_argnums=2)
     members: list[Member] = []
     found: list[list[np.ndarray]] = [[], [], []]
-    for name, run in controls.items():
+    for name, run in controls(config, problem.shape, eyes).items():
         for seed in seeds:
             split = problem.split(seed)
             start = time.perf_counter()

@@ -22,11 +22,12 @@ from ad_jax.base.numerics import OverMembers, rowwise
 from ad_jax.detect import scores
 from ad_jax.detect.look import EMBED_BLOCK, make_look, network
 from ad_jax.detect.state import Trained
+from ad_jax.pool.drawn import DRAWN
 from ad_jax.pool.view import View
-from ad_jax.train.backbones import Backbone
+from ad_jax.train.backbones import Backbone, as_unit
 from ad_jax.train.pretexts import Pretext
 from ad_jax.train.setting import Config
-from ad_jax.train.trainer import Hyper, Keys, State, as_unit, make_train, over
+from ad_jax.train.trainer import Hyper, Keys, State, make_train, over
 
 
 class Measured(NamedTuple):
@@ -69,11 +70,14 @@ def generate(key: jax.Array, normals: jax.Array, count: int) -> jax.Array:
     """Samples `[count, ...]` around the normals `[n, ...]`: what AutoUAD's NPD compares with.
 
     Every value from a normal distribution of its own, with the normals' mean and variance at that
-    place, clipped to [0, 1]; uint8 if the normals are.
+    place, clipped to [0, 1]; uint8 if the normals are. Features (float16) have no bounds.
     """
     seen = as_unit(normals)
     noise = jax.random.normal(key, (count, *normals.shape[1:]))
-    made = jnp.clip(seen.mean(0) + seen.std(0) * noise, 0.0, 1.0)
+    made = seen.mean(0) + seen.std(0) * noise
+    if normals.dtype == jnp.float16:
+        return made.astype(jnp.float16)
+    made = jnp.clip(made, 0.0, 1.0)
     return jnp.round(255.0 * made).astype(jnp.uint8) if normals.dtype == jnp.uint8 else made
 
 
@@ -157,6 +161,9 @@ def make_embed(
             donors.append(jnp.roll(samples, 1, axis=0))
         normals, keys = jnp.concatenate([train, held_out]), jnp.concatenate(keyed)
         others = jnp.concatenate(donors)
+        drawn = None
+        if families == (DRAWN,):
+            drawn = jnp.concatenate([hyper.augmentation.train, hyper.augmentation.held_out])
 
         def augment(key: jax.Array, sample: jax.Array, donor: jax.Array) -> Pseudo:
             return augmentations.switch(
@@ -164,8 +171,12 @@ def make_embed(
             )
 
         def block(rows: jax.Array) -> Embedded:
-            samples = as_unit(normals[rows])
-            augmented = jax.vmap(augment)(keys[rows], samples, as_unit(others[rows])).sample
+            samples = backbone.enter(params, normals[rows])
+            if drawn is None:
+                donors = backbone.enter(params, others[rows])
+                augmented = jax.vmap(augment)(keys[rows], samples, donors).sample
+            else:
+                augmented = backbone.enter(params, drawn[rows])
             inputs = jnp.concatenate([samples, augmented])
             outputs = backbone.apply(params, inputs)
             strangeness = pretext.strangeness(outputs, inputs)
@@ -182,6 +193,15 @@ def make_embed(
     return embed
 
 
+def from_drawn(hyper: Hyper, key: jax.Array, samples: jax.Array, donors: jax.Array) -> Pseudo:
+    """Pseudo-anomalies of a batch out of those that were drawn before, `hyper.augmentation`."""
+    count = samples.shape[0]
+    rows = jax.random.randint(key, (count,), 0, hyper.augmentation.pieces.shape[0])
+    mask = jnp.ones(samples.shape[:3])
+    kind = hyper.augmentation.kind[rows]
+    return Pseudo(hyper.augmentation.pieces[rows], mask, kind, jnp.ones(count))
+
+
 def make_member(
     config: Config, shape: tuple[int, ...], pretext: Pretext, families: tuple[str, ...]
 ) -> Member:
@@ -189,7 +209,7 @@ def make_member(
     backbone = network(config, shape, pretext)
     look = make_look(backbone, pretext)
     embed = make_embed(backbone, pretext, families)
-    trainer = make_train(backbone, pretext, over(families))
+    trainer = make_train(backbone, pretext, from_drawn if families == (DRAWN,) else over(families))
 
     def run(
         state: State,
@@ -199,7 +219,13 @@ def make_member(
         held_out: jax.Array,
         shared: Shared,
     ) -> tuple[State, Measured]:
-        state, info = trainer.go_on(state, keys, hyper, train, shared.start, shared.stop)
+        state = state._replace(params=backbone.fit(state.params, train))
+        pieces, seen = backbone.pieces(train), hyper
+        if families == (DRAWN,):
+            drawn = hyper.augmentation
+            entered = drawn._replace(pieces=backbone.enter(state.params, drawn.pieces))
+            seen = hyper._replace(augmentation=entered)
+        state, info = trainer.go_on(state, keys, seen, pieces, shared.start, shared.stop)
         count, kept = train.shape[0], held_out.shape[0]
         normals = embed(state.params, hyper, keys.evaluation, train, held_out)
         z_train = normals.embedding[:count]

@@ -17,6 +17,7 @@ import numpy as np
 
 from ad_jax.base.devices import peak_memory_mb
 from ad_jax.data import Problem
+from ad_jax.features import weights_of
 from ad_jax.pool.program import Measured
 from ad_jax.pool.view import Fields
 from ad_jax.store import Record, digest
@@ -73,6 +74,7 @@ def names(config: Config, data: Data, setting: Setting, seed: int, stop: int) ->
         "train": data.train,
         "setting": setting.key,
         "seed": seed,
+        **weights_of(config.backbone),
         **other_draws(),
     }
     made = digest({**trained, "row": "made"})

@@ -17,12 +17,15 @@ import jax.numpy as jnp
 import numpy as np
 from jax.flatten_util import ravel_pytree
 
+from ad_jax.augment import FEATURES
 from ad_jax.base.devices import capacity, check_backend, spread
 from ad_jax.base.errors import MembersFailed
 from ad_jax.base.numerics import in_float32, over_members
 from ad_jax.base.parameters import numbered
 from ad_jax.data import Problem
+from ad_jax.detect.look import pretext_of
 from ad_jax.detect.state import Trained
+from ad_jax.features import Eyes, frozen, seen_shape
 from ad_jax.pool import HEADS, Member, Pool
 from ad_jax.pool.chunks import (
     Chunk,
@@ -35,6 +38,7 @@ from ad_jax.pool.chunks import (
     union,
 )
 from ad_jax.pool.controls import control_members
+from ad_jax.pool.drawn import DRAWN, Draws
 from ad_jax.pool.program import PerMember, Program, Shared, make_program
 from ad_jax.pool.rows import Data, Ledger, Members, Row, gatherer, rows_of
 from ad_jax.pool.view import View
@@ -126,12 +130,16 @@ class Sweep:
         self.problems, self.settings, self.seeds = problems, settings, list(seeds)
         self.config, self.record, self.report = config, record, report
         self.joined = union(problems)
+        self._eyes = Eyes(config.backbone, record)
+        self._seen = seen_shape(config.backbone, self.shape)
+        self._draws = Draws(config, problems[0]) if frozen(config.backbone) else None
         train, held_out, self._fold_of = stacked_folds(problems[0], seeds)
         weights = np.zeros((len(problems), len(self.joined.target)), np.float32)
         for i, rows in enumerate(self.joined.rows):
             np.add.at(weights[i], rows, 1.0 / len(rows))
-        self._folds = (jnp.asarray(train), jnp.asarray(held_out))
-        self._target, self._weights = jnp.asarray(self.joined.target), jnp.asarray(weights)
+        self._folds = (self._looked_at(train), self._looked_at(held_out))
+        self._target = self._looked_at(self.joined.target[None])[0]
+        self._weights = jnp.asarray(weights)
         self._size = capacity()
         self._compiled: dict[tuple[str, tuple[str, ...]], tuple[Any, Any]] = {}
         self._over = over_members()
@@ -143,6 +151,11 @@ class Sweep:
         self.progress = Progress(0, 0, 0, 0, 0.0, 0.0, 0, float("nan"))
         self.planned = len(self.settings) * len(self.seeds) * config.steps  # member-steps
 
+    def _looked_at(self, folds: np.ndarray) -> jax.Array:
+        """What the networks see of samples `[folds, n, ...]`."""
+        flat = self._eyes.see(folds.reshape(-1, *folds.shape[2:]))
+        return jnp.asarray(flat.reshape(*folds.shape[:2], *flat.shape[1:]))
+
     @property
     def members(self) -> list[tuple[Setting, int]]:
         """Every setting with every seed."""
@@ -150,9 +163,12 @@ class Sweep:
 
     def program_of(self, setting: Setting) -> tuple[str, tuple[str, ...]]:
         """Pretext and families of the program that a setting runs in."""
+        if self._draws is not None and setting.augmentation not in FEATURES:
+            return setting.pretext, (DRAWN,)
         if setting.pretext in pretexts.APART:
             return setting.pretext, (setting.augmentation,)
-        same = (s.augmentation for s in self.settings if s.pretext == setting.pretext)
+        own = [s.augmentation for s in self.settings if s.pretext == setting.pretext]
+        same = own if self._draws is None else [name for name in own if name in FEATURES]
         return setting.pretext, tuple(dict.fromkeys(same))
 
     def advance(
@@ -314,11 +330,11 @@ class Sweep:
         self, setting: Setting, hyper: Hyper, members: PerMember, shared: Shared
     ) -> tuple[Any, Any]:
         """Init and run of a setting's pretext, compiled on first use."""
-        key = name, families = self.program_of(setting)
+        key = _, families = self.program_of(setting)
         if key not in self._compiled:
             before = time.perf_counter()
-            pretext = pretexts.make(name, families[0])
-            program: Program = make_program(self.config, self.shape, pretext, families, self._over)
+            pretext = pretext_of(self.config, setting)
+            program: Program = make_program(self.config, self._seen, pretext, families, self._over)
             init = jax.jit(program.init)
             state = jax.eval_shape(program.init, members.keys, hyper)
             run = spread(program.run, OF_MEMBERS).lower(state, members, shared).compile()
@@ -341,7 +357,7 @@ class Sweep:
         count, first = len(chunk.seeds), chunk.settings[0]
         padded = list(chunk.seeds) + [chunk.seeds[0]] * (self._size - count)
         keys: Keys = jax.vmap(lambda seed: seed_keys(self.config.root, seed))(jnp.array(padded))
-        hyper = pack_chunk(chunk, self.program_of(first)[1], self._size)
+        hyper = pack_chunk(chunk, self.program_of(first)[1], self._size, self._draws)
         members = PerMember(
             keys,
             tuple(hyper)[1:],
@@ -389,7 +405,9 @@ class Sweep:
 
     @functools.cached_property
     def _controls(self) -> tuple[list[Member], np.ndarray, np.ndarray, np.ndarray]:
-        return control_members(self.problems[0], self.joined.target, self.seeds, self.config)
+        return control_members(
+            self.problems[0], self.joined.target, self.seeds, self.config, self._eyes
+        )
 
     def pools(self, rows: Mapping[tuple[str, int], Row], stop: int) -> Iterator[Pool]:
         """One pool per problem of members trained for `stop` steps, and others as "stopped"."""
@@ -413,7 +431,7 @@ class Sweep:
             else:
                 status = status_of(self.config, loss, float(row["chance_loss"]), auc)
             members.append(Member(setting, seed, status, loss, auc, float(row["seconds"])))
-            pretext = pretexts.make(setting.pretext, setting.augmentation)
+            pretext = pretext_of(self.config, setting)
             heads.append(HEADS.index(pretext.score))
 
         of_controls = dict(

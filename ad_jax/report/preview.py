@@ -12,7 +12,7 @@ from ad_jax import augment as augmentations
 from ad_jax.base.errors import InputError
 from ad_jax.base.numerics import in_float32
 from ad_jax.data import Problem
-from ad_jax.train.trainer import as_unit
+from ad_jax.train.backbones import as_unit
 
 COLUMNS = ("low", "middle", "high")
 SAMPLES = 3

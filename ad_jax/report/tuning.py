@@ -33,7 +33,7 @@ from ad_jax.report.parts.task import Task
 from ad_jax.report.preview import image_of
 from ad_jax.runs.tuning import Traced, traced_of
 from ad_jax.selection.tuning import Tuned
-from ad_jax.train.trainer import as_unit
+from ad_jax.train.backbones import as_unit
 
 SHOWN = 84  # px a side of a sample
 MOMENTS = 6  # of the trajectory

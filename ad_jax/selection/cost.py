@@ -13,7 +13,8 @@ import numpy as np
 from ad_jax.augment import PACKED
 from ad_jax.base.numerics import in_float32
 from ad_jax.data import Problem
-from ad_jax.detect.look import EMBED_BLOCK, network
+from ad_jax.detect.look import EMBED_BLOCK, network, pretext_of
+from ad_jax.features import frozen, seen_shape
 from ad_jax.selection import search
 from ad_jax.train import pretexts
 from ad_jax.train.setting import Config, Setting
@@ -50,11 +51,14 @@ def estimate(
     problem = problems[0]
     members = len(settings) * len(seeds)
     steps = len(seeds) * search.budget(strategy, len(settings), config.steps)
-    pretext = pretexts.make("binary", "identity")
-    backbone = network(config, problem.shape, pretext)
+    seen = seen_shape(config.backbone, problem.shape)
+    pretext = pretext_of(config, search.setting("binary", "identity"))
+    backbone = network(config, seen, pretext)
     trainer = make_train(backbone, pretext, over(("identity",)))
     hyper = Hyper(0, jnp.zeros(PACKED), jax.tree.map(jnp.float32, settings[0].training))
     normals = jnp.asarray(problem.split(0).train)
+    if frozen(config.backbone):  # what is in the features changes no cost
+        normals = backbone.pieces(jnp.zeros((len(normals), *seen), jnp.float16))
 
     def short(normals: jax.Array) -> Any:
         keys = seed_keys(0, 0)

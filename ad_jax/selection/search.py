@@ -39,6 +39,14 @@ WIDE = (  # what `--families wide` stands for: every group of the catalogue and 
     "binary/brightness",
     "denoising/pixel_mask",
 )
+FROZEN = (  # the default on a frozen encoder's features: 17 settings
+    "binary/feature_noise",
+    "binary/cutpaste",
+    "binary/scar",
+    "binary/perlin_blend",
+    "binary/quarter_turns",
+)
+FROZEN_AREAS = (0.01, 0.02, 0.04, 0.16)
 REDUCTION = 3  # halving keeps one setting in so many at every stage
 STAGES = 3
 

@@ -20,6 +20,7 @@ from ad_jax.base.errors import InputError, lookup
 from ad_jax.train.backbones import Outputs
 
 BATCH = 64  # inputs a step: 32 + 32 in arXiv 2307.06534
+PATCHES = 2048  # positions of grids a step
 
 Augment = Callable[[jax.Array, jax.Array, jax.Array], Pseudo]  # (key, samples, donors), or of one
 Batch = tuple[jax.Array, jax.Array, jax.Array]  # inputs, targets, weights
@@ -74,9 +75,9 @@ def _cross_entropy(outputs: Outputs, labels: jax.Array) -> jax.Array:
     return optax.softmax_cross_entropy_with_integer_labels(outputs.logits, labels)
 
 
-def _against_normal(kinds: int) -> Pretext:
+def _against_normal(kinds: int, size: int) -> Pretext:
     """Normal against `kinds` sorts of pseudo-anomaly, all classes equally large."""
-    normal = BATCH // (kinds + 1)
+    normal = size // (kinds + 1)
 
     def batch(key: jax.Array, augment: Augment, normals: jax.Array) -> Batch:
         pseudo = augment(key, normals, jnp.roll(normals, 1, axis=0))
@@ -97,7 +98,7 @@ def _against_normal(kinds: int) -> Pretext:
 
     return Pretext(
         classes=kinds + 1,
-        normals=BATCH - normal,
+        normals=size - normal,
         batch=batch,
         loss=_cross_entropy,
         chance=lambda normals: jnp.log(kinds + 1.0),
@@ -108,13 +109,13 @@ def _against_normal(kinds: int) -> Pretext:
     )
 
 
-def binary(augmentation: str) -> Pretext:
+def binary(augmentation: str, size: int = BATCH) -> Pretext:
     """Normal against augmented, cross-entropy (DSV arXiv 2307.06534, CutPaste arXiv 2104.04015)."""
     del augmentation  # any will do
-    return _against_normal(1)
+    return _against_normal(1, size)
 
 
-def kinds(augmentation: str) -> Pretext:
+def kinds(augmentation: str, size: int = BATCH) -> Pretext:
     """Which kind of pseudo-anomaly, or none: CutPaste's 3-way task (arXiv 2104.04015).
 
     Raises:
@@ -127,7 +128,7 @@ def kinds(augmentation: str) -> Pretext:
             f"pretext 'kinds' needs several kinds of pseudo-anomaly, {augmentation!r} makes one; "
             f"take one of: {', '.join(fitting)}"
         )
-    return _against_normal(len(entry.parts))
+    return _against_normal(len(entry.parts), size)
 
 
 def prediction(augmentation: str) -> Pretext:
@@ -218,6 +219,21 @@ PRETEXTS: dict[str, Callable[[str], Pretext]] = {
     "denoising": denoising,
 }
 APART = ("kinds", "prediction")  # their network depends on the family: one program each
+
+
+ON_PATCHES: dict[str, Callable[[str, int], Pretext]] = {"binary": binary, "kinds": kinds}
+
+
+def on_patches(name: str, augmentation: str) -> Pretext:
+    """The pretext of that name where single positions of grids of features are told apart.
+
+    As many positions a step as are cheap, no jitter, and scored by its head.
+
+    Raises:
+      InputError: an unknown name, or one that needs whole samples.
+    """
+    made = lookup(ON_PATCHES, name, "pretext on frozen features")(augmentation, PATCHES)
+    return made._replace(jitter=False, score="head")
 
 
 def make(name: str, augmentation: str) -> Pretext:

@@ -6,7 +6,7 @@ import json
 from collections.abc import Iterable
 from typing import Any, NamedTuple
 
-from ad_jax.augment import CATALOGUE
+from ad_jax.augment import CATALOGUE, FEATURES
 from ad_jax.base.errors import InputError
 from ad_jax.base.parameters import ROOT_MOST, real, whole, word
 from ad_jax.base.space import Range, Space
@@ -111,7 +111,7 @@ class Setting(NamedTuple):
         """
         if self.pretext == "external":
             return next(iter(self.hyper.values())) if len(self.hyper) == 1 else None
-        entry = CATALOGUE.get(self.augmentation)  # control members are not in it
+        entry = {**CATALOGUE, **FEATURES}.get(self.augmentation)  # control members are not in it
         return None if entry is None or entry.strength is None else self.hyper[entry.strength]
 
     @property

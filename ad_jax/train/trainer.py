@@ -98,13 +98,6 @@ def seed_keys(root: int, seed: jax.Array | int) -> Keys:
     return Keys(*jax.random.split(jax.random.fold_in(jax.random.key(root), seed), 4))
 
 
-def as_unit(samples: jax.Array) -> jax.Array:
-    """uint8 0..255 or floats in [0, 1] -> float32 in [0, 1]."""
-    if samples.dtype == jnp.uint8:
-        return samples.astype(jnp.float32) / 255.0
-    return samples.astype(jnp.float32)
-
-
 def _jitter(key: jax.Array, samples: jax.Array, amount: jax.Array) -> jax.Array:
     size = (2, samples.shape[0]) + (1,) * (samples.ndim - 1)
     brightness, contrast = amount * jax.random.uniform(key, size, minval=-1.0, maxval=1.0)
@@ -146,7 +139,9 @@ def make_train(backbone: Backbone, pretext: Pretext, augment: Augmenter) -> Trai
         draw, jitter = jax.random.split(jax.random.fold_in(keys.augmentation, state.step))
         rows = jax.random.randint(order, (pretext.normals,), 0, normals.shape[0])
         inputs, targets, weights = pretext.batch(
-            draw, lambda k, s, d: augment(hyper, k, s, d), as_unit(normals[rows])
+            draw,
+            lambda k, s, d: augment(hyper, k, s, d),
+            backbone.enter(state.params, normals[rows]),
         )
         if pretext.jitter:
             inputs = _jitter(jitter, inputs, hyper.training["jitter"])
@@ -160,6 +155,9 @@ def make_train(backbone: Backbone, pretext: Pretext, augment: Augmenter) -> Trai
         updates, moments = optimiser(hyper, state.step).update(
             gradient, state.optimiser, state.params
         )
+        if backbone.fixed:  # weight decay would move them, too
+            fixed = {name: updates[name] for name in backbone.fixed}
+            updates = {**updates, **jax.tree.map(jnp.zeros_like, fixed)}
         params = optax.apply_updates(state.params, updates)
         return State(params, moments, state.step + 1), Info(loss)
 

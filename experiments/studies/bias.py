@@ -29,8 +29,9 @@ from ad_jax.pool import program
 from ad_jax.pool.controls import control_members
 from ad_jax.report.figures import charts
 from ad_jax.train import pretexts
+from ad_jax.train.backbones import as_unit
 from ad_jax.train.setting import TRAINING
-from ad_jax.train.trainer import Hyper, as_unit, make_train, seed_keys
+from ad_jax.train.trainer import Hyper, make_train, seed_keys
 from experiments import tasks
 from experiments.result import Cell, Panels, Result, Table
 from experiments.study import Axis, Options, Row, Study, grid, shelf

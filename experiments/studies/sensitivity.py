@@ -38,9 +38,10 @@ from ad_jax.pool import Pool, View, program
 from ad_jax.runs import plan
 from ad_jax.selection import rules
 from ad_jax.train import pretexts as pretext
+from ad_jax.train.backbones import as_unit
 from ad_jax.train.pretexts import augment_all
 from ad_jax.train.setting import Setting
-from ad_jax.train.trainer import as_unit, seed_keys
+from ad_jax.train.trainer import seed_keys
 from experiments.result import Cell, Result, Table
 from experiments.study import PARTS, SHELF, Options, Study, shelf
 from experiments.tasks import folders_below

@@ -16,7 +16,7 @@ from ad_jax.detect.localise import densities
 from ad_jax.detect.localise.features import Grid, Read, grid_of, on_grid, to_image
 from ad_jax.detect.localise.scale import Scale, fit_scale, to_decades
 from ad_jax.detect.tiles import Plan, cut, stitch
-from ad_jax.train.trainer import as_unit
+from ad_jax.train.backbones import as_unit
 
 DIMENSION = 64  # features kept at every position
 VALUES = 2**26  # most numbers of features that a density is fitted on (256 MiB)

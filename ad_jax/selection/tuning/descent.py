@@ -15,6 +15,7 @@ from ad_jax.base.parameters import real, whole, word
 from ad_jax.base.space import EDGE
 from ad_jax.data import Problem
 from ad_jax.data.samples import in_content_order
+from ad_jax.features import refuse
 from ad_jax.pool.chunks import Shard
 from ad_jax.selection.tuning import loop, losses
 from ad_jax.selection.tuning.chunks import Job, Step, Trajectory, join, run_chunks
@@ -138,6 +139,7 @@ def make_job(
     """
     check_backend()
     plan, config = check(plan), config.checked()
+    refuse(config.backbone, "tuning by gradient")
     if hasattr(starts, "__index__"):
         starts = whole("starts", starts)
         if starts < 1:

@@ -24,7 +24,7 @@ from ad_jax.train.backbones import Backbone
 from ad_jax.train.pretexts import Pretext
 from ad_jax.train.pretexts import make as make_pretext
 from ad_jax.train.setting import TRAINING
-from ad_jax.train.trainer import Hyper, Keys, State, as_unit, make_train
+from ad_jax.train.trainer import Hyper, Keys, State, make_train
 
 
 class Plan(NamedTuple):
@@ -147,7 +147,9 @@ def make_look(
             jax.random.randint(k, (batch,), 0, len(one))
             for k, one in zip(jax.random.split(order, 3), data, strict=True)
         ]
-        train, held_out, target = (as_unit(one[r]) for one, r in zip(data, rows, strict=True))
+        train, held_out, target = (
+            backbone.enter(params, one[r]) for one, r in zip(data, rows, strict=True)
+        )
         pseudo = relaxed(space, theta, draw, train, jnp.roll(train, 1, axis=0))
         inputs = jnp.concatenate([train, pseudo.sample, target, held_out])
         outputs = backbone.apply(params, inputs)

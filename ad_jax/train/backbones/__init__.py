@@ -12,10 +12,11 @@ Every factory is `(shape, classes, width, decode=False) -> Backbone`.
 
 from __future__ import annotations
 
-from ad_jax.train.backbones.contract import Backbone, Cells, Factory, Outputs
+from ad_jax.train.backbones.contract import Backbone, Cells, Factory, Outputs, as_unit
 from ad_jax.train.backbones.convolutional import SMALLEST_SIDE, encoder
 from ad_jax.train.backbones.dense import mlp
 from ad_jax.train.backbones.layers import patches
+from ad_jax.train.backbones.positions import patch_head, strangest
 from ad_jax.train.backbones.residual import resnet18, resnet18_large
 
 BACKBONES: dict[str, Factory] = {
@@ -31,9 +32,12 @@ __all__ = [
     "Backbone",
     "Cells",
     "Outputs",
+    "as_unit",
     "encoder",
     "mlp",
+    "patch_head",
     "patches",
     "resnet18",
     "resnet18_large",
+    "strangest",
 ]

@@ -15,6 +15,13 @@ from ad_jax.base.errors import InputError
 GROUPS = 8  # of every GroupNorm: channels are multiples of it
 
 
+def as_unit(samples: jax.Array) -> jax.Array:
+    """uint8 0..255 or floats in [0, 1] -> float32 in [0, 1]."""
+    if samples.dtype == jnp.uint8:
+        return samples.astype(jnp.float32) / 255.0
+    return samples.astype(jnp.float32)
+
+
 class Outputs(NamedTuple):
     """What a network returns for a batch.
 
@@ -55,11 +62,20 @@ class Backbone(NamedTuple):
       init: `(key) -> params`.
       apply: `(params, samples [n, h, w, c] in [0, 1], or rows [n, d]) -> Outputs`.
       cells: where every stage's positions lie, along either side; empty where stages are rows.
+      enter: `(params, samples as they are kept [n, ...]) -> samples as `apply` takes them`.
+      fit: `(params, normals [n, ...]) -> params`: what `enter` takes from the normals.
+      fixed: names of the params that `fit` sets and training leaves alone.
+      pieces: `(samples [n, ...]) -> [k, ...]`: what a training step draws from, where that is not
+        whole samples.
     """
 
     init: Callable[[jax.Array], Any]
     apply: Callable[[Any, jax.Array], Outputs]
     cells: tuple[Cells, ...] = ()
+    enter: Callable[[Any, jax.Array], jax.Array] = lambda params, samples: as_unit(samples)
+    fit: Callable[[Any, jax.Array], Any] = lambda params, normals: params
+    fixed: tuple[str, ...] = ()
+    pieces: Callable[[jax.Array], jax.Array] = lambda samples: samples
 
 
 class Factory(Protocol):

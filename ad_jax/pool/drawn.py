@@ -1,0 +1,166 @@
+"""Image-space pseudo-anomalies on frozen features: drawn, encoded once, told apart by position.
+
+An encoder is too costly to run in every training step, so a setting's pseudo-anomalies are drawn a
+few times for every normal and encoded before training. A position counts as pseudo-anomalous where
+the mask covers more than a tenth of its cell.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections import OrderedDict
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from ad_jax import augment as augmentations
+from ad_jax import features
+from ad_jax.data import Problem
+from ad_jax.features import grids
+from ad_jax.train.backbones import Cells, as_unit
+from ad_jax.train.setting import Config, Setting
+
+DRAWN = "drawn"  # family of the one program that all of them share
+DRAWS = 2  # of every normal
+COVERED = 0.1  # share of a cell
+PIECES = 4096  # positions that a member draws from
+_KEPT = 4  # settings in memory
+
+
+class Drawn(NamedTuple):
+    """A member's pseudo-anomalies.
+
+    Attributes:
+      pieces: `[k, 1, 1, d]` positions that changed, of its training normals; kind: `[k]` of each.
+      train, held_out: `[n, gh, gw, d]` and `[m, gh, gw, d]`, one draw of every normal.
+    """
+
+    pieces: np.ndarray
+    kind: np.ndarray
+    train: np.ndarray
+    held_out: np.ndarray
+
+
+def covered(side: int, cells: Cells, count: int) -> np.ndarray:
+    """Weights `[count, side]` of pixels in the cell around each position, cut at the border."""
+    centres = cells.first + cells.stride * np.arange(count)
+    edges = centres[:, None] + np.array([-0.5, 0.5]) * cells.stride + 0.5  # pixel i: [i, i + 1)
+    pixels = np.arange(side)
+    share = np.minimum(edges[:, 1:], pixels + 1) - np.maximum(edges[:, :1], pixels)
+    share = np.clip(share, 0.0, 1.0)
+    return (share / np.maximum(share.sum(1, keepdims=True), 1e-6)).astype(np.float32)
+
+
+class _Whole(NamedTuple):
+    """Of all normals: grids `[DRAWS, n, gh, gw, d]`, shares `[DRAWS, n, gh, gw]`, kinds."""
+
+    grids: np.ndarray
+    share: np.ndarray
+    kind: np.ndarray
+
+
+class Draws:
+    """Pseudo-anomalies of a problem's normals by setting; the last few stay in memory.
+
+    A donor is a normal that is held out with the sample and trained on with it, so that nothing of
+    a held-out normal reaches a training.
+
+    Args:
+      config: with a frozen encoder.
+      problem: whose normals.
+    """
+
+    def __init__(self, config: Config, problem: Problem) -> None:
+        self._config, self._problem = config, problem
+        self._encoder = features.get(config.backbone)
+        parts = [problem.train] if problem.held_out is None else [problem.train, problem.held_out]
+        self._normals = np.concatenate(parts)
+        units = (
+            problem.folds
+            if problem.held_out is None
+            else np.repeat([0, 1], [len(part) for part in parts])
+        )
+        self._donors = np.empty(len(self._normals), int)
+        for unit in np.unique(units):
+            own = np.flatnonzero(units == unit)
+            self._donors[own] = np.roll(own, 1)
+        self._made: OrderedDict[str, _Whole] = OrderedDict()
+        height, width = problem.shape[:2]
+        gh, gw, _ = features.seen_shape(config.backbone, problem.shape)
+        self._cells = [
+            covered(side, features.cells(self._encoder, side), count)
+            for side, count in ((height, gh), (width, gw))
+        ]
+
+    def rows(self, seed: int) -> tuple[np.ndarray, np.ndarray]:
+        """Rows of all normals that a seed trains on and holds out."""
+        problem = self._problem
+        if problem.held_out is None:
+            return problem.split_rows(seed)
+        count = len(problem.train)
+        return np.arange(count), np.arange(count, len(self._normals))
+
+    def of(self, setting: Setting, seed: int) -> Drawn:
+        """A member's pseudo-anomalies; those of the setting are drawn once for all seeds."""
+        if setting.key not in self._made:
+            self._made[setting.key] = self._draw(setting)
+        self._made.move_to_end(setting.key)
+        while len(self._made) > _KEPT:
+            self._made.popitem(last=False)
+        whole = self._made[setting.key]
+        train, held_out = self.rows(seed)
+        changed = np.argwhere(whole.share[:, train] > COVERED)
+        if not len(changed):  # too small for the grid: the positions that changed most
+            share = whole.share[:, train]
+            changed = np.argwhere(share >= np.quantile(share, 0.99))
+        order = np.random.default_rng(seed).permutation(len(changed))
+        draw, row, *place = changed[np.resize(order, PIECES)].T
+        row = train[row]
+        return Drawn(
+            whole.grids[draw, row, place[0], place[1]][:, None, None],
+            whole.kind[draw, row],
+            whole.grids[0, train],
+            whole.grids[0, held_out],
+        )
+
+    def _draw(self, setting: Setting) -> _Whole:
+        made: list[list[Any]] = [[], [], []]
+        for draw in range(DRAWS):
+            key = jax.random.fold_in(jax.random.key(self._config.root), draw)
+            keys = jax.random.split(jax.random.fold_in(key, 3), len(self._normals))
+            one: list[list[np.ndarray]] = [[], [], []]
+            for start in range(0, len(self._normals), grids.BLOCK):
+                rows = np.minimum(np.arange(start, start + grids.BLOCK), len(self._normals) - 1)
+                images, shares, kinds = self._augment(
+                    setting, keys[rows], self._normals[rows], self._normals[self._donors[rows]]
+                )
+                count = min(grids.BLOCK, len(self._normals) - start)
+                (block,) = grids.in_blocks(self._encoder, np.asarray(images))
+                for kept, new in zip(one, (block.grid, shares, kinds), strict=True):
+                    kept.append(np.asarray(new)[:count])
+            for kept, blocks in zip(made, one, strict=True):
+                kept.append(np.concatenate(blocks))
+        return _Whole(*map(np.stack, made))
+
+    def _augment(self, setting: Setting, keys: Any, samples: Any, donors: Any) -> Any:
+        run = _program(setting.augmentation, *(tuple(map(tuple, c)) for c in self._cells))
+        hyper = {name: jnp.float32(value) for name, value in setting.hyper.items()}
+        return run(hyper, keys, samples, donors)
+
+
+@functools.lru_cache(maxsize=32)
+def _program(augmentation: str, down: Sequence[Any], across: Sequence[Any]) -> Any:
+    entry = augmentations.get(augmentation)
+    rows, columns = np.array(down, np.float32), np.array(across, np.float32)
+
+    def one(hyper: Any, key: Any, sample: jax.Array, donor: jax.Array) -> Any:
+        pseudo = entry.pseudo(key, hyper, sample, donor)
+        return pseudo.sample, rows @ pseudo.mask @ columns.T, pseudo.kind
+
+    def run(hyper: Any, keys: Any, samples: jax.Array, donors: jax.Array) -> Any:
+        return jax.vmap(one, (None, 0, 0, 0))(hyper, keys, as_unit(samples), as_unit(donors))
+
+    return jax.jit(run)

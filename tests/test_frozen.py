@@ -1,0 +1,259 @@
+"""Heads on frozen features: what they see, train on and are scored by; the whole path."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from test_features import tiny
+
+import ad_jax
+from ad_jax import Config, augment, features, setting
+from ad_jax.augment import FEATURES
+from ad_jax.base.errors import InputError
+from ad_jax.detect import positions, scores
+from ad_jax.detect.detector import FittedDetector
+from ad_jax.detect.look import network, pretext_of
+from ad_jax.features import encoders
+from ad_jax.pool.drawn import COVERED, Draws, covered
+from ad_jax.store import Record
+from ad_jax.train.backbones import Cells, patch_head, strangest
+
+CONFIG = Config(steps=6, width=8, backbone="tiny", most_loss=9.0, least_auroc=0.0)
+SETTINGS = [
+    setting("binary", "feature_noise", std=1.0),
+    setting("binary", "cutpaste", area=0.1),
+    setting("binary", "scar"),
+]
+
+
+@pytest.fixture(scope="module")
+def eyes():
+    """A small encoder of random weights under a name of its own."""
+    patch = pytest.MonkeyPatch()
+    made = tiny()
+    patch.setitem(encoders.ENCODERS, "tiny", lambda path=None: made)
+    encoders.get.cache_clear()
+    yield made
+    patch.undo()
+    encoders.get.cache_clear()
+
+
+@pytest.fixture(scope="module")
+def problem():
+    generator = np.random.default_rng(0)
+    normal = generator.integers(100, 130, (30, 32, 40, 3)).astype(np.uint8)
+    strange = normal[20:].copy()
+    strange[:5, 8:20, 8:20] = 250
+    return ad_jax.Problem(train=normal[:20], target=strange)
+
+
+@pytest.fixture(scope="module")
+def selection(eyes, problem, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("record")
+    found = ad_jax.select(problem, SETTINGS, seeds=(0, 1), config=CONFIG, record=Record(folder))
+    return found, folder
+
+
+# ---- the head ----
+
+
+def test_a_head_is_the_mean_of_its_strangest_positions(key):
+    head = patch_head((4, 5, 6), 2, 8)
+    params = head.init(key)
+    grids = jax.random.normal(key, (3, 4, 5, 6))
+    out = head.apply(params, grids)
+    alone = head.apply(params, head.pieces(grids))  # every position as a sample of its own
+    odds = (alone.logits[:, 1] - alone.logits[:, 0]).reshape(3, 20)
+    np.testing.assert_allclose(out.logits[:, 1] - out.logits[:, 0], odds.max(1), rtol=1e-5)
+    np.testing.assert_allclose(out.stages[0][..., 0].reshape(3, 20), odds, rtol=1e-5, atol=1e-6)
+    rows = np.arange(3) * 20 + np.asarray(odds.argmax(1))
+    np.testing.assert_allclose(out.embedding, alone.embedding[rows], rtol=1e-5, atol=1e-6)
+
+
+def test_the_top_share_is_counted():
+    odds = jnp.arange(80.0)[None]
+    (top,) = strangest(odds, odds[..., None])
+    assert float(top[0, 0]) == np.mean([76, 77, 78, 79])  # 5 % of 80
+
+
+def test_features_enter_in_units_of_the_normals(key):
+    head = patch_head((2, 3, 4), 2, 8)
+    normals = (5 + 3 * jax.random.normal(key, (50, 2, 3, 4))).astype(jnp.float16)
+    params = head.fit(head.init(key), normals)
+    seen = np.asarray(head.enter(params, normals)).reshape(-1, 4)
+    np.testing.assert_allclose(seen.mean(0), 0, atol=1e-3)
+    np.testing.assert_allclose(seen.std(0), 1, atol=1e-3)
+
+
+def test_training_leaves_the_units_alone(selection, problem, eyes):
+    """Weight decay would shrink them a little in every step."""
+    found, _ = selection
+    networks = found.detector.networks
+    for seed, flat in zip(networks.state.seeds, networks.arrays["params"], strict=True):
+        params = networks.unravel(flat)
+        grids = features.encode(eyes, problem.split(seed).train).grid.astype(np.float32)
+        np.testing.assert_allclose(params["mean"], grids.mean((0, 1, 2)), rtol=1e-4, atol=1e-5)
+        np.testing.assert_allclose(params["spread"], grids.std((0, 1, 2)), rtol=1e-3, atol=1e-5)
+
+
+@pytest.mark.parametrize("shape, message", [((9,), "takes grids"), ((2, 2), "takes grids")])
+def test_heads_refuse_what_is_no_grid(shape, message):
+    with pytest.raises(InputError, match=message):
+        patch_head(shape, 2)
+    with pytest.raises(InputError, match="reconstructs nothing"):
+        patch_head((2, 2, 3), 0, decode=True)
+
+
+# ---- pseudo-anomalies ----
+
+
+@pytest.mark.parametrize("name", FEATURES)
+def test_entries_of_features_change_them_and_carry_gradients(name, key):
+    entry = augment.get(name)
+    hyper = {**entry.defaults(), **entry.example}
+    sample, donor = jax.random.normal(key, (2, 3, 4, 5))
+    found = entry.pseudo(key, hyper, sample, donor)
+    assert found.sample.shape == sample.shape and bool((found.mask == 1).all())
+    assert float(jnp.abs(found.sample - sample).max()) > 0.01
+    for one, bounds in entry.space.items():
+
+        def moved(value, one=one):
+            made = entry.pseudo(key, {**hyper, one: value}, sample, donor).sample
+            return (made * jnp.cos(jnp.arange(made.size)).reshape(made.shape)).sum()
+
+        slope = jax.grad(moved)(hyper[one])
+        assert bool(jnp.isfinite(slope)) and (float(slope) != 0.0) == bounds.gradient
+
+
+def test_noise_has_the_asked_spread(key):
+    entry = augment.get("feature_noise")
+    made = entry.pseudo(key, {"std": 0.8}, jnp.zeros((40, 40, 9)), jnp.zeros((40, 40, 9)))
+    assert float(made.sample.std()) == pytest.approx(0.8, rel=0.02)
+
+
+def test_a_cell_is_covered_by_its_own_pixels():
+    weights = covered(32, Cells(8, 7.0), 4)
+    np.testing.assert_allclose(weights.sum(1), 1)
+    np.testing.assert_array_equal(np.flatnonzero(weights[0]), np.arange(3, 12))  # 3.5 to 11.5
+    assert weights[0, 3] == weights[0, 11] == pytest.approx(weights[0, 7] / 2)
+
+
+def test_no_held_out_normal_reaches_a_training(eyes, problem):
+    """Donors are held out with the samples that they are pasted into."""
+    draws = Draws(CONFIG, problem)
+    for seed in range(4):
+        train, held_out = draws.rows(seed)
+        assert set(draws._donors[train]) <= set(range(20)) - set(held_out)
+    first, again = (Draws(CONFIG, problem).of(SETTINGS[1], 0) for _ in range(2))
+    for one, other in zip(first, again, strict=True):
+        np.testing.assert_array_equal(one, other)
+
+
+def test_pieces_are_positions_that_changed(eyes, problem):
+    """Where the mask covers a tenth of the cell, features differ from the normal's."""
+    draws = Draws(CONFIG, problem)
+    whole = draws._draw(SETTINGS[1])
+    grids = features.encode(eyes, problem.train).grid
+    change = np.abs(np.float32(whole.grids) - np.float32(grids)).mean(-1)
+    inside = whole.share > COVERED
+    assert 0.05 < inside.mean() < 0.6
+    # Deep layers see far beyond a cell, so that others change, too.
+    assert change[inside].mean() > 1.2 * change[whole.share == 0].mean()
+    one = draws.of(SETTINGS[1], 0)
+    known = {row.tobytes() for row in whole.grids[inside]}
+    assert {row.tobytes() for row in one.pieces[:, 0, 0]} <= known
+
+
+def test_image_families_share_one_program(selection):
+    found, _ = selection
+    assert found.progress.compilations == 2  # features; all that was drawn
+
+
+# ---- the whole path ----
+
+
+def test_select_ends_in_a_detector_that_finds_the_square(selection, problem, tmp_path):
+    found, _ = selection
+    assert {
+        m.setting.augmentation for m in found.pool.members if m.setting.pretext == "control"
+    } == {
+        *("raw_nearest_neighbour", "raw_principal_components"),
+        *("patch_nearest_neighbour", "patch_density", "global_nearest_neighbour"),
+    }
+    again = found.detector.decision_function(problem.target)
+    found.detector.save(tmp_path / "detector")
+    loaded = FittedDetector.load(tmp_path / "detector")
+    np.testing.assert_array_equal(loaded.decision_function(problem.target), again)
+    rows = found.pool.rows(found.pick, trained=True)
+    np.testing.assert_allclose(
+        found.detector.networks.raw(problem.target), found.pool.own_scores()[0][rows], rtol=1e-3
+    )
+    assert found.detector.score == "head"
+
+
+def test_a_second_run_encodes_and_trains_nothing(selection, problem, monkeypatch):
+    from ad_jax.features import grids
+
+    found, folder = selection
+    monkeypatch.setattr(grids, "in_blocks", lambda *_: pytest.fail("encoded again"))
+    again = ad_jax.select(problem, SETTINGS, seeds=(0, 1), config=CONFIG, record=Record(folder))
+    assert again.progress.skipped == again.progress.done == 6
+    np.testing.assert_array_equal(again.pool.scores, found.pool.scores)
+
+
+def test_other_weights_are_other_trainings(selection, problem, monkeypatch):
+    found, folder = selection
+    other = tiny(1)
+    monkeypatch.setitem(encoders.ENCODERS, "tiny", lambda path=None: other)
+    encoders.get.cache_clear()
+    again = ad_jax.select(problem, SETTINGS[:1], seeds=(0,), config=CONFIG, record=Record(folder))
+    encoders.get.cache_clear()
+    assert again.progress.skipped == 0
+
+
+def test_controls_equal_slow_twins(eyes, problem):
+    grids = np.float32(features.encode(eyes, problem.train).grid)
+    mean, spread = grids.mean((0, 1, 2)), grids.std((0, 1, 2))
+    bank = ((grids - mean) / spread).reshape(-1, grids.shape[-1])
+    sample = np.float32(features.encode(eyes, problem.target).grid)
+    expected = []
+    for one in ((sample - mean) / spread).reshape(len(sample), -1, grids.shape[-1]):
+        nearest = np.sqrt(((one[:, None] - bank) ** 2).sum(-1)).min(1)
+        expected.append(np.sort(nearest)[-max(1, round(0.05 * len(nearest))) :].mean())
+    score = scores.SCORES["neighbour"]
+    fitted = positions.fit(score, jax.random.key(0), jnp.asarray(grids, jnp.float16))
+    found = positions.of_images(score, fitted, jnp.asarray(sample, jnp.float16))
+    np.testing.assert_allclose(found, expected, rtol=2e-3)
+
+
+@pytest.mark.parametrize(
+    "what, message",
+    [
+        (
+            lambda p: ad_jax.select(p, [setting("prediction", "quarter_turns")], config=CONFIG),
+            "pretext on frozen",
+        ),
+        (lambda p: ad_jax.tune(p, config=CONFIG), "tuning by gradient is not possible"),
+        (
+            lambda p: ad_jax.select(p, SETTINGS[:1], config=CONFIG._replace(backbone="encoder")),
+            "feature_noise changes a frozen encoder's features",
+        ),
+        (
+            lambda p: ad_jax.Detector(backbone="tiny", localiser="position").fit(p.train),
+            "a localiser is not possible",
+        ),
+    ],
+)
+def test_what_is_not_there_yet_is_said(what, message, eyes, problem):
+    with pytest.raises(InputError, match=message):
+        what(problem)
+
+
+def test_every_pretext_on_features_is_scored_by_its_head(eyes):
+    for name, family in (("binary", "cutpaste"), ("kinds", "cutpaste_scar")):
+        pretext = pretext_of(CONFIG, setting(name, family))
+        assert pretext.score == "head" and not pretext.jitter
+        backbone = network(CONFIG, (4, 5, 16), pretext)
+        params = backbone.init(jax.random.key(0))
+        out = backbone.apply(params, jnp.zeros((2, 4, 5, 16)))
+        assert out.logits.shape == (2, pretext.classes)
