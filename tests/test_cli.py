@@ -277,6 +277,7 @@ def test_bad_use_is_one_line_and_status_two(case, tmp_path, capsys):
     assert not (tmp_path / "out").exists()
 
 
+@pytest.mark.whole
 def test_tune_writes_a_run_that_audit_reads(source, tmp_path, capsys, relaxed):
     out = tmp_path / "tuned"
     few = ["--outer-steps", "2", "--horizon", "2", "--warm-up", "2", "--batch", "8"]

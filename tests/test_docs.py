@@ -43,7 +43,7 @@ def as_at_home():
     compilation_cache.reset_cache()
 
 
-@pytest.mark.slow
+@pytest.mark.examples
 @pytest.mark.parametrize("name", WITH_EXAMPLES)
 def test_examples(name, tmp_path, monkeypatch, as_at_home):
     furnish(tmp_path)
@@ -69,7 +69,7 @@ def test_every_rule_is_explained():
     assert all(f"`{name.removeprefix('calibrated_')}`" in page for name in rules.RULES)
 
 
-@pytest.mark.slow
+@pytest.mark.examples
 def test_site_builds_without_a_warning(tmp_path):
     pytest.importorskip("sphinx", reason="the extra `docs` is not installed")
     built = tmp_path / "html"

@@ -158,7 +158,7 @@ esac
 """
 
 
-@pytest.mark.slow
+@pytest.mark.whole
 def test_the_body_of_a_job_runs_on_a_cpu(tmp_path):
     """One shard as a TPU VM boots it, one by the job's script; their gather equals one select."""
     out, calm, cloud = tmp_path / "run", tmp_path / "calm", tmp_path / "cloud"

@@ -103,6 +103,7 @@ def turned(params):
     return jax.tree.map(one, params)
 
 
+@pytest.mark.whole
 @pytest.mark.parametrize(
     ("name", "shape"),
     [

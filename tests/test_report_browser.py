@@ -223,7 +223,7 @@ def test_pages_work_without_scripts(browser, report):
     context.close()
 
 
-@pytest.mark.slow
+@pytest.mark.whole
 def test_100_000_members_open_at_once(opened, tmp_path):
     """Under 20 MB, and under 3 s from the file to a drawn page."""
     settings = search.draw((16, 16, 1), 33_400, FAMILIES, 0)

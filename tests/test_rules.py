@@ -445,6 +445,7 @@ def sets(sizes, seed=0):
     return [jnp.array(generator.normal(i, 1, (n, 4)), jnp.float32) for i, n in enumerate(sizes)]
 
 
+@pytest.mark.whole
 def test_weights_pick_the_rows_of_a_problem():
     """Both distances with weights are those of the rows that have one."""
     train, augmented, target = sets((9, 9, 12))
@@ -483,6 +484,7 @@ def test_systematic_rows_follow_their_weights():
     assert (np.diff(rows) >= 0).all()
 
 
+@pytest.mark.whole
 def test_sampled_sinkhorn_is_near_the_whole():
     train, augmented, target = sets((300, 300, 300))
     whole = distances.sinkhorn(train, augmented, target)

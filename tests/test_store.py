@@ -468,6 +468,7 @@ def _write(folder, start, slow):
         record.log({"members": 3, "keys": list(rows([number]))})
 
 
+@pytest.mark.whole
 def test_killed_writers_lose_and_double_nothing(tmp_path):
     """Three workers on overlapping chunks, killed at random moments, most within a write."""
     generator = np.random.default_rng(0)

@@ -156,6 +156,7 @@ def chunk_of(name, families, over, steps=2, **config):
     return program, (program.init(keys, hyper), members, shared)
 
 
+@pytest.mark.whole
 @pytest.mark.parametrize("over", OVER)
 @pytest.mark.parametrize("name", pretext.PRETEXTS)
 def test_both_forms_of_the_program_lower_for_every_platform(name, over):

@@ -129,6 +129,7 @@ def test_unrolled_to_the_end_equals_the_closed_form(float64):
     np.testing.assert_allclose(first.gradient, 0.2 * theta, rtol=1e-12)  # the direct way only
 
 
+@pytest.mark.whole
 @pytest.mark.parametrize("steps", [1, 10])
 def test_estimators_on_a_small_network(float64, steps):
     problem, state, theta = small_network()
@@ -228,6 +229,7 @@ def test_both_forms_of_a_chunk_of_tuning_lower_everywhere(problem, over):
     assert jax.export.export(run, platforms=["cpu", "cuda", "tpu"])(outer, data).mlir_module()
 
 
+@pytest.mark.whole
 def test_starts_side_by_side_are_those_in_turn_and_stay_at_their_limit(problem):
     space, tuner, data = tuner_of(problem, horizon=2)
     keys, hyper = seed_keys(0, 0), loop.training()
@@ -247,6 +249,7 @@ def test_starts_side_by_side_are_those_in_turn_and_stay_at_their_limit(problem):
 SHORT = {"seeds": [0, 1], "config": Config(steps=6, width=8)}
 
 
+@pytest.mark.whole
 def test_tuning_ends_in_a_detector_and_goes_on_after_a_kill(problem, relaxed, tmp_path):
     plan = small(outer_steps=12, horizon=2)
     seen = []
@@ -280,6 +283,7 @@ def test_tuning_ends_in_a_detector_and_goes_on_after_a_kill(problem, relaxed, tm
     assert again.setting == first.setting
 
 
+@pytest.mark.whole
 def test_starts_are_shared_by_workers_and_stop_by_themselves(
     problem, relaxed, tmp_path, monkeypatch
 ):
@@ -495,6 +499,7 @@ def test_held_out_auroc_is_the_auroc_smoothed():
     assert abs(float(losses.held_out_auroc(sets) + hard)) < 0.02
 
 
+@pytest.mark.whole
 def test_collapse_does_not_pay():
     """Dead embeddings beat a perfect alignment by some losses; the gate takes it back by all."""
     generator = np.random.default_rng(0)

@@ -212,6 +212,7 @@ def test_what_is_outside_the_region_does_not_count(tiled):
     np.testing.assert_allclose(pixels, 4 * 40 * 24, rtol=1e-3)
 
 
+@pytest.mark.whole
 def test_fit_on_tiles_is_the_whole_path(relaxed):
     normals = images(12, LARGE)
     one = Detector(tile=16, localiser="texture", steps=3, width=8, alpha=0.2)
@@ -488,6 +489,7 @@ def test_info_tells_tiles_and_localiser(saved, capsys):
 SIZES = {"train": 12, "target": 5}
 
 
+@pytest.mark.whole
 def test_select_on_tiles_from_end_to_end(relaxed, tmp_path, capsys):
     """Select, score with heatmaps, audit: everything is of whole images, one row an image."""
     source, generator = tmp_path / "parts", np.random.default_rng(0)
@@ -531,6 +533,7 @@ def test_select_on_tiles_from_end_to_end(relaxed, tmp_path, capsys):
     assert "no such file" in capsys.readouterr().err
 
 
+@pytest.mark.whole
 def test_tune_on_tiles_from_end_to_end(relaxed, tmp_path, capsys):
     """What is descended and trained are tiles; the run's rows and its detector are of images."""
     generator, run = np.random.default_rng(0), tmp_path / "run"

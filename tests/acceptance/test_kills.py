@@ -11,7 +11,6 @@ ROOT = Path(__file__).parents[2]
 
 
 @pytest.mark.kills
-@pytest.mark.slow
 def test_kills_leave_no_trace():
     """One worker, shards, plain selects on one record, a full disk; see kills.py.
 

@@ -5,7 +5,6 @@ import pytest
 
 
 @pytest.mark.processes
-@pytest.mark.slow
 def test_layouts_agree(tmp_path):
     """See parity.py; on eight devices training amplifies rounding, so nothing is asked of them."""
     found = parity.compared(tmp_path, "digits,normal=3", small=True)

@@ -12,7 +12,6 @@ ROOT = Path(__file__).parents[2]
 
 
 @pytest.mark.slurm
-@pytest.mark.slow
 def test_a_task_that_slurm_cancels_and_requeues():
     """See slurm.py for what happens and what is compared."""
     missing = [tool for tool in ("slurmctld", "slurmd", "munged") if not shutil.which(tool)]

@@ -15,7 +15,7 @@ from experiments.studies import (
 )
 from experiments.study import Options
 
-pytestmark = pytest.mark.usefixtures("relaxed")
+pytestmark = [pytest.mark.usefixtures("relaxed"), pytest.mark.studies]
 
 
 def smoke(name, out, **options):

@@ -211,6 +211,7 @@ def selected(tmp_path, config, *more):
     assert cli.main([*words, "--out", str(tmp_path)]) == 0
 
 
+@pytest.mark.studies
 def test_studies_of_runs(monkeypatch, tmp_path, capsys):
     """All that read the shelf, on one run: the figures of one are those of another."""
     selected(tmp_path, "shelf.py")
@@ -247,6 +248,7 @@ def test_studies_of_runs(monkeypatch, tmp_path, capsys):
     assert capsys.readouterr().out == f"{found['another_product']}\n"
 
 
+@pytest.mark.studies
 def test_planted_study(tmp_path):
     selected(tmp_path / "digits", "planted.py")
     first, second = STUDIES["planted"].result(Options(runs=[tmp_path])).tables
@@ -257,6 +259,7 @@ def test_planted_study(tmp_path):
     assert all(0.0 < own[name][1] <= 1.0 for name in own)
 
 
+@pytest.mark.studies
 def test_published_study(tmp_path):
     selected(tmp_path, "published.py")
     found = STUDIES["published"].result(Options(runs=[tmp_path]))
@@ -268,6 +271,7 @@ def test_published_study(tmp_path):
     drawn(found, tmp_path / "published.png")
 
 
+@pytest.mark.studies
 def test_halving_study(tmp_path, capsys):
     base = ["select", "digits,normal=3,limit=60", "--steps", "9", "--width", "8", "--seeds", "1"]
     for name, extra in (("full", []), ("halved", ["--search", "halving"])):
@@ -289,6 +293,7 @@ def test_halving_study(tmp_path, capsys):
             STUDIES[name].result(Options(runs=[tmp_path / "none"] * 2))
 
 
+@pytest.mark.studies
 def test_a_halved_run_read_back_is_judged_as_it_was(tmp_path, capsys):
     """Stopped members are found in the record at the stage they reached."""
     out = tmp_path / "run"
