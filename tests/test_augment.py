@@ -70,6 +70,7 @@ def test_shape_dtype_and_range_are_kept_also_at_the_bounds(name, key):
             assert values.min() >= -1e-6 and values.max() <= 1.0 + 1e-6
 
 
+@pytest.mark.catalogue
 @pytest.mark.parametrize("name", NAMES)
 def test_jit_and_vmap_change_nothing(name, key):
     entry, hyper = CATALOGUE[name], CATALOGUE[name].defaults()
@@ -83,6 +84,7 @@ def test_jit_and_vmap_change_nothing(name, key):
     chex.assert_trees_all_close(batch, jax.tree.map(lambda *x: np.stack(x), *loop), atol=1e-5)
 
 
+@pytest.mark.catalogue
 @pytest.mark.parametrize("name", NAMES)
 def test_other_values_do_not_recompile(name, key):
     chex.clear_trace_counter()  # chex counts by the function's place in the source
@@ -239,6 +241,7 @@ def compiled_functional(name):
     return jax.jit(value), jax.jit(jax.grad(value))
 
 
+@pytest.mark.catalogue
 @pytest.mark.parametrize(("name", "field"), SIMPLE)
 def test_gradient_flags_are_true(name, field, key, float64, nans_raise):
     value, gradients = compiled_functional(name)
@@ -254,6 +257,7 @@ def test_gradient_flags_are_true(name, field, key, float64, nans_raise):
     np.testing.assert_allclose(gradient, (up - down) / (2 * step), rtol=5e-3)
 
 
+@pytest.mark.catalogue
 @pytest.mark.parametrize("name", [name for name in NAMES if CATALOGUE[name].space])
 def test_gradients_are_finite_at_the_bounds(name, key, nans_raise):
     gradient = jax.jit(jax.vmap(jax.grad(functional(name)), (None, 0)))
@@ -261,6 +265,7 @@ def test_gradients_are_finite_at_the_bounds(name, key, nans_raise):
         chex.assert_tree_all_finite(gradient(hyper, jax.random.split(key, 8)))
 
 
+@pytest.mark.catalogue
 @pytest.mark.parametrize("name", NAMES)
 def test_the_gradient_to_the_sample_is_finite(name, key, nans_raise):
     entry = CATALOGUE[name]

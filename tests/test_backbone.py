@@ -54,6 +54,7 @@ def samples(shape, n=3):
 # ---- layers ----
 
 
+@pytest.mark.whole
 @pytest.mark.parametrize("stride", [1, 2])
 @pytest.mark.parametrize("size", [1, 3, 5, 7])
 @pytest.mark.parametrize("side", [(8, 8), (7, 7), (6, 9), (1, 2)])
@@ -248,6 +249,7 @@ def test_samples_of_a_batch_do_not_touch_each_other(name, shape):
         np.testing.assert_allclose(np.asarray(leaf)[1], np.asarray(own)[1], atol=1e-5)
 
 
+@pytest.mark.whole
 @pytest.mark.parametrize(("name", "shape"), [("encoder", (16, 16, 1)), ("mlp", (7,))])
 def test_jit_changes_nothing(name, shape):
     network, params, apply = built(name, shape)
@@ -257,6 +259,7 @@ def test_jit_changes_nothing(name, shape):
         np.testing.assert_allclose(leaf, own, rtol=1e-4, atol=2e-5)
 
 
+@pytest.mark.whole
 def test_jit_changes_nothing_in_what_resnet18_is_made_of():
     def both(params, x):
         return block.apply(params, pool(x, 3, 2))

@@ -413,6 +413,7 @@ def strict(text):
     return json.loads(text, parse_constant=refused)
 
 
+@pytest.mark.whole
 def test_every_json_is_read_by_strict_parsers(run, source, tmp_path, capsys, relaxed):
     again = ["select", f"{source},size=16", "--out", str(run), *SMALL]
     for command in (

@@ -120,6 +120,7 @@ def test_scores_of_normals_come_in_their_order(fitted):
     np.testing.assert_array_equal(again.fit_predict(normals[order]), one.labels_[order])
 
 
+@pytest.mark.whole
 def test_fit_with_a_target_is_select(relaxed, tmp_path):
     """On a target without any anomaly: it still picks, and the share's interval reaches zero."""
     normals, target = images(32), images(40, seed=5)
@@ -143,6 +144,7 @@ def test_fit_with_a_target_is_select(relaxed, tmp_path):
     assert clone(Detector.of_networks(same.detector.networks)).setting == same.pick
 
 
+@pytest.mark.whole
 def test_copies_of_normals_move_no_threshold(relaxed):
     own = images(16, high=256)
     once = Detector(**TINY, alpha=0.2).fit(own)

@@ -66,6 +66,7 @@ FAMILIES = {
 }
 
 
+@pytest.mark.whole
 @pytest.mark.parametrize(
     ("pretext", "score", "tiling"),
     [(name, score, None) for name in pretexts.PRETEXTS for score in ("density", "head")]

@@ -43,6 +43,7 @@ def test_smoothing_is_scipys(size, sigma):
     np.testing.assert_allclose(found, twin, atol=1e-12)
 
 
+@pytest.mark.whole
 @pytest.mark.parametrize("shape", [(32, 32), (40, 27)])
 def test_scores_at_the_images_size(shape):
     """Every score stands on the pixel that its position is centred on; linear in between."""

@@ -64,6 +64,7 @@ def imprecise(function, given, platform):
     return [line for line in products if "precision = [HIGHEST, HIGHEST]" not in line]
 
 
+@pytest.mark.whole
 @pytest.mark.parametrize("platform", ["cpu", "cuda", "tpu"])
 @pytest.mark.parametrize("name", PROGRAMS)
 def test_no_product_of_matrices_is_at_default_precision(name, platform):

@@ -469,6 +469,7 @@ def test_weights_pick_the_rows_of_a_problem():
         np.testing.assert_allclose(of_held_out[name], alone, **near)
 
 
+@pytest.mark.whole
 def test_systematic_rows_follow_their_weights():
     weights = np.array([0.0, 3.0, 0.0, 1.0, 1.0, 2.0, 3.0])
     rows, masses = (np.asarray(x) for x in measuring.systematic(jnp.array(weights), 20))

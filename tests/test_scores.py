@@ -93,6 +93,7 @@ def test_kernel_density_is_sklearns_at_scotts_bandwidth(n, d):
     np.testing.assert_allclose(got, expected, rtol=1e-4, atol=1e-3)
 
 
+@pytest.mark.whole
 def test_kernel_density_sees_a_hole_that_one_gaussian_does_not():
     angles = jnp.linspace(0.0, 2.0 * jnp.pi, 200)
     ring = jnp.stack([jnp.cos(angles), jnp.sin(angles)], axis=1)

@@ -58,6 +58,7 @@ def normals():
     return jnp.asarray(np.tile(ramp[:, None, None], (20, 1, 16, 1)) + noise)
 
 
+@pytest.mark.whole
 @pytest.mark.parametrize("name", pretext.PRETEXTS)
 def test_a_ramp_is_learned(name, normals):
     trainer = trainer_of(name)

@@ -246,11 +246,12 @@ def test_starts_side_by_side_are_those_in_turn_and_stay_at_their_limit(problem):
     chex.assert_trees_all_close(*found, rtol=1e-3, atol=1e-4)
 
 
-SHORT = {"seeds": [0, 1], "config": Config(steps=6, width=8)}
+LENIENT = {"most_loss": 9.0, "least_auroc": 0.0}  # six steps teach nothing
+SHORT = {"seeds": [0, 1], "config": Config(steps=6, width=8, **LENIENT)}
 
 
 @pytest.mark.whole
-def test_tuning_ends_in_a_detector_and_goes_on_after_a_kill(problem, relaxed, tmp_path):
+def test_tuning_ends_in_a_detector_and_goes_on_after_a_kill(problem, tmp_path):
     plan = small(outer_steps=12, horizon=2)
     seen = []
     arguments = {"starts": 2, "plan": plan, **SHORT}
@@ -284,9 +285,7 @@ def test_tuning_ends_in_a_detector_and_goes_on_after_a_kill(problem, relaxed, tm
 
 
 @pytest.mark.whole
-def test_starts_are_shared_by_workers_and_stop_by_themselves(
-    problem, relaxed, tmp_path, monkeypatch
-):
+def test_starts_are_shared_by_workers_and_stop_by_themselves(problem, tmp_path, monkeypatch):
     """Two shards and a gather give what one worker does, though one start arrives early."""
     plan = small(outer_steps=12, horizon=2)
     monkeypatch.setattr(chunks, "CHUNK", 4)

@@ -354,6 +354,7 @@ def test_what_turns_of_a_bump_change():
 # ---- gradients ----
 
 
+@pytest.mark.catalogue
 @pytest.mark.parametrize("name", ["scar", "soft_cutout", "soft_cutpaste", "cutdiff"])
 def test_gradients_equal_finite_differences_of_many_draws(name, key, float64):
     """Steps so small that no kink of the bilinear weights and no jump of a shift lies inside."""

@@ -108,6 +108,7 @@ def test_greyscale_and_invert_are_pils():
     np.testing.assert_array_equal(get("invert").views(sample), [sample, inverted])
 
 
+@pytest.mark.catalogue
 @pytest.mark.parametrize(
     "pixel", [[0, 0, 0], [0.5, 0.5, 0.5], [1, 1, 1], [3e-20, 1e-20, 0], [1e-38, 0, 1e-38]]
 )

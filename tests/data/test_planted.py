@@ -39,6 +39,7 @@ def _set(samples: np.ndarray) -> set[bytes]:
 # What is planted
 
 
+@pytest.mark.catalogue
 @pytest.mark.parametrize(
     ("generator", "hyper"), [("cutpaste", "area:0.2;jitter:0"), ("quarter_turns", "")]
 )
