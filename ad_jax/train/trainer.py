@@ -27,7 +27,8 @@ class Hyper(NamedTuple):
 
     Attributes:
       family: index of the augmentation among the program's families, int32.
-      augmentation: packed hyperparameters of the augmentation (`augment.packed_length`).
+      augmentation: packed hyperparameters of the augmentation (`augment.packed_length`), or
+        pseudo-anomalies that were drawn before (`pool.drawn.Drawn`).
       training: those of training by their names, all of `setting.TRAINING`.
     """
 

@@ -125,6 +125,18 @@ def test_localise_study(tmp_path):
     assert (tmp_path / "strangest.png").is_file() and (tmp_path / "rows.json").is_file()
 
 
+def test_frozen_study(tmp_path):
+    each, means, cost = smoke("frozen", tmp_path).tables
+    (row,) = each.rows
+    assert row[:2] == ["digit 3", 32] and len(row) == len(each.header)
+    pick, oracle, member = (
+        row[each.header.index(c)].value for c in ("pick", "oracle", "mean member")
+    )
+    assert pick <= oracle and member <= oracle
+    assert means.column("AUROC").keys() >= {"patch nearest neighbour", "from scratch"}
+    assert 0 <= cost.rows[0][-2] <= cost.rows[0][-1]
+
+
 def test_halved_trust_study(tmp_path):
     verdicts, null = smoke("halved_trust", tmp_path).tables
     assert verdicts.column("high")["halving"] == 0  # never highly trusted

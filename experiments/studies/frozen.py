@@ -1,0 +1,127 @@
+"""What are frozen pretrained features worth before anything is chosen, and what does choosing add?
+
+Every set at one size (160 px; `--only size=256` for others): heads on EfficientNet-Lite0's grids,
+the default pool of 17 settings with five seeds. Prints AUROC, mean and standard deviation over
+seeds, of frozen controls that learn nothing, of the default head (feature noise of .8, said before
+these runs: arXiv 2303.15140), of the pool's mean member, of the default rule's pick and of the best
+setting in hindsight, and beside them of the default setting from scratch at 32 px; and the seconds
+to features and to the pool. Opens labels when all is trained.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+
+import numpy as np
+
+from ad_jax.base.stats import mean, plus_minus, spread
+from ad_jax.evaluate.pools import member_aurocs, seed_aurocs
+from ad_jax.features import Eyes
+from ad_jax.selection import rules, search
+from ad_jax.train.setting import Config
+from experiments.configs.shelf import TILE
+from experiments.result import Cell, Result, Table
+from experiments.study import Axis, Options, Row, grid
+from experiments.trainings import loaded, pick, trained
+
+BACKBONE = "efficientnet_lite0"
+SOURCES = {
+    "bottle": "mvtec_bottle",
+    "cookie": "cookie",
+    "magnetic tile": TILE.replace(",size=32", ""),
+    "kolektor": r"kolektor_sdd,group=kos\d+",
+    "screw": "mvtec_screw",
+    "digit 3": "digits,normal=3,limit=100",
+}
+SEEDS = (0, 1, 2, 3, 4)
+DEFAULT = search.setting("binary", "feature_noise", std=0.8)
+CONTROLS = ("patch_nearest_neighbour", "patch_density", "global_nearest_neighbour")
+COLUMNS = {
+    **{f"control/{name}": name.replace("_", " ") for name in CONTROLS},
+    "default": "default head",
+    "member": "mean member",
+    "pick": "pick",
+    "oracle": "oracle",
+    "scratch": "from scratch",
+}
+
+
+def make(source: str, size: int, options: Options) -> Row:
+    """A set at a size."""
+    small = options.smoke
+    problem, truth = loaded(f"{SOURCES[source]},size={size}")
+    config = Config(8, 8, BACKBONE) if small else Config(400, 128, BACKBONE)
+    families, areas = search.FROZEN[: 2 if small else None], search.FROZEN_AREAS[-2:]
+    settings = search.grid(
+        problem.shape, areas if small else search.FROZEN_AREAS, families, 1 if small else 4
+    )
+    settings += [DEFAULT] * (DEFAULT.key not in {s.key for s in settings})
+    seeds, record = SEEDS[: 2 if small else None], options.record()
+    start = time.perf_counter()
+    eyes = Eyes(BACKBONE, record)
+    eyes.see(problem.train), eyes.see(problem.target)
+    seen = time.perf_counter() - start
+    (pool,) = trained([problem], settings, seeds, config, record)
+    spent = time.perf_counter() - start
+    tiny, _ = loaded(f"{SOURCES[source]},size=32")
+    plain = Config(8, 8) if small else Config()
+    (scratch,) = trained([tiny], [search.default_setting()], seeds, plain, record)
+    anomalous = np.asarray(truth.open("frozen study: what features are worth").anomalous)
+    label_of = dict(zip(problem.sample_hashes, anomalous.tolist(), strict=True))
+    own = seed_aurocs(pool, anomalous)
+    per_member = member_aurocs(pool, anomalous)
+    rows = {f"control/{c.augmentation}": per_member[pool.rows(c)].tolist() for c in pool.controls()}
+    named = dict(zip(truth.names, anomalous.tolist(), strict=True))
+    _, other = loaded(f"{SOURCES[source]},size=32")
+    rows["scratch"] = member_aurocs(scratch, np.array([named[n] for n in other.names]))[
+        scratch.rows(search.default_setting())
+    ].tolist()
+    means = {key: float(np.mean(values)) for key, values in own.items()}
+    chosen = pick(pool, pool.settings)
+    rows |= {
+        "default": own[DEFAULT.key].tolist(),
+        "pick": own[chosen.key].tolist(),
+        "oracle": own[max(means, key=means.__getitem__)].tolist(),
+        "member": np.mean(list(own.values()), axis=0).tolist(),
+    }
+    return {
+        "source": source,
+        "size": size,
+        "images": [len(problem.train), len(label_of)],
+        "rows": rows,
+        "pick": chosen.label,
+        "best": next(s.label for s in pool.settings if means[s.key] == max(means.values())),
+        "seconds": [seen, spent],
+    }
+
+
+def table(rows: Sequence[Row]) -> Result:
+    lines: list[list[Cell]] = []
+    for row in rows:
+        cells = [spread(row["rows"][name]) for name in COLUMNS]
+        lines.append([row["source"], row["size"], *cells, row["pick"], row["best"]])
+    costs: list[list[Cell]] = [
+        [row["source"], row["size"], *row["images"], *map(round, row["seconds"])] for row in rows
+    ]
+    means: list[list[Cell]] = [
+        [what, mean([float(np.mean(row["rows"][name])) for row in rows])]
+        for name, what in COLUMNS.items()
+    ]
+    return Result(
+        [
+            f"rule {rules.DEFAULT}; AUROC, ± standard deviation over seeds",
+            Table(["set", "px", *COLUMNS.values(), "picked", "best"], lines, plus_minus),
+            "\nMeans over sets, with 95 % intervals over them",
+            Table(["", "AUROC"], means),
+            "\nCost, features of normals and target included",
+            Table(["set", "px", "normals", "target", "s to features", "s to the pool"], costs),
+        ]
+    )
+
+
+AXES = {
+    "source": Axis(tuple(SOURCES)[:-1], ("digit 3",)),
+    "size": Axis((160,), (32,), (256,)),
+}
+STUDY = grid(AXES, make, table)
