@@ -130,7 +130,7 @@ def test_photographs_are_recognised(name, classes):
     assert int(efficientnet.logits(encoder.params, embedding)[0].argmax()) in classes
 
 
-@pytest.mark.parametrize("side", [511, 512, 513, 518])
+@pytest.mark.parametrize("side", [512, 517])
 def test_positions_are_centred_where_they_look(side):
     """The middle of the pixels that reach a position, by a network that only adds up."""
     ones = {}
@@ -139,16 +139,17 @@ def test_positions_are_centred_where_they_look(side):
         if "_bn" in name:
             ones[name] = np.full(shape, float(name.endswith(("weight", "var"))), np.float32)
     params = efficientnet.fold(ones, TINY)
+
+    def middles(x):
+        stages = efficientnet.maps(params, x, TINY).stages[:5]
+        return jnp.stack([stage[0, 0, stage.shape[2] // 2].sum() for stage in stages])
+
     image = jnp.full((1, 8, side, 3), 0.7)  # so that nothing is cut off at 0 or 6
-    for stage in (0, 1, 2, 3, 4):
-        width = efficientnet.maps(params, image, TINY).stages[stage].shape[2]
-        cell, place = efficientnet.cells(side, TINY)[stage], width // 2
-
-        def at(x, stage=stage, place=place):
-            return efficientnet.maps(params, x, TINY).stages[stage][0, 0, place].sum()
-
-        reached = np.flatnonzero(np.abs(np.asarray(jax.grad(at)(image)))[0].sum((0, 2)))
-        assert cell.first + place * cell.stride == (reached[0] + reached[-1]) / 2
+    slopes = np.asarray(jax.jit(jax.jacrev(middles))(image))
+    widths = [-(-side // cell.stride) for cell in efficientnet.cells(side, TINY)]
+    for slope, cell, width in zip(slopes, efficientnet.cells(side, TINY), widths):
+        reached = np.flatnonzero(np.abs(slope)[0].sum((0, 2)))
+        assert cell.first + width // 2 * cell.stride == (reached[0] + reached[-1]) / 2
 
 
 # ---- grids ----
