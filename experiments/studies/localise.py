@@ -5,8 +5,8 @@ with every seed, and localises by every method; controls learn nothing: the untr
 same seed, and Gaussians per position of raw pixels. With `--only tile=64` all of it again on
 tiles of the same images, stitched. Prints image AUROC and average precision (an image's score is
 the highest point of its heatmap; `pooled` is the density of the pooled embedding instead), pixel
-AUROC and AUPRO, means over seeds with 95 % t intervals (three seeds or more). Writes `rows.json`,
-and `strangest.png` of the default method, the seeds' heatmaps averaged.
+AUROC, average precision and AUPRO, means over seeds with 95 % t intervals (three seeds or more).
+Writes `rows.json`, and `strangest.png` of the default method, the seeds' heatmaps averaged.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ from experiments.study import Axis, Options, Study
 from experiments.trainings import loaded
 
 SETTING = search.setting("binary", "cutpaste", area=0.04)
-FIGURES = ("image AUROC", "image AP", "pixel AUROC", "AUPRO")
+FIGURES = ("image AUROC", "image AP", "pixel AUROC", "pixel AP", "AUPRO")
 BLOCK = 32  # images whose features are held at once
 
 
@@ -169,12 +169,12 @@ def _judge(one: Found | np.ndarray, labels: Labels) -> list[float]:
     """`FIGURES` of one line."""
     nothing = float("nan")
     if not isinstance(one, Found):
-        return [*quality(one, labels.anomalous), nothing, nothing]
+        return [*quality(one, labels.anomalous), nothing, nothing, nothing]
     image = quality(one.scores, labels.anomalous)
     if labels.masks is None:
-        return [*image, nothing, nothing]
+        return [*image, nothing, nothing, nothing]
     pixels = audit_pixels(one.maps, labels)
-    return [*image, pixels.auroc, pixels.aupro]
+    return [*image, pixels.auroc, pixels.average_precision, pixels.aupro]
 
 
 def _cell(values: list[float]) -> str:
