@@ -10,13 +10,13 @@ import ad_jax
 from ad_jax import Config, augment, features, setting
 from ad_jax.augment import FEATURES
 from ad_jax.base.errors import InputError
-from ad_jax.detect import positions, scores
+from ad_jax.detect import localise, positions, scores
 from ad_jax.detect.detector import FittedDetector
 from ad_jax.detect.look import network, pretext_of
 from ad_jax.features import encoders
 from ad_jax.pool.drawn import COVERED, Draws, covered
 from ad_jax.store import Record
-from ad_jax.train.backbones import Cells, patch_head, strangest
+from ad_jax.train.backbones import Backbone, Cells, Outputs, patch_head, strangest
 
 CONFIG = Config(steps=6, width=8, backbone="tiny", most_loss=9.0, least_auroc=0.0)
 SETTINGS = [
@@ -238,15 +238,61 @@ def test_controls_equal_slow_twins(eyes, problem):
             lambda p: ad_jax.select(p, SETTINGS[:1], config=CONFIG._replace(backbone="encoder")),
             "feature_noise changes a frozen encoder's features",
         ),
-        (
-            lambda p: ad_jax.Detector(backbone="tiny", localiser="position").fit(p.train),
-            "a localiser is not possible",
-        ),
     ],
 )
 def test_what_is_not_there_yet_is_said(what, message, eyes, problem):
     with pytest.raises(InputError, match=message):
         what(problem)
+
+
+@pytest.mark.parametrize("method", ["position", "neighbour"])
+def test_heat_lies_on_a_planted_square(method, eyes, tmp_path):
+    """Rows and columns of unlike padding (96 and 117 px); saved and loaded, heat stays."""
+    generator = np.random.default_rng(1)
+    normal = generator.integers(100, 130, (24, 96, 117, 1)).astype(np.uint8)
+    strange = normal[16:].copy()
+    strange[:, 40:56, 64:80] = 250  # centred on 47.5, 71.5
+    problem = ad_jax.Problem(train=normal[:16], target=strange)
+    config = CONFIG._replace(steps=60)
+    found = ad_jax.select(problem, SETTINGS[:1], seeds=(0,), config=config).detector
+    found.fit_localiser(problem.train, method)
+    heat = found.heatmaps(strange)
+    assert heat.shape == (8, 96, 117) and np.isfinite(heat).all()
+    weights = np.clip(heat - np.quantile(heat, 0.9), 0, None).sum(0)
+    middle = [
+        (weights.sum(1 - axis) * np.arange(weights.shape[axis])).sum() / weights.sum()
+        for axis in (0, 1)
+    ]
+    assert np.abs(np.subtract(middle, (47.5, 71.5))).max() < 8  # a position is 8 px
+    found.save(tmp_path / "detector")
+    np.testing.assert_array_equal(
+        FittedDetector.load(tmp_path / "detector").heatmaps(strange), heat
+    )
+
+
+@pytest.mark.parametrize("row, column", [(5, 8), (1, 12)])
+def test_what_a_head_says_of_a_position_lies_on_its_centre(row, column, eyes):
+    shape = (96, 117, 1)
+    rows, columns = (features.cells(eyes, side) for side in shape[:2])
+    told = Backbone(
+        lambda key: (), lambda params, x: Outputs(None, None, (x,)), enter=lambda params, x: x
+    )
+    one = localise.make_localiser(localise.grid_maps(told, (rows, columns), True), shape, "head")
+    said = np.zeros((3, *features.seen_shape("tiny", shape)[:2], 1), np.float32)
+    said[2, row, column] = 1.0
+    seen = one.features((), jnp.asarray(said))
+    heat = np.asarray(one.scores(one.fit(seen[:2], seen[:2]), seen))[2]
+    weights = np.clip(heat, 0, None)
+    middle = [
+        (weights.sum(1 - axis) * np.arange(shape[axis])).sum() / weights.sum() for axis in (0, 1)
+    ]
+    centre = rows.first + rows.stride * row, columns.first + columns.stride * column
+    np.testing.assert_allclose(middle, centre, atol=0.3)
+
+
+def test_only_heads_tell_positions(problem):
+    with pytest.raises(InputError, match="'head' is of heads on frozen features"):
+        ad_jax.Detector(localiser="head").fit(problem.train)
 
 
 def test_every_pretext_on_features_is_scored_by_its_head(eyes):

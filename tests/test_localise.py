@@ -62,7 +62,7 @@ def test_a_map_on_a_smaller_grid_is_an_area_mean(monkeypatch):
     monkeypatch.setattr(features, "GRID", 6)
     x = drawn((2, 8, 12, 3))
     grid = features.grid_of((8, 12), [Cells()])
-    found = features.on_grid(jnp.asarray(x), Cells(), grid)
+    found = features.on_grid(jnp.asarray(x), (Cells(), Cells()), grid)
     smooth = np.einsum(
         "ah,nhwc,bw->nabc", features.mean_matrix(8), x, features.mean_matrix(12)
     ).reshape(2, 4, 2, 6, 2, 3)

@@ -12,18 +12,19 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from ad_jax import features
 from ad_jax.base.errors import InputError
 from ad_jax.base.numerics import in_float32
 from ad_jax.detect import localise
 from ad_jax.detect.calibration import by_fold
-from ad_jax.detect.look import network
+from ad_jax.detect.look import network, pretext_of
 from ad_jax.detect.networks import Networks, refuse_infinite
 from ad_jax.detect.normals import Normals
 from ad_jax.detect.state import Localised, State
 from ad_jax.detect.tiles import Plan
-from ad_jax.features import refuse
-from ad_jax.train import pretexts
-from ad_jax.train.setting import Config
+from ad_jax.features import frozen, seen_shape
+from ad_jax.train.backbones import Backbone
+from ad_jax.train.setting import Config, Setting
 
 BLOCK = 16  # images (or tiles) a program run
 
@@ -34,18 +35,32 @@ def check(method: object, config: Config, shape: tuple[int, ...], plan: Plan | N
     Raises:
       InputError: an unknown method, samples that are no images, a network without positions.
     """
-    refuse(config.backbone, "a localiser")
     seen = shape if plan is None else (plan.tile, plan.tile, *shape[2:])
-    backbone = network(config, seen, pretexts.make("binary", "cutpaste"))
+    pretext = pretext_of(config, Setting("binary", "cutpaste", {}))
+    backbone = network(config, seen_shape(config.backbone, seen), pretext)
     if not isinstance(method, str):
         raise InputError(f"localiser={method!r} is no name; known: {', '.join(localise.METHODS)}")
-    localise.make_localiser(localise.network_maps(backbone, seen), shape, method, plan)
+    localise.make_localiser(_read(config, backbone, seen, method), shape, method, plan)
+
+
+def _read(config: Config, backbone: Backbone, seen: tuple[int, ...], method: str) -> localise.Read:
+    """What is looked at: a network's own stages, or a frozen encoder's grid."""
+    if not frozen(config.backbone):
+        if method == localise.HEAD:
+            raise InputError(
+                f"localisation {method!r} is of heads on frozen features, which tell every "
+                f"position; take one of {', '.join(localise.METHODS)}"
+            )
+        return localise.network_maps(backbone, seen)
+    encoder = features.get(config.backbone)
+    rows, columns = (features.cells(encoder, side) for side in seen[:2])
+    return localise.grid_maps(backbone, (rows, columns), method == localise.HEAD)
 
 
 def _localiser(networks: Networks, method: str) -> localise.Localiser:
     """Of one seed."""
     state = networks.state
-    read = localise.network_maps(networks.backbone, state.seen)
+    read = _read(state.config, networks.backbone, state.seen, method)
     return localise.make_localiser(read, state.shape, method, networks.plan)
 
 
@@ -62,14 +77,14 @@ def fit_localised(networks: Networks, method: str, normals: Normals) -> Localise
     through the normals where there are more.
     """
     one = _localiser(networks, method)
-    features = jax.jit(lambda flat, x: one.features(networks.unravel(flat), x))
+    read = jax.jit(lambda flat, x: one.features(networks.unravel(flat), x))
     fit = jax.jit(one.fit)
 
     def seen(flat: jax.Array, samples: np.ndarray) -> np.ndarray:
-        shape = jax.eval_shape(features, flat, samples[:1]).shape[1:]
+        shape = jax.eval_shape(read, flat, networks.look_at(samples[:1])).shape[1:]
         samples = samples[localise.fitted_on(len(samples), shape)]
         found = [
-            np.asarray(features(flat, block))[: stop - start]
+            np.asarray(read(flat, networks.look_at(block)))[: stop - start]
             for start, stop, block in networks.batches(samples, (_block(networks),))
         ]
         return np.concatenate(found)
@@ -109,7 +124,8 @@ class Heatmaps:
         samples = networks.of_shape(samples)
         out = np.empty((len(samples), *networks.state.shape[:2]), np.float32)
         for start, stop, block in networks.batches(samples, (_block(networks),)):
-            found = self._look(networks.arrays["params"], self._fitted, block)
+            looked_at = networks.look_at(block)
+            found = self._look(networks.arrays["params"], self._fitted, looked_at)
             out[start:stop] = np.asarray(found)[: stop - start]
             refuse_infinite(out[start:stop], start, "heatmap")
         return out

@@ -93,12 +93,12 @@ class Networks:
         out = np.empty((len(self.state.seeds), len(samples)), np.float32)
         sizes = tuple(max(1, size // self.tiles) for size in BLOCKS)
         for start, stop, block in self.batches(samples, sizes):
-            found = np.asarray(self._raw(self.arrays, self._look_at(block)))[:, : stop - start]
+            found = np.asarray(self._raw(self.arrays, self.look_at(block)))[:, : stop - start]
             refuse_infinite(found.T, start, "score")
             out[:, start:stop] = found
         return out
 
-    def _look_at(self, block: np.ndarray) -> np.ndarray:
+    def look_at(self, block: np.ndarray) -> np.ndarray:
         """What the networks see of a block; nothing of it stays in memory."""
         return Eyes(self.state.config.backbone).see(block)
 

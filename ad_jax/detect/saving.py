@@ -191,7 +191,7 @@ def _packed(localised: Localised) -> dict[str, np.ndarray]:
 def _unpacked(method: str | None, arrays: dict[str, Any]) -> Localised | None:
     if method is None:
         return None
-    kind = localise.METHODS[method].state
+    kind = localise.get(method).state
     state, scale = (
         {name: arrays[f"{LOCALISER}.{part}.{name}"] for name in fields}
         for part, fields in (("state", kind._fields), ("scale", localise.Scale._fields))

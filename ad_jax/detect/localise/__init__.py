@@ -6,13 +6,14 @@ one scale for all images. Seeds are averaged as heatmaps, never as raw scores. M
 (the default), `neighbour`, `texture`.
 """
 
-from ad_jax.detect.localise.densities import DEFAULT, METHODS
-from ad_jax.detect.localise.features import network_maps, pixel_maps
+from ad_jax.detect.localise.densities import DEFAULT, HEAD, METHODS, get
+from ad_jax.detect.localise.features import Read, grid_maps, network_maps, pixel_maps
 from ad_jax.detect.localise.maps import Fitted, Localiser, fitted_on, make_localiser
 from ad_jax.detect.localise.scale import Scale, alarm, fit_scale, to_decades
 
 __all__ = [
     "DEFAULT",
+    "HEAD",
     "METHODS",
     "Fitted",
     "Localiser",
@@ -21,6 +22,9 @@ __all__ = [
     "fit_scale",
     "fitted_on",
     "make_localiser",
+    "Read",
+    "get",
+    "grid_maps",
     "network_maps",
     "pixel_maps",
     "to_decades",

@@ -20,6 +20,7 @@ PATCHES = 2**18  # most patches that the density over all positions is fitted on
 BANK = 2048  # patches kept as neighbours
 CANDIDATES = 8 * BANK  # patches that they are chosen among
 _POSITIONS, _IMAGES = 64, 16  # a block
+HEAD = "head"  # of networks that tell every position by themselves
 
 
 class Method(NamedTuple):
@@ -129,6 +130,13 @@ def score_neighbour(state: Bank, features: jax.Array) -> jax.Array:
     return scores.score_neighbour(state.patches, rows).reshape(features.shape[:3])
 
 
+class Nothing(NamedTuple):
+    """The state of what is told already."""
+
+
+# A map of scores as it is, such as a head's log-odds at every position.
+TOLD = Method(lambda features: Nothing(), lambda state, features: features[..., 0], Nothing)
+
 METHODS: dict[str, Method] = {
     "position": Method(fit_position, score_position, scores.Density),
     "neighbour": Method(fit_neighbour, score_neighbour, Bank),
@@ -143,4 +151,4 @@ def get(name: str) -> Method:
     Raises:
       InputError: an unknown name; the message lists the known ones.
     """
-    return lookup(METHODS, name, "localisation")
+    return lookup({**METHODS, HEAD: TOLD}, name, "localisation")

@@ -32,11 +32,19 @@ class Read:
     Attributes:
       maps: `(params, samples [n, h, w, c] in [0, 1]) -> maps [n, h_i, w_i, c_i]`; calling the
         whole does the same.
-      cells: of every map.
+      cells: of every map, along the rows; across: along the columns where these lie otherwise.
+      window: positions a side that are averaged first.
     """
 
     maps: Callable[[Any, jax.Array], tuple[jax.Array, ...]]
     cells: tuple[Cells, ...]
+    across: tuple[Cells, ...] = ()
+    window: int = WINDOW
+
+    @property
+    def places(self) -> tuple[tuple[Cells, Cells], ...]:
+        """Cells of every map along both sides."""
+        return tuple(zip(self.cells, self.across or self.cells, strict=True))
 
     def __call__(self, params: Any, samples: jax.Array) -> tuple[jax.Array, ...]:
         return self.maps(params, samples)
@@ -91,6 +99,22 @@ def network_maps(
     return Read(maps, tuple(cells[i] for i in chosen))
 
 
+def grid_maps(backbone: Backbone, cells: tuple[Cells, Cells], head: bool) -> Read:
+    """Reads a frozen encoder's grids, as a head on them sees them, or what the head says of them.
+
+    Args:
+      backbone: the head; its samples are grids.
+      cells: of the grid along the rows and the columns.
+      head: whether to read its log-odds instead of the features.
+    """
+
+    def maps(params: Any, samples: jax.Array) -> tuple[jax.Array, ...]:
+        entered = backbone.enter(params, samples)
+        return backbone.apply(params, entered).stages[:1] if head else (entered,)
+
+    return Read(maps, cells[:1], cells[1:], window=1)
+
+
 # The samples themselves as their only map; the control without any network.
 pixel_maps = Read(lambda _, samples: (samples,), (Cells(),))
 
@@ -101,17 +125,17 @@ def _shrunk(cells: Cells, size: int, new: int) -> Cells:
     return Cells(cells.stride * factor, cells.first + cells.stride * (factor - 1) / 2)
 
 
-def grid_of(shape: tuple[int, ...], cells: Sequence[Cells]) -> Grid:
+def grid_of(shape: tuple[int, ...], cells: Sequence[Cells], across: Sequence[Cells] = ()) -> Grid:
     """The common grid of maps of an image `(h, w, ...)`: the finest, at most `GRID` a side.
 
     >>> grid_of((128, 96), [Cells(2), Cells(4)])
     Grid(sides=(32, 24), cells=(Cells(stride=4.0, first=1.0), Cells(stride=4.0, first=1.0)))
     """
-    finest = min(cells)
-    sizes = [finest.count(side) for side in shape[:2]]
+    both = min(cells), min(across or cells)
+    sizes = [finest.count(side) for finest, side in zip(both, shape[:2], strict=True)]
     shrink = max(1.0, max(sizes) / GRID)
     height, width = (math.ceil(size / shrink) for size in sizes)
-    rows, columns = (_shrunk(finest, *a) for a in ((sizes[0], height), (sizes[1], width)))
+    rows, columns = map(_shrunk, both, sizes, (height, width))
     return Grid((height, width), (rows, columns))
 
 
@@ -158,14 +182,16 @@ def _both_ways(rows: np.ndarray, columns: np.ndarray, maps: jax.Array) -> jax.Ar
     )
 
 
-def on_grid(one: jax.Array, cells: Cells, grid: Grid) -> jax.Array:
+def on_grid(
+    one: jax.Array, cells: tuple[Cells, Cells], grid: Grid, window: int = WINDOW
+) -> jax.Array:
     """A map `[n, h, w, c]` of these cells on the grid `[n, *grid.sides, c]`.
 
-    Averaged over 3 x 3 of its positions, then read at the centres of the grid's.
+    Averaged over `window` x `window` of its positions, then read at the centres of the grid's.
     """
     rows, columns = (
-        between(old, cells, new, wanted) @ mean_matrix(old)
-        for old, new, wanted in zip(one.shape[1:3], *grid, strict=True)
+        between(old, own, new, wanted) @ mean_matrix(old, window)
+        for old, own, new, wanted in zip(one.shape[1:3], cells, *grid, strict=True)
     )
     return _both_ways(rows, columns, one)
 

@@ -100,9 +100,11 @@ def make_dense(read: Read, grid: Grid) -> Callable[[Any, jax.Array], jax.Array]:
         maps = read(params, as_unit(rows))
         sizes = kept([m.shape[-1] for m in maps])
         parts = []
-        for stage, cells, size in zip(maps, read.cells, sizes, strict=True):
+        for stage, cells, size in zip(maps, read.places, sizes, strict=True):
             basis = jnp.float32(projection(stage.shape[-1], size))
-            parts.append(jnp.matmul(on_grid(stage, cells, grid), basis, precision=HIGHEST))
+            parts.append(
+                jnp.matmul(on_grid(stage, cells, grid, read.window), basis, precision=HIGHEST)
+            )
         return jnp.concatenate(parts, axis=-1)
 
     return dense
@@ -146,7 +148,7 @@ def make_localiser(
     Args:
       read: `network_maps(backbone, shape)` or `pixel_maps`.
       shape: `(h, w, c)` of one sample.
-      method: one of `densities.METHODS`.
+      method: one of `densities.METHODS`, or `head` where `read` gives scores.
       where: tiles to look at instead of whole images, for a network that takes tiles; samples and
         heatmaps are still whole images, and so is what the scale and its alarm count. `position`
         then has a Gaussian per position of every tile.
@@ -160,7 +162,7 @@ def make_localiser(
     count = 1 if where is None else len(where.corners)
     seen_at_once = max(1, BLOCK // count)
     sides = tuple(shape[:2]) if where is None else (where.tile, where.tile)
-    grid = grid_of(sides, read.cells)
+    grid = grid_of(sides, read.cells, read.across)
 
     dense_whole = make_dense(read, grid)
     placed = make_placed(grid, sides, where, join)
