@@ -18,6 +18,7 @@ import numpy as np
 from ad_jax.base.stats import mean, plus_minus, spread
 from ad_jax.evaluate.pools import member_aurocs, seed_aurocs
 from ad_jax.features import Eyes
+from ad_jax.pool import Pool
 from ad_jax.selection import rules, search
 from ad_jax.train.setting import Config
 from experiments.configs.shelf import TILE
@@ -45,6 +46,12 @@ COLUMNS = {
     "oracle": "oracle",
     "scratch": "from scratch",
 }
+
+
+def rows_of(pool: Pool, seed: int) -> list[int]:
+    """Rows of a seed's trained members, whatever they learned."""
+    trained = [m.setting.pretext != "control" and m.seed == seed for m in pool.members]
+    return np.flatnonzero(trained).tolist()
 
 
 def make(source: str, size: int, options: Options) -> Row:
@@ -83,7 +90,7 @@ def make(source: str, size: int, options: Options) -> Row:
         "default": own[DEFAULT.key].tolist(),
         "pick": own[chosen.key].tolist(),
         "oracle": own[max(means, key=means.__getitem__)].tolist(),
-        "member": np.mean(list(own.values()), axis=0).tolist(),
+        "member": [float(np.nanmean(per_member[rows_of(pool, seed)])) for seed in seeds],
     }
     return {
         "source": source,
