@@ -85,11 +85,11 @@ def make(source: str, size: int, options: Options) -> Row:
         scratch.rows(search.default_setting())
     ].tolist()
     means = {key: float(np.mean(values)) for key, values in own.items()}
-    chosen = pick(pool, pool.settings)
+    best, chosen = max(means, key=means.__getitem__), pick(pool, pool.settings)
     rows |= {
         "default": own[DEFAULT.key].tolist(),
         "pick": own[chosen.key].tolist(),
-        "oracle": own[max(means, key=means.__getitem__)].tolist(),
+        "oracle": own[best].tolist(),
         "member": [float(np.nanmean(per_member[rows_of(pool, seed)])) for seed in seeds],
     }
     return {
@@ -98,7 +98,7 @@ def make(source: str, size: int, options: Options) -> Row:
         "images": [len(problem.train), len(label_of)],
         "rows": rows,
         "pick": chosen.label,
-        "best": next(s.label for s in pool.settings if means[s.key] == max(means.values())),
+        "best": next(s.label for s in pool.settings if s.key == best),
         "seconds": [seen, spent],
     }
 
