@@ -15,7 +15,7 @@ import pytest
 
 from ad_jax import features
 from ad_jax.base.errors import InputError
-from ad_jax.features import efficientnet, encoders, grids, weights
+from ad_jax.features import efficientnet, encoders, grids, placing, weights
 from ad_jax.store import Record
 from ad_jax.train.backbones.contract import Cells
 
@@ -159,14 +159,15 @@ def test_a_deep_map_is_read_where_a_shallow_one_is_centred():
     """A ramp of the deep map's own positions comes back as the shallow map's."""
     deep, shallow = Cells(16, 15.0), Cells(8, 7.0)
     ramp = deep.first + deep.stride * np.arange(10)
-    found = grids.between(10, deep, 20, shallow) @ ramp
+    found = placing.between(10, deep, 20, shallow) @ ramp
     np.testing.assert_allclose(found[1:], shallow.first + shallow.stride * np.arange(1, 20))
     assert found[0] == ramp[0]  # before the first: the first
 
 
 def test_a_mean_at_the_border_is_of_what_is_there():
     x = np.arange(12.0, dtype=np.float32).reshape(1, 3, 4, 1)
-    found = grids.smoothed(jnp.asarray(x))
+    grid = placing.Grid((3, 4), (Cells(), Cells()))
+    found = placing.on_grid(jnp.asarray(x), (Cells(), Cells()), grid)
     assert float(found[0, 0, 0, 0]) == pytest.approx(x[0, :2, :2].mean())
     assert float(found[0, 1, 2, 0]) == pytest.approx(x[0, :, 1:4].mean())
 

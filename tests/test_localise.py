@@ -15,6 +15,7 @@ from ad_jax.base import ranks
 from ad_jax.base.errors import InputError
 from ad_jax.detect import localise, tiles
 from ad_jax.detect.localise import densities, features, maps, scale
+from ad_jax.features import placing
 from ad_jax.train.backbones import BACKBONES, Cells, as_unit
 
 
@@ -28,7 +29,7 @@ def drawn(shape, seed=0, spread=1.0):
 @pytest.mark.parametrize("sides", [(8, 8), (5, 9), (1, 3)])
 def test_the_mean_counts_neighbours_inside_only(sides):
     x = drawn(sides)
-    rows, columns = map(features.mean_matrix, sides)
+    rows, columns = map(placing.mean_matrix, sides)
     padded = np.pad(x, 1, constant_values=np.nan)
     windows = np.lib.stride_tricks.sliding_window_view(padded, (3, 3))
     np.testing.assert_allclose(rows @ x @ columns.T, np.nanmean(windows, (2, 3)), rtol=2e-5)
@@ -62,9 +63,9 @@ def test_a_map_on_a_smaller_grid_is_an_area_mean(monkeypatch):
     monkeypatch.setattr(features, "GRID", 6)
     x = drawn((2, 8, 12, 3))
     grid = features.grid_of((8, 12), [Cells()])
-    found = features.on_grid(jnp.asarray(x), (Cells(), Cells()), grid)
+    found = placing.on_grid(jnp.asarray(x), (Cells(), Cells()), grid)
     smooth = np.einsum(
-        "ah,nhwc,bw->nabc", features.mean_matrix(8), x, features.mean_matrix(12)
+        "ah,nhwc,bw->nabc", placing.mean_matrix(8), x, placing.mean_matrix(12)
     ).reshape(2, 4, 2, 6, 2, 3)
     np.testing.assert_allclose(found, smooth.mean((2, 4)), atol=1e-5)
     assert grid.cells == (Cells(2, 0.5), Cells(2, 0.5))  # between the two pixels
@@ -75,9 +76,7 @@ def test_a_map_on_a_smaller_grid_is_an_area_mean(monkeypatch):
 def test_a_ramp_keeps_its_values_on_every_grid(cells, grid):
     """A map that holds where its positions are says on the grid where the grid's are."""
     size, new = cells.count(96), grid.count(96)
-    found = features.between(size, cells, new, grid) @ (
-        cells.first + cells.stride * np.arange(size)
-    )
+    found = placing.between(size, cells, new, grid) @ (cells.first + cells.stride * np.arange(size))
     wanted = grid.first + grid.stride * np.arange(new)
     inside = (wanted >= 8) & (wanted <= 80)
     whole = grid.stride % cells.stride == 0 or grid.stride < cells.stride

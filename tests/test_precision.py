@@ -15,6 +15,7 @@ from ad_jax.alignment import Sets
 from ad_jax.base import ranks
 from ad_jax.detect import scores
 from ad_jax.detect.localise import densities, features
+from ad_jax.features import placing
 from ad_jax.selection.tuning import losses
 from ad_jax.train.backbones import Cells
 
@@ -50,7 +51,7 @@ PROGRAMS = {
     "surprise": (ranks.surprise, (LIST, LIST)),
     "p_values": (ranks.p_values, (LIST, LIST)),
     "to_image": (lambda heat: features.to_image(heat[..., 0], GRID, (9, 9)), (MAPS,)),
-    "on_grid": (lambda maps: features.on_grid(maps, (Cells(2), Cells(2)), GRID), (MAPS,)),
+    "on_grid": (lambda maps: placing.on_grid(maps, (Cells(2), Cells(2)), GRID), (MAPS,)),
     **{f"score {k}": (fit_and_score(v), (ROWS,)) for k, v in scores.SCORES.items()},
     **{f"density {k}": (fit_and_score(v), (MAPS,)) for k, v in densities.METHODS.items()},
     **{f"outer {k}": (with_gradient(v), (SETS,)) for k, v in losses.OUTER.items()},

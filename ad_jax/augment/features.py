@@ -13,11 +13,8 @@ import jax
 import jax.numpy as jnp
 
 from ad_jax.augment.contract import Apply, Augmentation, everything, whole
+from ad_jax.augment.noise import draw_noise
 from ad_jax.base.space import Range, Space
-
-
-def _draw_noise(key: jax.Array, hyper: Mapping[str, Any], shape: tuple[int, ...]) -> jax.Array:
-    return hyper["std"] * jax.random.normal(key, shape)
 
 
 def feature_noise(sample: jax.Array, noise: jax.Array) -> jax.Array:
@@ -57,16 +54,28 @@ def channel_dropout(sample: jax.Array, dropped: jax.Array) -> jax.Array:
     return jnp.where(dropped, 0.0, sample)
 
 
-def _weights(default: float, low: float, high: float) -> Space:
-    return Space(
-        weight=Range(default, low, high, "log", "share", True, "of the way to another position"),
-        weight_spread=Range(1.41, 1.0, 4.0, "log", "factor", True, "within centre / and x this"),
+def _between_positions(kernel: Any, most: float, source: str) -> Augmentation:
+    """An entry whose weight says how far a position moves, of the way to another one."""
+    about = "of the way to another position"
+    return Augmentation(
+        draw=_draw_weight,
+        apply=_with_donor(kernel),
+        space=Space(
+            weight=Range(0.5, 0.05, most, "log", "share", True, about),
+            weight_spread=Range(
+                1.41, 1.0, 4.0, "log", "factor", True, "within centre / and x this"
+            ),
+        ),
+        strength="weight",
+        example={"weight": 0.4, "weight_spread": 1.3},
+        group="features",
+        source=source,
     )
 
 
 FEATURES: dict[str, Augmentation] = {
     "feature_noise": Augmentation(
-        draw=_draw_noise,
+        draw=draw_noise,
         apply=whole(feature_noise),
         space=Space(
             std=Range(0.8, 0.05, 5.0, "log", "normals' spread", True, "of the noise, per feature")
@@ -76,23 +85,13 @@ FEATURES: dict[str, Augmentation] = {
         group="features",
         source="SimpleNet, arXiv 2303.15140 (there .015 on its features' scale)",
     ),
-    "feature_mixup": Augmentation(
-        draw=_draw_weight,
-        apply=_with_donor(feature_mixup),
-        space=_weights(0.5, 0.05, 1.0),
-        strength="weight",
-        example={"weight": 0.4, "weight_spread": 1.3},
-        group="features",
-        source="mixup, arXiv 1710.09412, of positions of two samples",
+    "feature_mixup": _between_positions(
+        feature_mixup, 1.0, "mixup, arXiv 1710.09412, of positions of two samples"
     ),
-    "feature_extrapolation": Augmentation(
-        draw=_draw_weight,
-        apply=_with_donor(feature_extrapolation),
-        space=_weights(0.5, 0.05, 4.0),
-        strength="weight",
-        example={"weight": 0.4, "weight_spread": 1.3},
-        group="features",
-        source="extrapolation in feature space, arXiv 1702.05538, away from another sample",
+    "feature_extrapolation": _between_positions(
+        feature_extrapolation,
+        4.0,
+        "extrapolation in feature space, arXiv 1702.05538, away from another sample",
     ),
     "channel_dropout": Augmentation(
         draw=_draw_dropped,

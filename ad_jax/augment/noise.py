@@ -24,7 +24,8 @@ def pixel_mask(sample: jax.Array, dropped: jax.Array) -> tuple[jax.Array, jax.Ar
     return jnp.where(dropped[..., None], 0.0, sample), dropped.astype(sample.dtype)
 
 
-def _draw_noise(key: jax.Array, hyper: Mapping[str, Any], shape: tuple[int, ...]) -> jax.Array:
+def draw_noise(key: jax.Array, hyper: Mapping[str, Any], shape: tuple[int, ...]) -> jax.Array:
+    """Gaussian noise of the asked standard deviation."""
     return hyper["std"] * jax.random.normal(key, shape)
 
 
@@ -178,7 +179,7 @@ NOISY: dict[str, Augmentation] = {
         source="mask, arXiv 2208.07734",
     ),
     "gaussian_noise": Augmentation(
-        draw=_draw_noise,
+        draw=draw_noise,
         apply=whole(gaussian_noise),
         space=Space(
             std=Range(

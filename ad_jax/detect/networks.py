@@ -17,7 +17,7 @@ from ad_jax.data.samples import as_array, as_samples
 from ad_jax.detect import scores, tiles
 from ad_jax.detect.look import make_look, network, pretext_of
 from ad_jax.detect.state import State
-from ad_jax.features import Eyes, refuse, seen_shape
+from ad_jax.features import refuse, see, seen_shape
 
 BLOCKS = (1, 16, 256)  # samples (or tiles) a program run: the only batch sizes ever compiled
 
@@ -99,8 +99,8 @@ class Networks:
         return out
 
     def look_at(self, block: np.ndarray) -> np.ndarray:
-        """What the networks see of a block; nothing of it stays in memory."""
-        return Eyes(self.state.config.backbone).see(block)
+        """What the networks see of a block."""
+        return see(self.state.config.backbone, block)
 
     def batches(
         self, samples: np.ndarray, sizes: tuple[int, ...]

@@ -9,42 +9,24 @@ from __future__ import annotations
 from typing import NamedTuple
 
 import jax
-import jax.numpy as jnp
 
 from ad_jax.base.numerics import rowwise
 from ad_jax.detect import scores
-from ad_jax.train.backbones import strangest
+from ad_jax.train.backbones import Units, strangest, units_of
 
 BANK = 4096  # positions of normals that are compared with
-
-
-class Standard(NamedTuple):
-    """Mean and spread `[d]` of the normals' positions."""
-
-    mean: jax.Array
-    spread: jax.Array
-
-    def __call__(self, features: jax.Array) -> jax.Array:
-        """Features `[..., d]` in units of the normals' spread."""
-        return (features.astype(jnp.float32) - self.mean) / self.spread
-
-
-def standard(normals: jax.Array) -> Standard:
-    """Of the positions of normals `[n, ..., d]`."""
-    positions = normals.reshape(-1, normals.shape[-1]).astype(jnp.float32)
-    return Standard(positions.mean(0), jnp.maximum(positions.std(0), 1e-6))
 
 
 class Positions(NamedTuple):
     """A fitted score of positions: how features are standardised, and the score's own state."""
 
-    units: Standard
+    units: Units
     state: object
 
 
 def fit(score: scores.Score, key: jax.Array, normals: jax.Array) -> Positions:
     """Fits a score on positions of normals `[n, gh, gw, d]`: at most `BANK` of them, at random."""
-    units = standard(normals)
+    units = units_of(normals)
     positions = normals.reshape(-1, normals.shape[-1])
     count = min(BANK, len(positions))
     rows = jax.random.choice(key, len(positions), (count,), replace=False)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import jax
@@ -22,7 +23,8 @@ class Maps(NamedTuple):
     embedding: jax.Array
 
 
-class Encoder(NamedTuple):
+@dataclass(frozen=True, eq=False)  # a key of compiled programs, by itself
+class Encoder:
     """A frozen network as a pure function, and where it looks.
 
     Attributes:

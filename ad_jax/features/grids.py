@@ -16,11 +16,11 @@ import jax.numpy as jnp
 import numpy as np
 
 from ad_jax.base.errors import InputError
-from ad_jax.base.numerics import HIGHEST
 from ad_jax.data.samples import content_hashes
 from ad_jax.features.contract import Encoder
+from ad_jax.features.placing import Grid, on_grid
 from ad_jax.store import Record, digest
-from ad_jax.train.backbones.contract import Cells
+from ad_jax.train.backbones.contract import Cells, as_unit
 
 BLOCK = 16  # images a forward pass
 FORM = 1  # of what is kept; another number is encoded again
@@ -41,29 +41,6 @@ class Features(NamedTuple):
 def cells(encoder: Encoder, side: int) -> Cells:
     """Where the grid's positions lie along a side of so many px."""
     return encoder.cells(side)[encoder.layers[0]]
-
-
-def between(count: int, deep: Cells, places: int, shallow: Cells) -> np.ndarray:
-    """Weights `[places, count]`: a deep map's positions at the centres of a shallow map's.
-
-    Linear between the two nearest; the outermost goes on beyond the ends.
-    """
-    at = shallow.first + shallow.stride * np.arange(places)
-    at = np.clip((at - deep.first) / deep.stride, 0.0, count - 1.0)
-    return np.maximum(0.0, 1.0 - np.abs(at[:, None] - np.arange(count))).astype(np.float32)
-
-
-def smoothed(maps: jax.Array) -> jax.Array:
-    """Mean over 3 x 3 positions of `[n, h, w, c]`; at a border over those that there are."""
-
-    def along(x: jax.Array, axis: int) -> jax.Array:
-        count = x.shape[axis]
-        near = np.abs(np.arange(count)[:, None] - np.arange(count)) <= 1
-        mean = (near / near.sum(1, keepdims=True)).astype(np.float32)
-        moved = jnp.tensordot(mean, jnp.moveaxis(x, axis, 0), 1, precision=HIGHEST)
-        return jnp.moveaxis(moved, 0, axis)
-
-    return along(along(maps, 1), 2)
 
 
 def make_grids(
@@ -87,44 +64,29 @@ def make_grids(
             f"{encoder.name} needs {encoder.smallest} px a side, these are {shape[0]} x "
             f"{shape[1]}; load larger images (size=)"
         )
-    where = [encoder.cells(side) for side in shape[:2]]
+    down, across = (encoder.cells(side) for side in shape[:2])
+    first = encoder.layers[0]
 
     def grids(params: object, images: jax.Array) -> tuple[jax.Array, jax.Array]:
         colours = jnp.broadcast_to(images, (*images.shape[:3], 3))
         maps = encoder.apply(params, colours)
-        sides = maps.stages[encoder.layers[0]].shape[1:3]
-        found = []
-        for layer in encoder.layers:
-            x = smoothed(maps.stages[layer])
-            down, across = (
-                between(x.shape[1 + axis], where[axis][layer], sides[axis], own)
-                for axis, own in enumerate(w[encoder.layers[0]] for w in where)
-            )
-            if x.shape[1:3] != sides:
-                x = jnp.einsum("yh,nhwc,xw->nyxc", down, x, across, precision=HIGHEST)
-            found.append(x)
+        _, height, width, _ = maps.stages[first].shape
+        grid = Grid((height, width), (down[first], across[first]))
+        found = [on_grid(maps.stages[i], (down[i], across[i]), grid) for i in encoder.layers]
         return jnp.concatenate(found, axis=-1), maps.embedding
 
     return grids
 
 
 @functools.lru_cache(maxsize=8)
-def _compiled(name: str, weights: str, shape: tuple[int, ...]) -> dict[str, Callable]:
-    return {}  # filled by `_program`: an encoder's arrays are no key
-
-
 def _program(encoder: Encoder, shape: tuple[int, ...]) -> Callable:
-    kept = _compiled(encoder.name, encoder.digest, shape)
-    if "run" not in kept:
-        grids = make_grids(encoder, shape)
+    grids = make_grids(encoder, shape)
 
-        def run(params: object, images: jax.Array) -> tuple[jax.Array, jax.Array]:
-            scale = 1.0 / 255.0 if images.dtype == jnp.uint8 else 1.0
-            grid, embedding = grids(params, images.astype(jnp.float32) * scale)
-            return grid.astype(jnp.float16), embedding
+    def run(params: object, images: jax.Array) -> tuple[jax.Array, jax.Array]:
+        grid, embedding = grids(params, as_unit(images))
+        return grid.astype(jnp.float16), embedding
 
-        kept["run"] = jax.jit(run)
-    return kept["run"]
+    return jax.jit(run)
 
 
 def in_blocks(encoder: Encoder, images: np.ndarray, block: int = BLOCK) -> Iterator[Features]:

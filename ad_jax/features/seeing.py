@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable
 
 import jax
@@ -29,6 +30,7 @@ def refuse(backbone: str, what: str) -> None:
         raise InputError(f"{what} is not possible with backbone {backbone} yet; take encoder")
 
 
+@functools.lru_cache(maxsize=32)
 def seen_shape(backbone: str, shape: tuple[int, ...]) -> tuple[int, ...]:
     """Shape of what a network sees of samples of a shape.
 
@@ -46,6 +48,14 @@ def seen_shape(backbone: str, shape: tuple[int, ...]) -> tuple[int, ...]:
 def weights_of(backbone: str) -> dict[str, str]:
     """What a record's keys say of a frozen encoder: its weights; nothing of other networks."""
     return {"weights": encoders.get(backbone).digest} if frozen(backbone) else {}
+
+
+def see(backbone: str, samples: np.ndarray) -> np.ndarray:
+    """What a network sees of samples `[n, ...]`; nothing is hashed, kept or looked up."""
+    if not frozen(backbone):
+        return samples
+    blocks = grids.in_blocks(encoders.get(backbone), samples, min(grids.BLOCK, len(samples)))
+    return np.concatenate([block.grid for block in blocks])
 
 
 class Eyes:

@@ -18,7 +18,7 @@ from ad_jax.features import Eyes, frozen
 from ad_jax.pool import Member
 from ad_jax.pool.program import generate, generation_key
 from ad_jax.train import pretexts
-from ad_jax.train.backbones import as_unit
+from ad_jax.train.backbones import as_unit, units_of
 from ad_jax.train.setting import Config, Setting
 from ad_jax.train.trainer import seed_keys
 
@@ -77,7 +77,7 @@ def _of_embedding(eyes: Eyes) -> Control:
 
     def run(seed: int, train: Any, *looked_at: Any) -> tuple[jax.Array, ...]:
         normals = eyes.embed(train)
-        units = positions.standard(jnp.asarray(normals))
+        units = units_of(jnp.asarray(normals))
         state = score.fit(units(jnp.asarray(normals)))
         return tuple(
             score.score(state, units(jnp.asarray(eyes.embed(samples)))) for samples in looked_at

@@ -111,7 +111,8 @@ class Setting(NamedTuple):
         """
         if self.pretext == "external":
             return next(iter(self.hyper.values())) if len(self.hyper) == 1 else None
-        entry = {**CATALOGUE, **FEATURES}.get(self.augmentation)  # control members are not in it
+        # Control members are in neither.
+        entry = CATALOGUE.get(self.augmentation) or FEATURES.get(self.augmentation)
         return None if entry is None or entry.strength is None else self.hyper[entry.strength]
 
     @property

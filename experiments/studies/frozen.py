@@ -64,16 +64,14 @@ def make(source: str, size: int, options: Options) -> Row:
     settings += [DEFAULT] * (DEFAULT.key not in {s.key for s in settings})
     seeds, record = SEEDS[: 2 if small else None], options.record()
     (pool,) = trained([problem], settings, seeds, config, record)
-    tiny, _ = loaded(f"{SOURCES[source]},size=32")
+    tiny, other = loaded(f"{SOURCES[source]},size=32")
     plain = Config(8, 8) if small else Config()
     (scratch,) = trained([tiny], [search.default_setting()], seeds, plain, record)
     anomalous = np.asarray(truth.open("frozen study: what features are worth").anomalous)
-    label_of = dict(zip(problem.sample_hashes, anomalous.tolist(), strict=True))
     own = seed_aurocs(pool, anomalous)
     per_member = member_aurocs(pool, anomalous)
     rows = {f"control/{c.augmentation}": per_member[pool.rows(c)].tolist() for c in pool.controls()}
     named = dict(zip(truth.names, anomalous.tolist(), strict=True))
-    _, other = loaded(f"{SOURCES[source]},size=32")
     rows["scratch"] = member_aurocs(scratch, np.array([named[n] for n in other.names]))[
         scratch.rows(search.default_setting())
     ].tolist()
@@ -88,7 +86,7 @@ def make(source: str, size: int, options: Options) -> Row:
     return {
         "source": source,
         "size": size,
-        "images": [len(problem.train), len(label_of)],
+        "images": [len(problem.train), len(anomalous)],
         "rows": rows,
         "pick": chosen.label,
         "best": next(s.label for s in pool.settings if s.key == best),

@@ -8,20 +8,17 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import Any
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 
 from ad_jax.base.errors import InputError
-from ad_jax.base.numerics import HIGHEST
-from ad_jax.data.samples import resize_matrix
+from ad_jax.features.placing import WINDOW, Grid, between, both_ways, shrunk
 from ad_jax.train.backbones import Backbone, Cells
 
 GRID = 32  # most positions a side
 COARSEST = 12  # positions a side of a map that still says where
-WINDOW = 3  # positions a side of the mean around every position (PatchCore, arXiv 2106.08265)
 SMOOTHING = 1 / 64  # of the image's side: sigma 4 at 256 px, as PaDiM and PatchCore smooth
 
 
@@ -48,18 +45,6 @@ class Read:
 
     def __call__(self, params: Any, samples: jax.Array) -> tuple[jax.Array, ...]:
         return self.maps(params, samples)
-
-
-class Grid(NamedTuple):
-    """Positions that maps are brought to.
-
-    Attributes:
-      sides: number of rows and of columns.
-      cells: where the rows lie, and the columns.
-    """
-
-    sides: tuple[int, int]
-    cells: tuple[Cells, Cells]
 
 
 def network_maps(
@@ -119,12 +104,6 @@ def grid_maps(backbone: Backbone, cells: tuple[Cells, Cells], head: bool) -> Rea
 pixel_maps = Read(lambda _, samples: (samples,), (Cells(),))
 
 
-def _shrunk(cells: Cells, size: int, new: int) -> Cells:
-    """Where `new` area means over `size` positions lie."""
-    factor = size / new
-    return Cells(cells.stride * factor, cells.first + cells.stride * (factor - 1) / 2)
-
-
 def grid_of(shape: tuple[int, ...], cells: Sequence[Cells], across: Sequence[Cells] = ()) -> Grid:
     """The common grid of maps of an image `(h, w, ...)`: the finest, at most `GRID` a side.
 
@@ -135,28 +114,8 @@ def grid_of(shape: tuple[int, ...], cells: Sequence[Cells], across: Sequence[Cel
     sizes = [finest.count(side) for finest, side in zip(both, shape[:2], strict=True)]
     shrink = max(1.0, max(sizes) / GRID)
     height, width = (math.ceil(size / shrink) for size in sizes)
-    rows, columns = map(_shrunk, both, sizes, (height, width))
+    rows, columns = map(shrunk, both, sizes, (height, width))
     return Grid((height, width), (rows, columns))
-
-
-def between(size: int, cells: Cells, new: int, wanted: Cells) -> np.ndarray:
-    """`[new, size]` from positions at `cells` to positions at `wanted`; rows sum to 1.
-
-    Area means where there are fewer of them, then linear between the centres; beyond the outermost
-    centres their values go on.
-    """
-    fewer = min(size, new)
-    mean = resize_matrix(size, fewer)
-    cells = _shrunk(cells, size, fewer)
-    places = (wanted.first + wanted.stride * np.arange(new) - cells.first) / cells.stride
-    places = np.clip(places, 0, fewer - 1)
-    return np.clip(1 - np.abs(places[:, None] - np.arange(fewer)), 0, None) @ mean
-
-
-def mean_matrix(size: int, window: int = WINDOW) -> np.ndarray:
-    """`[size, size]` means over `window` neighbours, of those inside only."""
-    near = np.abs(np.subtract.outer(np.arange(size), np.arange(size))) <= window // 2
-    return near / near.sum(1, keepdims=True)
 
 
 def gaussian_matrix(size: int, sigma: float) -> np.ndarray:
@@ -175,27 +134,6 @@ def gaussian_matrix(size: int, sigma: float) -> np.ndarray:
     return out
 
 
-def _both_ways(rows: np.ndarray, columns: np.ndarray, maps: jax.Array) -> jax.Array:
-    """Matrices `[a, h]` and `[b, w]` applied to maps `[n, h, w, c] -> [n, a, b, c]`."""
-    return jnp.einsum(
-        "ah,nhwc,bw->nabc", jnp.float32(rows), maps, jnp.float32(columns), precision=HIGHEST
-    )
-
-
-def on_grid(
-    one: jax.Array, cells: tuple[Cells, Cells], grid: Grid, window: int = WINDOW
-) -> jax.Array:
-    """A map `[n, h, w, c]` of these cells on the grid `[n, *grid.sides, c]`.
-
-    Averaged over `window` x `window` of its positions, then read at the centres of the grid's.
-    """
-    rows, columns = (
-        between(old, own, new, wanted) @ mean_matrix(old, window)
-        for old, own, new, wanted in zip(one.shape[1:3], cells, *grid, strict=True)
-    )
-    return _both_ways(rows, columns, one)
-
-
 def to_image(scores: jax.Array, grid: Grid, shape: tuple[int, ...]) -> jax.Array:
     """Scores on a grid `[n, a, b]` at the image's size `[n, h, w]`.
 
@@ -207,4 +145,4 @@ def to_image(scores: jax.Array, grid: Grid, shape: tuple[int, ...]) -> jax.Array
         gaussian_matrix(new, sigma) @ between(old, cells, new, Cells())
         for old, cells, new in zip(*grid, shape[:2], strict=True)
     )
-    return _both_ways(rows, columns, scores[..., None])[..., 0]
+    return both_ways(rows, columns, scores[..., None])[..., 0]

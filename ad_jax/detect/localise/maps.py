@@ -13,9 +13,10 @@ import numpy as np
 from ad_jax.base.errors import InputError
 from ad_jax.base.numerics import HIGHEST, rowwise
 from ad_jax.detect.localise import densities
-from ad_jax.detect.localise.features import Grid, Read, grid_of, on_grid, to_image
+from ad_jax.detect.localise.features import Read, grid_of, to_image
 from ad_jax.detect.localise.scale import Scale, fit_scale, to_decades
 from ad_jax.detect.tiles import Plan, cut, stitch
+from ad_jax.features.placing import Grid, on_grid
 from ad_jax.train.backbones import as_unit
 
 DIMENSION = 64  # features kept at every position

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, NamedTuple
 
 import flax.linen as nn
 import jax
@@ -13,6 +13,23 @@ from ad_jax.train.backbones.contract import Backbone, Cells, Outputs, check_clas
 
 TOP = 0.05  # share of a sample's positions that speak for it
 TINY = 1e-6  # of a channel's spread: one that never changes is left at 0
+
+
+class Units(NamedTuple):
+    """Mean and spread `[d]` of the normals' positions."""
+
+    mean: jax.Array
+    spread: jax.Array
+
+    def __call__(self, features: jax.Array) -> jax.Array:
+        """Features `[..., d]` in units of the normals' spread."""
+        return (features.astype(jnp.float32) - self.mean) / self.spread
+
+
+def units_of(normals: jax.Array) -> Units:
+    """Of the positions of normals `[n, ..., d]`."""
+    positions = normals.reshape(-1, normals.shape[-1]).astype(jnp.float32)
+    return Units(positions.mean(0), jnp.maximum(positions.std(0), TINY))
 
 
 def strangest(odds: jax.Array, *maps: jax.Array) -> tuple[jax.Array, ...]:
@@ -80,12 +97,10 @@ def patch_head(
         return found._replace(stages=(found.stages[0].reshape(*samples.shape[:3], 1),))
 
     def enter(params: Any, samples: jax.Array) -> jax.Array:
-        return (samples.astype(jnp.float32) - params["mean"]) / params["spread"]
+        return Units(params["mean"], params["spread"])(samples)
 
     def fit(params: Any, normals: jax.Array) -> Any:
-        positions = normals.reshape(-1, normals.shape[-1]).astype(jnp.float32)
-        spread = jnp.maximum(positions.std(0), TINY)
-        return {**params, "mean": positions.mean(0), "spread": spread}
+        return {**params, **units_of(normals)._asdict()}
 
     return Backbone(
         init, apply, (Cells(),), enter, fit, fixed=("mean", "spread"), pieces=positions_of
