@@ -12,11 +12,12 @@ from ad_jax.augment import FEATURES
 from ad_jax.base.errors import InputError
 from ad_jax.detect import localise, positions, scores
 from ad_jax.detect.detector import FittedDetector
-from ad_jax.detect.look import network, pretext_of
+from ad_jax.detect.look import make_look, network, pretext_of
 from ad_jax.features import encoders
 from ad_jax.pool.drawn import COVERED, Draws, covered
+from ad_jax.pool.sweep import Sweep
 from ad_jax.store import Record
-from ad_jax.train.backbones import Backbone, Cells, Outputs, patch_head, strangest
+from ad_jax.train.backbones import Backbone, Cells, Outputs, patch_head, strangest, whole_head
 
 CONFIG = Config(steps=6, width=8, backbone="tiny", most_loss=9.0, least_auroc=0.0)
 SETTINGS = [
@@ -100,8 +101,12 @@ def test_training_leaves_the_units_alone(selection, problem, eyes):
 def test_heads_refuse_what_is_no_grid(shape, message):
     with pytest.raises(InputError, match=message):
         patch_head(shape, 2)
-    with pytest.raises(InputError, match="reconstructs nothing"):
-        patch_head((2, 2, 3), 0, decode=True)
+    with pytest.raises(InputError, match="nothing to train"):
+        patch_head((2, 2, 3), 0)
+    with pytest.raises(InputError, match="restores nothing"):
+        whole_head((2, 1, 3), 0, decode=True)
+    with pytest.raises(InputError, match="embeddings"):
+        whole_head((2, 2, 3), 2)
 
 
 # ---- pseudo-anomalies ----
@@ -140,18 +145,20 @@ def test_a_cell_is_covered_by_its_own_pixels():
 
 def test_no_held_out_normal_reaches_a_training(eyes, problem):
     """Donors are held out with the samples that they are pasted into."""
-    draws = Draws(CONFIG, problem)
+    draws = Draws(CONFIG, problem, features.Eyes("tiny"))
     for seed in range(4):
         train, held_out = draws.rows(seed)
         assert set(draws._donors[train]) <= set(range(20)) - set(held_out)
-    first, again = (Draws(CONFIG, problem).of(SETTINGS[1], 0) for _ in range(2))
+    first, again = (
+        Draws(CONFIG, problem, features.Eyes("tiny")).of(SETTINGS[1], 0) for _ in range(2)
+    )
     for one, other in zip(first, again, strict=True):
         np.testing.assert_array_equal(one, other)
 
 
 def test_pieces_are_positions_that_changed(eyes, problem):
     """Where the mask covers a tenth of the cell, features differ from the normal's."""
-    draws = Draws(CONFIG, problem)
+    draws = Draws(CONFIG, problem, features.Eyes("tiny"))
     whole = draws._draw(SETTINGS[1])
     grids = features.encode(eyes, problem.train).grid
     change = np.abs(np.float32(whole.grids) - np.float32(grids)).mean(-1)
@@ -231,7 +238,7 @@ def test_controls_equal_slow_twins(eyes, problem):
     [
         (
             lambda p: ad_jax.select(p, [setting("prediction", "quarter_turns")], config=CONFIG),
-            "pretext on frozen",
+            "quarter_turns needs",
         ),
         (lambda p: ad_jax.tune(p, config=CONFIG), "tuning by gradient is not possible"),
         (
@@ -303,3 +310,73 @@ def test_every_pretext_on_features_is_scored_by_its_head(eyes):
         params = backbone.init(jax.random.key(0))
         out = backbone.apply(params, jnp.zeros((2, 4, 5, 16)))
         assert out.logits.shape == (2, pretext.classes)
+
+
+# ---- pretexts on whole images, and restoring ----
+
+WHOLE = [
+    setting("pooled", "feature_noise", std=1.0),
+    setting("pooled", "cutpaste", area=0.1),
+    setting("prediction", "vertical_flip"),
+    setting("prediction", "horizontal_flip"),
+    setting("denoising", "feature_noise", std=1.0),
+]
+
+
+def test_positions_and_whole_images_stand_in_one_pool(eyes, problem):
+    settings = [*WHOLE, *SETTINGS[:1]]
+    sweep = Sweep([problem], settings, (0, 1), CONFIG)
+    rows = sweep.advance(sweep.members, CONFIG.steps)
+    ((pool,), trained, _) = sweep.finish(rows)
+    assert np.isfinite(pool.own_scores()[0]).all() and pool.settings == settings
+    for one in WHOLE:
+        own = pool.own_scores()[0][pool.rows(one)]
+        held_out = pool.own_scores()[1][pool.rows(one)]
+        networks = [trained[one.key, seed] for seed in (0, 1)]
+        made = FittedDetector.of(problem, one, networks, held_out, CONFIG, (0, 1))
+        np.testing.assert_allclose(made.networks.raw(problem.target), own, rtol=2e-3, atol=2e-3)
+
+
+def test_prediction_sees_the_embeddings_of_all_views(eyes, problem):
+    shown = augment.get("vertical_flip").views
+    seen = features.see("tiny", problem.train[:3], shown)
+    plain = features.encode(eyes, problem.train[:3]).embedding
+    turned = features.encode(eyes, problem.train[:3, ::-1].copy()).embedding
+    np.testing.assert_allclose(seen[:, 0, 0], plain, atol=1e-5)
+    np.testing.assert_allclose(seen[:, 1, 0], turned, atol=1e-5)
+    np.testing.assert_allclose(features.Eyes("tiny").see(problem.train[:3], shown), seen, atol=1e-5)
+    assert features.seen_shape("tiny", (32, 40, 3), shown) == seen.shape[1:]
+
+
+def test_prediction_is_the_mean_over_views_of_their_own_log_probability(key):
+    pretext = pretext_of(CONFIG, setting("prediction", "vertical_flip"))
+    head = network(CONFIG, (2, 1, 6), pretext)
+    params = head.init(key)
+    sample = jax.random.normal(key, (1, 2, 1, 6))
+    found = make_look(head, pretext).judge(params, sample)[1]
+    logits = [head.apply(params, sample[:, v : v + 1]).logits[0] for v in (0, 1)]
+    told = [-jax.nn.log_softmax(one)[v] for v, one in enumerate(logits)]
+    np.testing.assert_allclose(found[0], np.mean(told), rtol=1e-5)
+
+
+def test_restoring_is_scored_where_it_is_worst(key):
+    pretext = pretext_of(CONFIG, setting("denoising", "feature_noise"))
+    head = network(CONFIG, (4, 10, 3), pretext)
+    params = head.init(key)
+    sample = jax.random.normal(key, (2, 4, 10, 3))
+    found = make_look(head, pretext).judge(params, sample)[1]
+    out = head.apply(params, sample)
+    errors = ((np.asarray(out.reconstruction) - np.asarray(sample)) ** 2).mean(-1).reshape(2, 40)
+    np.testing.assert_allclose(found, np.sort(errors)[:, -2:].mean(1), rtol=1e-5)
+    np.testing.assert_allclose(np.asarray(out.stages[0]).reshape(2, 40), errors, rtol=1e-4)
+
+
+def test_what_cannot_be_restored_or_told_is_refused(problem):
+    for one, message in (
+        (setting("denoising", "cutpaste"), "restores features"),
+        (setting("prediction", "feature_noise"), "needs finitely many"),
+    ):
+        with pytest.raises(InputError, match=message):
+            ad_jax.select(problem, [one], config=CONFIG)
+    with pytest.raises(InputError, match="pooled"):
+        ad_jax.select(problem, [setting("pooled", "cutpaste")], config=Config(4, 8))

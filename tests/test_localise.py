@@ -13,7 +13,7 @@ from sklearn.covariance import LedoitWolf
 
 from ad_jax.base import ranks
 from ad_jax.base.errors import InputError
-from ad_jax.detect import localise, tiles
+from ad_jax.detect import localise, scores, tiles
 from ad_jax.detect.localise import densities, features, maps, scale
 from ad_jax.features import placing
 from ad_jax.train.backbones import BACKBONES, Cells, as_unit
@@ -186,7 +186,7 @@ def test_coreset_twin():
     while len(chosen) < 12:
         away = np.linalg.norm(x[:, None] - x[chosen][None], axis=-1).min(1)
         chosen.append(int(away.argmax()))
-    assert np.asarray(densities.coreset(jnp.asarray(x), 12)).tolist() == chosen
+    assert np.asarray(scores.coreset(jnp.asarray(x), 12)).tolist() == chosen
 
 
 @pytest.mark.parametrize("bank", [10**6, 20])

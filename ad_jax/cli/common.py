@@ -104,7 +104,7 @@ def _sizes(backbone: object) -> dict[str, int]:
     """Steps and width where nobody says them: a head on frozen features learns in half as many."""
     from ad_jax.features import frozen
 
-    return {"steps": 400, "width": 128} if frozen(str(backbone)) else {"steps": 800, "width": 24}
+    return {"steps": 400, "width": 256} if frozen(str(backbone)) else {"steps": 800, "width": 24}
 
 
 def training(choices: dict[str, Any]) -> tuple[Any, tuple[int, ...]]:

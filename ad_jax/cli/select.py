@@ -59,10 +59,12 @@ def make_settings(choices: dict[str, Any], shape: tuple[int, ...]) -> list[Any]:
     families = choices["families"] or (search.FROZEN if on_features else search.FAMILIES)
     if families == [WIDE]:
         families = search.WIDE
+    training = search.FROZEN_TRAINING if on_features else {}
     if choices["random"]:
-        return search.draw(shape, choices["random"], families, choices["root"])
+        return search.draw(shape, choices["random"], families, choices["root"], training)
     areas = choices["areas"] or (search.FROZEN_AREAS if on_features else search.AREAS)
-    return search.grid(shape, areas, families, choices["strengths"] or search.STRENGTHS)
+    strengths = choices["strengths"] or search.STRENGTHS
+    return search.grid(shape, areas, families, strengths, training)
 
 
 def slug(source: str) -> str:

@@ -12,7 +12,7 @@ from ad_jax.base.errors import lookup
 from ad_jax.base.numerics import rowwise
 from ad_jax.features import ENCODERS
 from ad_jax.train import pretexts
-from ad_jax.train.backbones import BACKBONES, Backbone, patch_head
+from ad_jax.train.backbones import BACKBONES, Backbone, patch_head, whole_head
 from ad_jax.train.pretexts import Pretext
 from ad_jax.train.setting import Config, Setting
 
@@ -25,7 +25,8 @@ def network(config: Config, shape: tuple[int, ...], pretext: Pretext) -> Backbon
     Raises:
       InputError: an unknown name or a shape it cannot take.
     """
-    known = {**BACKBONES, **dict.fromkeys(ENCODERS, patch_head)}
+    head = patch_head if pretext.shown is None else whole_head
+    known = {**BACKBONES, **dict.fromkeys(ENCODERS, head)}
     factory = lookup(known, config.backbone, "backbone")
     return factory(shape, pretext.classes, config.width, pretext.reconstructs)
 
@@ -36,7 +37,7 @@ def pretext_of(config: Config, setting: Setting) -> Pretext:
     Raises:
       InputError: one that it cannot have.
     """
-    make = pretexts.on_patches if config.backbone in ENCODERS else pretexts.make
+    make = pretexts.on_features if config.backbone in ENCODERS else pretexts.make
     return make(setting.pretext, setting.augmentation)
 
 
@@ -69,7 +70,7 @@ def make_look(backbone: Backbone, pretext: Pretext) -> Look:
         def block(rows: jax.Array) -> tuple[jax.Array, jax.Array]:
             seen = backbone.enter(params, rows)
             views = jax.vmap(pretext.views)(seen)  # [b, v, ...]
-            outputs = backbone.apply(params, views.reshape(-1, *seen.shape[1:]))
+            outputs = backbone.apply(params, views.reshape(-1, *views.shape[2:]))
             size = seen.shape[0]  # symbolic while exporting, which `len` refuses
             outputs = jax.tree.map(lambda x: x.reshape(size, count, *x.shape[1:]), outputs)
             return outputs.embedding[:, 0], pretext.head(outputs, seen)

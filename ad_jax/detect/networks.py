@@ -42,7 +42,7 @@ class Networks:
         if state.tiling is not None:
             refuse(state.config.backbone, "looking at tiles")
         self.plan = None if state.tiling is None else state.tiling.plan(state.shape)
-        seen = seen_shape(state.config.backbone, state.seen)
+        seen = seen_shape(state.config.backbone, state.seen, self.pretext.shown)
         self.backbone = network(state.config, seen, self.pretext)
         shapes = jax.eval_shape(self.backbone.init, jax.random.key(0))
         template = jax.tree.map(lambda leaf: np.zeros(leaf.shape, leaf.dtype), shapes)
@@ -100,7 +100,7 @@ class Networks:
 
     def look_at(self, block: np.ndarray) -> np.ndarray:
         """What the networks see of a block."""
-        return see(self.state.config.backbone, block)
+        return see(self.state.config.backbone, block, self.pretext.shown)
 
     def batches(
         self, samples: np.ndarray, sizes: tuple[int, ...]

@@ -15,6 +15,8 @@ from ad_jax.detect import scores
 from ad_jax.train.backbones import Units, strangest, units_of
 
 BANK = 4096  # positions of normals that are compared with
+CANDIDATES = 65536  # positions that a coreset is chosen among
+PROJECTED = 32  # dimensions that its distances are measured in (PatchCore projects at random)
 
 
 class Positions(NamedTuple):
@@ -24,13 +26,24 @@ class Positions(NamedTuple):
     state: object
 
 
-def fit(score: scores.Score, key: jax.Array, normals: jax.Array) -> Positions:
-    """Fits a score on positions of normals `[n, gh, gw, d]`: at most `BANK` of them, at random."""
+def fit(
+    score: scores.Score, key: jax.Array, normals: jax.Array, spread_out: bool = False
+) -> Positions:
+    """Fits a score on `BANK` positions of normals `[n, gh, gw, d]` at most.
+
+    At random, or with `spread_out` by a coreset: for scores that ask what is near, not how often.
+    """
+    draw, project = jax.random.split(key)
     units = units_of(normals)
     positions = normals.reshape(-1, normals.shape[-1])
-    count = min(BANK, len(positions))
-    rows = jax.random.choice(key, len(positions), (count,), replace=False)
-    return Positions(units, score.fit(units(positions[rows])))
+    count = min(CANDIDATES if spread_out else BANK, len(positions))
+    rows = jax.random.choice(draw, len(positions), (count,), replace=False)
+    bank = units(positions[rows])
+    if spread_out and count > BANK:
+        size = (bank.shape[1], PROJECTED)
+        projected = bank @ (jax.random.normal(project, size) / PROJECTED**0.5)
+        bank = bank[scores.coreset(projected, BANK)]
+    return Positions(units, score.fit(bank))
 
 
 def of_images(score: scores.Score, fitted: Positions, samples: jax.Array) -> jax.Array:

@@ -67,6 +67,25 @@ def score_neighbour(normals: jax.Array, embedding: jax.Array) -> jax.Array:
     )
 
 
+def coreset(x: jax.Array, count: int) -> jax.Array:
+    """Rows `[count]` of `x [m, d]` such that no row is far from all of them (greedy k-centre).
+
+    The first is row 0, every next the one farthest from those before (Gonzalez 1985; the choice of
+    PatchCore, there on random projections). It seeks outliers: a few defective "normals" stay in.
+    """
+
+    def away(row: jax.Array) -> jax.Array:
+        return ((x - x[row]) ** 2).sum(-1)
+
+    def body(i: jax.Array, carried: tuple[jax.Array, jax.Array]) -> tuple[jax.Array, jax.Array]:
+        chosen, nearest = carried
+        row = jnp.argmax(nearest)
+        return chosen.at[i].set(row), jnp.minimum(nearest, away(row))
+
+    chosen = jnp.zeros(count, jnp.int32)
+    return jax.lax.fori_loop(1, count, body, (chosen, away(jnp.int32(0))))[0]
+
+
 class Kernels(NamedTuple):
     """Kernel density: a Gaussian of standard deviation `bandwidth` on each of `normals [n, d]`."""
 

@@ -1,4 +1,8 @@
-"""What a network sees of samples: the samples themselves, or a frozen encoder's grids of them."""
+"""What a network sees of samples: themselves, or what a frozen encoder makes of them.
+
+That is an image's grid of features or, for pretexts on whole images, the embeddings of the views
+that the pretext shows of it.
+"""
 
 from __future__ import annotations
 
@@ -13,6 +17,9 @@ from ad_jax.base.errors import InputError
 from ad_jax.data.samples import content_hashes
 from ad_jax.features import encoders, grids
 from ad_jax.store import Record
+from ad_jax.train.backbones.contract import as_unit
+
+Shown = Callable[[jax.Array], jax.Array]  # an image -> the views of it [v, h, w, c]
 
 
 def frozen(backbone: str) -> bool:
@@ -31,8 +38,15 @@ def refuse(backbone: str, what: str) -> None:
 
 
 @functools.lru_cache(maxsize=32)
-def seen_shape(backbone: str, shape: tuple[int, ...]) -> tuple[int, ...]:
-    """Shape of what a network sees of samples of a shape.
+def seen_shape(
+    backbone: str, shape: tuple[int, ...], shown: Shown | None = None
+) -> tuple[int, ...]:
+    """Shape of what a network sees of samples of a shape: `[gh, gw, d]`, or `[v, 1, k]` of views.
+
+    Args:
+      backbone: name of the network.
+      shape: of one sample.
+      shown: the views that a pretext on whole images shows of one.
 
     Raises:
       InputError: samples that the encoder cannot see.
@@ -41,8 +55,13 @@ def seen_shape(backbone: str, shape: tuple[int, ...]) -> tuple[int, ...]:
         return shape
     encoder = encoders.get(backbone)
     run = grids.make_grids(encoder, shape)
-    found = jax.eval_shape(run, encoder.params, jax.ShapeDtypeStruct((1, *shape), jnp.float32))
-    return found[0].shape[1:]
+    grid, embedding = jax.eval_shape(
+        run, encoder.params, jax.ShapeDtypeStruct((1, *shape), jnp.float32)
+    )
+    if shown is None:
+        return grid.shape[1:]
+    views = jax.eval_shape(shown, jax.ShapeDtypeStruct(shape, jnp.float32)).shape[0]
+    return (views, 1, embedding.shape[1])
 
 
 def weights_of(backbone: str) -> dict[str, str]:
@@ -50,12 +69,28 @@ def weights_of(backbone: str) -> dict[str, str]:
     return {"weights": encoders.get(backbone).digest} if frozen(backbone) else {}
 
 
-def see(backbone: str, samples: np.ndarray) -> np.ndarray:
+def _views(shown: Shown, images: np.ndarray) -> np.ndarray:
+    """What is shown of images `[n, h, w, c]`, as images of their own `[n v, h, w, c]`."""
+    made = jnp.concatenate(
+        [
+            jax.vmap(shown)(as_unit(jnp.asarray(images[start : start + grids.BLOCK])))
+            for start in range(0, len(images), grids.BLOCK)
+        ]
+    ).reshape(-1, *images.shape[1:])
+    whole = images.dtype == np.uint8
+    return np.asarray(jnp.round(255.0 * made).astype(jnp.uint8) if whole else made)
+
+
+def see(backbone: str, samples: np.ndarray, shown: Shown | None = None) -> np.ndarray:
     """What a network sees of samples `[n, ...]`; nothing is hashed, kept or looked up."""
     if not frozen(backbone):
         return samples
-    blocks = grids.in_blocks(encoders.get(backbone), samples, min(grids.BLOCK, len(samples)))
-    return np.concatenate([block.grid for block in blocks])
+    images = samples if shown is None else _views(shown, samples)
+    blocks = grids.in_blocks(encoders.get(backbone), images, min(grids.BLOCK, len(images)))
+    if shown is None:
+        return np.concatenate([block.grid for block in blocks])
+    found = np.concatenate([block.embedding for block in blocks])
+    return found.reshape(len(samples), -1, 1, found.shape[1])
 
 
 class Eyes:
@@ -77,9 +112,17 @@ class Eyes:
         self._record, self._report = record, report
         self._seen: dict[str, tuple[np.ndarray, np.ndarray]] = {}
 
-    def see(self, samples: np.ndarray) -> np.ndarray:
-        """What the network sees of samples `[n, ...]`: themselves, or grids `[n, gh, gw, d]`."""
-        return samples if self._encoder is None else self._of(samples, 0)
+    def see(self, samples: np.ndarray, shown: Shown | None = None) -> np.ndarray:
+        """What a network sees of samples `[n, ...]`: themselves, or grids `[n, gh, gw, d]`.
+
+        With views that are shown their embeddings, `[n, v, 1, k]`.
+        """
+        if self._encoder is None:
+            return samples
+        if shown is None:
+            return self._of(samples, 0)
+        found = self.embed(_views(shown, samples))
+        return found.reshape(len(samples), -1, 1, found.shape[1])
 
     def embed(self, samples: np.ndarray) -> np.ndarray:
         """A frozen encoder's embedding `[n, k]` of whole images."""

@@ -92,8 +92,9 @@ def check_settings(settings: Sequence[Setting], shape: tuple[int, ...], config: 
                 f"{setting.augmentation} changes a frozen encoder's features; {config.backbone} is "
                 f"none, take backbone {next(iter(ENCODERS))}"
             )
-        network(config, seen_shape(config.backbone, shape), pretext_of(config, setting))
+        pretext = pretext_of(config, setting)
         entry.check(setting.augmentation, setting.hyper, shape)
+        network(config, seen_shape(config.backbone, shape, pretext.shown), pretext)
         TRAINING.check("training", setting.training)
 
 
@@ -106,7 +107,7 @@ def pack_chunk(
     """
     padded = list(chunk.settings) + [chunk.settings[0]] * (size - len(chunk.settings))
     entry = augmentations.get(chunk.settings[0].augmentation)
-    if families == (DRAWN,):
+    if families[0] == DRAWN:
         assert draws is not None
         seeds = list(chunk.seeds) + [chunk.seeds[0]] * (size - len(chunk.seeds))
         drawn = [draws.of(s, seed) for s, seed in zip(padded, seeds, strict=True)]

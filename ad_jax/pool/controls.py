@@ -59,9 +59,9 @@ def _untrained(shape: tuple[int, ...], config: Config) -> Control:
 
 
 def _of_positions(name: str, config: Config, eyes: Eyes) -> Control:
-    """A score of a frozen encoder's positions."""
+    """A score of a frozen encoder's positions; neighbours are sought in a coreset."""
     score = scores.SCORES[name]
-    fit = jax.jit(lambda key, normals: positions.fit(score, key, normals))
+    fit = jax.jit(lambda key, normals: positions.fit(score, key, normals, name == "neighbour"))
     measure = jax.jit(lambda fitted, samples: positions.of_images(score, fitted, samples))
 
     def run(seed: int, train: Any, *looked_at: Any) -> tuple[jax.Array, ...]:
@@ -98,6 +98,7 @@ def controls(config: Config, shape: tuple[int, ...], eyes: Eyes) -> dict[str, Co
         **raw,
         "patch_nearest_neighbour": _of_positions("neighbour", config, eyes),
         "patch_density": _of_positions("density", config, eyes),
+        "patch_principal_components": _of_positions("subspace", config, eyes),
         "global_nearest_neighbour": _of_embedding(eyes),
     }
 

@@ -19,8 +19,10 @@ import numpy as np
 from ad_jax import augment as augmentations
 from ad_jax import features
 from ad_jax.data import Problem
+from ad_jax.detect.look import pretext_of
 from ad_jax.features import grids
 from ad_jax.train.backbones import Cells, as_unit
+from ad_jax.train.pretexts import Pretext
 from ad_jax.train.setting import Config, Setting
 
 DRAWN = "drawn"  # family of the one program that all of them share
@@ -31,10 +33,11 @@ _KEPT = 4  # settings in memory
 
 
 class Drawn(NamedTuple):
-    """A member's pseudo-anomalies.
+    """A member's pseudo-anomalies: positions and grids, or embeddings of whole images.
 
     Attributes:
-      pieces: `[k, 1, 1, d]` positions that changed, of its training normals; kind: `[k]` of each.
+      pieces: `[k, 1, 1, d]` positions that changed, of its training normals, or their embeddings;
+        kind: `[k]` of each.
       train, held_out: `[n, gh, gw, d]` and `[m, gh, gw, d]`, one draw of every normal.
     """
 
@@ -55,9 +58,10 @@ def covered(side: int, cells: Cells, count: int) -> np.ndarray:
 
 
 class _Whole(NamedTuple):
-    """Of all normals: grids `[DRAWS, n, gh, gw, d]`, shares `[DRAWS, n, gh, gw]`, kinds."""
+    """Of all normals: grids `[DRAWS, n, gh, gw, d]`, embeddings, shares of cells, kinds."""
 
     grids: np.ndarray
+    embedding: np.ndarray
     share: np.ndarray
     kind: np.ndarray
 
@@ -71,10 +75,11 @@ class Draws:
     Args:
       config: with a frozen encoder.
       problem: whose normals.
+      eyes: of the encoder.
     """
 
-    def __init__(self, config: Config, problem: Problem) -> None:
-        self._config, self._problem = config, problem
+    def __init__(self, config: Config, problem: Problem, eyes: features.Eyes) -> None:
+        self._config, self._problem, self._eyes = config, problem, eyes
         self._encoder = features.get(config.backbone)
         parts = [problem.train] if problem.held_out is None else [problem.train, problem.held_out]
         self._normals = np.concatenate(parts)
@@ -105,6 +110,9 @@ class Draws:
 
     def of(self, setting: Setting, seed: int) -> Drawn:
         """A member's pseudo-anomalies; those of the setting are drawn once for all seeds."""
+        pretext = pretext_of(self._config, setting)
+        if pretext.shown is augmentations.get(setting.augmentation).views is not None:
+            return self._turned(pretext, seed)
         if setting.key not in self._made:
             self._made[setting.key] = self._draw(setting)
         self._made.move_to_end(setting.key)
@@ -112,6 +120,15 @@ class Draws:
             self._made.popitem(last=False)
         whole = self._made[setting.key]
         train, held_out = self.rows(seed)
+        if pretext.shown is not None:
+            seen = whole.embedding[:, :, None, None]
+            own = seen[:, train]
+            return Drawn(
+                own.reshape(-1, *own.shape[2:]),
+                whole.kind[:, train].reshape(-1),
+                seen[0, train],
+                seen[0, held_out],
+            )
         changed = np.argwhere(whole.share[:, train] > COVERED)
         if not len(changed):  # too small for the grid: the positions that changed most
             share = whole.share[:, train]
@@ -126,12 +143,18 @@ class Draws:
             whole.grids[0, held_out],
         )
 
+    def _turned(self, pretext: Pretext, seed: int) -> Drawn:
+        """For pretexts that tell an image's views apart: the normals as their second views."""
+        seen = np.roll(self._eyes.see(self._normals, pretext.shown), -1, axis=1)
+        train, held_out = (seen[rows] for rows in self.rows(seed))
+        return Drawn(train[:1, :1], np.zeros(1, np.int32), train, held_out)
+
     def _draw(self, setting: Setting) -> _Whole:
-        made: list[list[Any]] = [[], [], []]
+        made: list[list[Any]] = [[], [], [], []]
         for draw in range(DRAWS):
             key = jax.random.fold_in(jax.random.key(self._config.root), draw)
             keys = jax.random.split(jax.random.fold_in(key, 3), len(self._normals))
-            one: list[list[np.ndarray]] = [[], [], []]
+            one: list[list[np.ndarray]] = [[], [], [], []]
             for start in range(0, len(self._normals), grids.BLOCK):
                 rows = np.minimum(np.arange(start, start + grids.BLOCK), len(self._normals) - 1)
                 images, shares, kinds = self._augment(
@@ -139,7 +162,7 @@ class Draws:
                 )
                 count = min(grids.BLOCK, len(self._normals) - start)
                 (block,) = grids.in_blocks(self._encoder, np.asarray(images))
-                for kept, new in zip(one, (block.grid, shares, kinds), strict=True):
+                for kept, new in zip(one, (*block, shares, kinds), strict=True):
                     kept.append(np.asarray(new)[:count])
             for kept, blocks in zip(made, one, strict=True):
                 kept.append(np.concatenate(blocks))

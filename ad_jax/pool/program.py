@@ -162,7 +162,7 @@ def make_embed(
         normals, keys = jnp.concatenate([train, held_out]), jnp.concatenate(keyed)
         others = jnp.concatenate(donors)
         drawn = None
-        if families == (DRAWN,):
+        if families[0] == DRAWN:
             drawn = jnp.concatenate([hyper.augmentation.train, hyper.augmentation.held_out])
 
         def augment(key: jax.Array, sample: jax.Array, donor: jax.Array) -> Pseudo:
@@ -209,7 +209,7 @@ def make_member(
     backbone = network(config, shape, pretext)
     look = make_look(backbone, pretext)
     embed = make_embed(backbone, pretext, families)
-    trainer = make_train(backbone, pretext, from_drawn if families == (DRAWN,) else over(families))
+    trainer = make_train(backbone, pretext, from_drawn if families[0] == DRAWN else over(families))
 
     def run(
         state: State,
@@ -221,7 +221,7 @@ def make_member(
     ) -> tuple[State, Measured]:
         state = state._replace(params=backbone.fit(state.params, train))
         pieces, seen = backbone.pieces(train), hyper
-        if families == (DRAWN,):
+        if families[0] == DRAWN:
             drawn = hyper.augmentation
             entered = drawn._replace(pieces=backbone.enter(state.params, drawn.pieces))
             seen = hyper._replace(augmentation=entered)

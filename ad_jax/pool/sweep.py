@@ -44,6 +44,7 @@ from ad_jax.pool.rows import Data, Ledger, Members, Row, gatherer, rows_of
 from ad_jax.pool.view import View
 from ad_jax.store import Record
 from ad_jax.train import pretexts
+from ad_jax.train.pretexts import Pretext
 from ad_jax.train.setting import Config, Setting, checked_settings
 from ad_jax.train.trainer import Hyper, Keys, State, seed_keys
 
@@ -131,14 +132,12 @@ class Sweep:
         self.config, self.record, self.report = config, record, report
         self.joined = union(problems)
         self._eyes = Eyes(config.backbone, record)
-        self._seen = seen_shape(config.backbone, self.shape)
-        self._draws = Draws(config, problems[0]) if frozen(config.backbone) else None
-        train, held_out, self._fold_of = stacked_folds(problems[0], seeds)
+        self._draws = Draws(config, problems[0], self._eyes) if frozen(config.backbone) else None
+        *self._normals, self._fold_of = stacked_folds(problems[0], seeds)
         weights = np.zeros((len(problems), len(self.joined.target)), np.float32)
         for i, rows in enumerate(self.joined.rows):
             np.add.at(weights[i], rows, 1.0 / len(rows))
-        self._folds = (self._looked_at(train), self._looked_at(held_out))
-        self._target = self._looked_at(self.joined.target[None])[0]
+        self._looked_at: dict[Any, tuple[jax.Array, jax.Array, jax.Array]] = {}
         self._weights = jnp.asarray(weights)
         self._size = capacity()
         self._compiled: dict[tuple[str, tuple[str, ...]], tuple[Any, Any]] = {}
@@ -151,10 +150,17 @@ class Sweep:
         self.progress = Progress(0, 0, 0, 0, 0.0, 0.0, 0, float("nan"))
         self.planned = len(self.settings) * len(self.seeds) * config.steps  # member-steps
 
-    def _looked_at(self, folds: np.ndarray) -> jax.Array:
-        """What the networks see of samples `[folds, n, ...]`."""
-        flat = self._eyes.see(folds.reshape(-1, *folds.shape[2:]))
-        return jnp.asarray(flat.reshape(*folds.shape[:2], *flat.shape[1:]))
+    def _look_at(self, pretext: Pretext) -> tuple[jax.Array, jax.Array, jax.Array]:
+        """What a pretext's networks see of train and held-out normals and of the target."""
+
+        def see(folds: np.ndarray) -> jax.Array:
+            flat = self._eyes.see(folds.reshape(-1, *folds.shape[2:]), pretext.shown)
+            return jnp.asarray(flat.reshape(*folds.shape[:2], *flat.shape[1:]))
+
+        if pretext.shown not in self._looked_at:
+            train, held_out = map(see, self._normals)
+            self._looked_at[pretext.shown] = (train, held_out, see(self.joined.target[None])[0])
+        return self._looked_at[pretext.shown]
 
     @property
     def members(self) -> list[tuple[Setting, int]]:
@@ -163,10 +169,11 @@ class Sweep:
 
     def program_of(self, setting: Setting) -> tuple[str, tuple[str, ...]]:
         """Pretext and families of the program that a setting runs in."""
+        apart = (setting.augmentation,) if setting.pretext in pretexts.APART else ()
         if self._draws is not None and setting.augmentation not in FEATURES:
-            return setting.pretext, (DRAWN,)
-        if setting.pretext in pretexts.APART:
-            return setting.pretext, (setting.augmentation,)
+            return setting.pretext, (DRAWN, *apart)
+        if apart:
+            return setting.pretext, apart
         own = [s.augmentation for s in self.settings if s.pretext == setting.pretext]
         same = own if self._draws is None else [name for name in own if name in FEATURES]
         return setting.pretext, tuple(dict.fromkeys(same))
@@ -334,7 +341,8 @@ class Sweep:
         if key not in self._compiled:
             before = time.perf_counter()
             pretext = pretext_of(self.config, setting)
-            program: Program = make_program(self.config, self._seen, pretext, families, self._over)
+            seen = seen_shape(self.config.backbone, self.shape, pretext.shown)
+            program: Program = make_program(self.config, seen, pretext, families, self._over)
             init = jax.jit(program.init)
             state = jax.eval_shape(program.init, members.keys, hyper)
             run = spread(program.run, OF_MEMBERS).lower(state, members, shared).compile()
@@ -368,8 +376,7 @@ class Sweep:
             hyper.family,
             jnp.int32(start),
             jnp.int32(stop),
-            *self._folds,
-            self._target,
+            *self._look_at(pretext_of(self.config, first)),
             self._weights,
         )
         init, run = self._program(first, hyper, members, shared)

@@ -6,7 +6,7 @@ Budgets count member-steps (one training step of one member), the sum over every
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -18,7 +18,7 @@ from ad_jax.pool import Pool
 from ad_jax.pool.rows import Row
 from ad_jax.pool.sweep import Sweep
 from ad_jax.selection import rules
-from ad_jax.train.pretexts import PRETEXTS
+from ad_jax.train.pretexts import ON_FEATURES, PRETEXTS
 from ad_jax.train.setting import TRAINING, Setting
 
 AREAS = (0.005, 0.01, 0.02, 0.04, 0.08, 0.16, 0.32, 0.64)  # patch areas of a grid
@@ -47,6 +47,7 @@ FROZEN = (  # the default on a frozen encoder's features: 17 settings
     "binary/quarter_turns",
 )
 FROZEN_AREAS = (0.01, 0.02, 0.04, 0.16)
+FROZEN_TRAINING = {"learning_rate": 3e-3}  # of heads: small networks that train for 400 steps
 REDUCTION = 3  # halving keeps one setting in so many at every stage
 STAGES = 3
 
@@ -78,6 +79,15 @@ def default_setting() -> Setting:
     return setting("binary", "cutpaste", area=0.02)
 
 
+def default_on_features() -> Setting:
+    """What a head on frozen features is trained on when nobody says what: feature noise of .8.
+
+    Said before any training here (SimpleNet, arXiv 2303.15140, on its features' scale); the rate of
+    learning was chosen on five sets of defects (README, Results).
+    """
+    return setting("binary", "feature_noise", std=0.8, **FROZEN_TRAINING)
+
+
 def _split(families: Sequence[str]) -> list[tuple[str, str]]:
     """Pretext and augmentation of every family name.
 
@@ -89,7 +99,7 @@ def _split(families: Sequence[str]) -> list[tuple[str, str]]:
         pretext, slash, augmentation = name.partition("/")
         if not slash:
             raise InputError(f"family {name!r} is no PRETEXT/AUGMENTATION like binary/cutpaste")
-        check_name(PRETEXTS, pretext, "pretext")
+        check_name({**PRETEXTS, **ON_FEATURES}, pretext, "pretext")
         augmentations.get(augmentation)
         out.append((pretext, augmentation))
     return out
@@ -120,8 +130,11 @@ def grid(
     areas: Sequence[float] = AREAS,
     families: Sequence[str] = FAMILIES,
     strengths: int = STRENGTHS,
+    training: Mapping[str, float] = {},
 ) -> list[Setting]:
     """Every family at its strengths: patch areas as given, so many values of any other strength.
+
+    `training` holds hyperparameters of training that are no defaults.
 
     Areas under 2 px a side at this size are left out, and so are families that samples of this
     shape cannot have (turns of images that are not square, patches of rows).
@@ -134,23 +147,28 @@ def grid(
         entry = augmentations.get(augmentation)
         if entry.strength == "area":
             for area in areas:
-                one = setting(pretext, augmentation, area=area)
+                one = setting(pretext, augmentation, area=area, **training)
                 if entry.space["area"].low <= area < entry.visible(shape)["area"].low:
                     continue  # too small at this size, not in itself
                 entry.check(augmentation, one.hyper, shape)
                 out.append(one)
         else:
             hypers = entry.strengths(strengths, shape)
-            out += [Setting(pretext, augmentation, hyper) for hyper in hypers]
+            out += [Setting(pretext, augmentation, hyper, **training) for hyper in hypers]
     return out
 
 
 def draw(
-    shape: tuple[int, ...], count: int, families: Sequence[str] = FAMILIES, seed: int = 0
+    shape: tuple[int, ...],
+    count: int,
+    families: Sequence[str] = FAMILIES,
+    seed: int = 0,
+    training: Mapping[str, float] = {},
 ) -> list[Setting]:
     """Random search: `count` settings, families in turn, all hyperparameters drawn on their scale.
 
-    A family without hyperparameters comes once.
+    A family without hyperparameters comes once. `training` holds hyperparameters of training that
+    are no defaults.
     """
     generator = np.random.default_rng(seed)
     known = _fitting(families, shape)
@@ -160,7 +178,7 @@ def draw(
             break
         pretext, augmentation = known[i % len(known)]
         space = augmentations.get(augmentation).visible(shape)
-        one = Setting(pretext, augmentation, space.sample(generator))
+        one = Setting(pretext, augmentation, space.sample(generator), **training)
         out.setdefault(one.key, one)
     return list(out.values())
 

@@ -8,6 +8,7 @@ them into that score. Every pretext makes about `BATCH` inputs a step, so that a
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any, NamedTuple
 
 import jax
@@ -17,13 +18,15 @@ import optax
 from ad_jax import augment as augmentations
 from ad_jax.augment import Pseudo
 from ad_jax.base.errors import InputError, lookup
-from ad_jax.train.backbones import Outputs
+from ad_jax.train.backbones import Outputs, strangest
 
 BATCH = 64  # inputs a step: 32 + 32 in arXiv 2307.06534
 PATCHES = 2048  # positions of grids a step
+WHOLE = 512  # embeddings of images a step
 
 Augment = Callable[[jax.Array, jax.Array, jax.Array], Pseudo]  # (key, samples, donors), or of one
 Batch = tuple[jax.Array, jax.Array, jax.Array]  # inputs, targets, weights
+Error = Callable[[Any, jax.Array], jax.Array]  # (reconstruction, samples) [n, ...] -> [n]
 
 
 class Pretext(NamedTuple):
@@ -44,6 +47,8 @@ class Pretext(NamedTuple):
         normals against their augmentations tell whether anything was learned.
       score: the score of a detector when nothing else is said.
       jitter: whether inputs are jittered; not where the network has to reproduce them.
+      shown: `(image) -> [v, h, w, c]`, what a frozen encoder is shown of an image so that the
+        network sees its embeddings `[v, 1, k]`; None: the network sees the image's grid.
     """
 
     classes: int
@@ -56,6 +61,7 @@ class Pretext(NamedTuple):
     strangeness: Callable[[Outputs, jax.Array], jax.Array]
     score: str
     jitter: bool = True
+    shown: Callable[[jax.Array], jax.Array] | None = None
 
     @property
     def reconstructs(self) -> bool:
@@ -182,7 +188,17 @@ def prediction(augmentation: str) -> Pretext:
     )
 
 
-def denoising(augmentation: str) -> Pretext:
+def _squared(made: Any, samples: jax.Array) -> jax.Array:
+    return ((made - samples) ** 2).mean(axis=tuple(range(1, samples.ndim)))
+
+
+def _of_strangest(made: Any, samples: jax.Array) -> jax.Array:
+    """Squared error of grids `[n, gh, gw, d]` at their strangest positions."""
+    errors = ((made - samples) ** 2).mean(-1).reshape(samples.shape[0], -1)
+    return strangest(errors, errors[..., None])[0][:, 0]
+
+
+def denoising(augmentation: str, error: Error = _squared) -> Pretext:
     """Reproduces the sample from its augmentation; the score is the squared error of the
     un-augmented sample (arXiv 2208.07734)."""
     del augmentation
@@ -190,9 +206,6 @@ def denoising(augmentation: str) -> Pretext:
     def batch(key: jax.Array, augment: Augment, normals: jax.Array) -> Batch:
         pseudo = augment(key, normals, jnp.roll(normals, 1, axis=0))
         return pseudo.sample, normals, pseudo.weight
-
-    def error(reconstruction: Any, samples: jax.Array) -> jax.Array:
-        return ((reconstruction - samples) ** 2).mean(axis=tuple(range(1, samples.ndim)))
 
     def head(outputs: Outputs, samples: jax.Array) -> jax.Array:
         assert outputs.reconstruction is not None
@@ -221,18 +234,66 @@ PRETEXTS: dict[str, Callable[[str], Pretext]] = {
 APART = ("kinds", "prediction")  # their network depends on the family: one program each
 
 
-ON_PATCHES: dict[str, Callable[[str, int], Pretext]] = {"binary": binary, "kinds": kinds}
+def _pooled(augmentation: str) -> Pretext:
+    """`binary` on the embedding of the whole image: for anomalies that are nowhere in particular"""
+    return binary(augmentation, WHOLE)._replace(shown=_alone)
 
 
-def on_patches(name: str, augmentation: str) -> Pretext:
-    """The pretext of that name where single positions of grids of features are told apart.
+def _prediction_of_embeddings(augmentation: str) -> Pretext:
+    """`prediction` where samples are the embeddings of all views, `[v, 1, k]`."""
+    made = prediction(augmentation)
+    normals = max(1, WHOLE // made.classes)
 
-    As many positions a step as are cheap, no jitter, and scored by its head.
+    def batch(key: jax.Array, augment: Augment, normals: jax.Array) -> Batch:
+        del key, augment
+        labels = jnp.tile(jnp.arange(made.classes), normals.shape[0])
+        return normals.reshape(-1, 1, 1, normals.shape[-1]), labels, jnp.ones(labels.shape)
+
+    return made._replace(
+        batch=batch,
+        normals=normals,
+        views=lambda sample: sample[:, None],
+        shown=augmentations.get(augmentation).views,
+    )
+
+
+def _denoising_of_positions(augmentation: str) -> Pretext:
+    """`denoising` of features in units of the normals' spread, position by position.
 
     Raises:
-      InputError: an unknown name, or one that needs whole samples.
+      InputError: a family that changes images: nothing says what a position was before.
     """
-    made = lookup(ON_PATCHES, name, "pretext on frozen features")(augmentation, PATCHES)
+    if augmentation not in augmentations.FEATURES:
+        raise InputError(
+            f"pretext 'denoising' on frozen features restores features, {augmentation!r} changes "
+            f"images; take one of: {', '.join(augmentations.FEATURES)}"
+        )
+    made = denoising(augmentation, _of_strangest)
+    return made._replace(
+        normals=PATCHES // 2,
+        chance=lambda normals: jnp.float32(1.0),  # of features in units of their spread
+    )
+
+
+ON_FEATURES: dict[str, Callable[[str], Pretext]] = {
+    "binary": partial(binary, size=PATCHES),
+    "kinds": partial(kinds, size=PATCHES),
+    "denoising": _denoising_of_positions,
+    "pooled": _pooled,
+    "prediction": _prediction_of_embeddings,
+}
+
+
+def on_features(name: str, augmentation: str) -> Pretext:
+    """The pretext of that name on what a frozen encoder sees.
+
+    Single positions of grids are told apart or restored, or embeddings of whole images (`pooled`,
+    `prediction`). As many a step as are cheap, no jitter, and scored by the head.
+
+    Raises:
+      InputError: an unknown name, or a family that it cannot have.
+    """
+    made = lookup(ON_FEATURES, name, "pretext on frozen features")(augmentation)
     return made._replace(jitter=False, score="head")
 
 

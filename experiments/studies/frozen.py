@@ -34,7 +34,7 @@ SOURCES = {
     "digit 3": "digits,normal=3,limit=100",
 }
 SEEDS = (0, 1, 2, 3, 4)
-DEFAULT = search.setting("binary", "feature_noise", std=0.8)
+DEFAULT = search.default_on_features()
 CONTROLS = ("patch_nearest_neighbour", "patch_density", "global_nearest_neighbour")
 COLUMNS = {
     **{f"control/{name}": name.replace("_", " ") for name in CONTROLS},
@@ -56,10 +56,14 @@ def make(source: str, size: int, options: Options) -> Row:
     """A set at a size."""
     small = options.smoke
     problem, truth = loaded(f"{SOURCES[source]},size={size}")
-    config = Config(8, 8, BACKBONE) if small else Config(400, 128, BACKBONE)
+    config = Config(8, 8, BACKBONE) if small else Config(400, 256, BACKBONE)
     families, areas = search.FROZEN[: 2 if small else None], search.FROZEN_AREAS[-2:]
     settings = search.grid(
-        problem.shape, areas if small else search.FROZEN_AREAS, families, 1 if small else 4
+        problem.shape,
+        areas if small else search.FROZEN_AREAS,
+        families,
+        1 if small else 4,
+        search.FROZEN_TRAINING,
     )
     settings += [DEFAULT] * (DEFAULT.key not in {s.key for s in settings})
     seeds, record = SEEDS[: 2 if small else None], options.record()

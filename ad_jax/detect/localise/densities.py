@@ -91,25 +91,6 @@ class Bank(NamedTuple):
     centre: jax.Array
 
 
-def coreset(x: jax.Array, count: int) -> jax.Array:
-    """Rows `[count]` of `x [m, d]` such that no row is far from all of them (greedy k-centre).
-
-    The first is row 0, every next the one farthest from those before (Gonzalez 1985; the choice of
-    PatchCore, there on random projections). It seeks outliers: a few defective "normals" stay in.
-    """
-
-    def away(row: jax.Array) -> jax.Array:
-        return ((x - x[row]) ** 2).sum(-1)
-
-    def body(i: jax.Array, carried: tuple[jax.Array, jax.Array]) -> tuple[jax.Array, jax.Array]:
-        chosen, nearest = carried
-        row = jnp.argmax(nearest)
-        return chosen.at[i].set(row), jnp.minimum(nearest, away(row))
-
-    chosen = jnp.zeros(count, jnp.int32)
-    return jax.lax.fori_loop(1, count, body, (chosen, away(jnp.int32(0))))[0]
-
-
 def fit_neighbour(features: jax.Array) -> Bank:
     """At most `BANK` patches of normals (PatchCore, arXiv 2106.08265), wherever they were.
 
@@ -120,7 +101,7 @@ def fit_neighbour(features: jax.Array) -> Bank:
     centre = rows.mean(0)
     rows = rows - centre  # distances of small numbers: float32 cancels less
     if rows.shape[0] > BANK:
-        rows = rows[coreset(rows, BANK)]
+        rows = rows[scores.coreset(rows, BANK)]
     return Bank(rows, centre)
 
 

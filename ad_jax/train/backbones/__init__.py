@@ -16,7 +16,7 @@ from ad_jax.train.backbones.contract import Backbone, Cells, Factory, Outputs, a
 from ad_jax.train.backbones.convolutional import SMALLEST_SIDE, encoder
 from ad_jax.train.backbones.dense import mlp
 from ad_jax.train.backbones.layers import patches
-from ad_jax.train.backbones.positions import Units, patch_head, strangest, units_of
+from ad_jax.train.backbones.positions import Units, patch_head, strangest, units_of, whole_head
 from ad_jax.train.backbones.residual import resnet18, resnet18_large
 
 BACKBONES: dict[str, Factory] = {
@@ -42,4 +42,5 @@ __all__ = [
     "resnet18_large",
     "strangest",
     "units_of",
+    "whole_head",
 ]

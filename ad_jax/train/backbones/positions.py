@@ -43,24 +43,37 @@ def strangest(odds: jax.Array, *maps: jax.Array) -> tuple[jax.Array, ...]:
 
 
 class Head(nn.Module):
-    """A perceptron at every position; a sample's outputs are means over its strangest positions.
+    """A perceptron at every position: what its hidden layer and its last one say of each.
 
     Attributes:
-      classes: number of logits.
+      outputs: number of values, such as logits.
       width: of the hidden layer.
     """
 
-    classes: int
+    outputs: int
     width: int
 
     @nn.compact
-    def __call__(self, x: jax.Array) -> Outputs:
-        x = x.reshape(x.shape[0], -1, x.shape[-1])
+    def __call__(self, x: jax.Array) -> tuple[jax.Array, jax.Array]:
         hidden = nn.gelu(nn.Dense(self.width)(x))
-        logits = nn.Dense(self.classes)(hidden)
-        odds = jax.nn.logsumexp(logits[..., 1:], axis=-1) - logits[..., 0]
-        embedding, told = strangest(odds, hidden, logits)
-        return Outputs(embedding, told, (odds[..., None],))
+        return hidden, nn.Dense(self.outputs)(hidden)
+
+
+def _told(hidden: jax.Array, logits: jax.Array) -> Outputs:
+    """Outputs of `[n, gh, gw, ...]`: means over the strangest positions, by the log-odds."""
+    count, *sides, width = hidden.shape
+    odds = jax.nn.logsumexp(logits[..., 1:], axis=-1) - logits[..., 0]
+    flat = (hidden.reshape(count, -1, width), logits.reshape(count, -1, logits.shape[-1]))
+    embedding, told = strangest(odds.reshape(count, -1), *flat)
+    return Outputs(embedding, told, (odds[..., None],))
+
+
+def _restored(hidden: jax.Array, made: jax.Array, samples: jax.Array) -> Outputs:
+    """Outputs of a network that restores features: its strangest are those restored worst."""
+    count, width = hidden.shape[0], hidden.shape[-1]
+    errors = ((made - samples) ** 2).mean(-1)
+    (embedding,) = strangest(errors.reshape(count, -1), hidden.reshape(count, -1, width))
+    return Outputs(embedding, jnp.zeros((count, 0)), (errors[..., None],), made)
 
 
 def patch_head(
@@ -74,27 +87,64 @@ def patch_head(
 
     Args:
       shape: `(gh, gw, d)`.
+      classes: number of logits, 2 or more; 0 with `decode`.
+      width: of the hidden layer.
+      decode: restores features instead; what counts then are the positions restored worst.
+
+    Raises:
+      InputError: samples that are no grids, nothing to train.
+    """
+    if len(shape) != 3:
+        raise InputError(f"a head takes grids [h, w, d] of features, got a sample of shape {shape}")
+    check_classes(classes, decode)
+    network = Head(shape[-1] if decode else classes, width)
+
+    def apply(params: Any, samples: jax.Array) -> Outputs:
+        found: Any = network.apply({"params": params["learned"]}, samples)
+        hidden, last = found
+        return _restored(hidden, last, samples) if decode else _told(hidden, last)
+
+    return _in_units(network, shape, apply)._replace(cells=(Cells(),), pieces=positions_of)
+
+
+def whole_head(
+    shape: tuple[int, ...], classes: int, width: int = 128, decode: bool = False
+) -> Backbone:
+    """A perceptron for embeddings `[v, 1, k]` of an image's views, standardised as positions are.
+
+    It looks at the first view, the image as it is; each is a sample of its own for pretexts that
+    tell them apart.
+
+    Args:
+      shape: `(v, 1, k)`.
       classes: number of logits, 2 or more.
       width: of the hidden layer.
       decode: not offered.
 
     Raises:
-      InputError: samples that are no grids, nothing to train, a decoder.
+      InputError: samples of another shape, nothing to train, a decoder.
     """
-    if len(shape) != 3:
-        raise InputError(f"a head takes grids [h, w, d] of features, got a sample of shape {shape}")
+    if len(shape) != 3 or shape[1] != 1:
+        raise InputError(f"a head takes embeddings [v, 1, k] of views, got a sample of {shape}")
     if decode:
-        raise InputError("a head on frozen features reconstructs nothing; take binary or kinds")
+        raise InputError("a head on whole images restores nothing; take prediction or pooled")
     check_classes(classes, decode)
     network = Head(classes, width)
+
+    def apply(params: Any, samples: jax.Array) -> Outputs:
+        found: Any = network.apply({"params": params["learned"]}, samples[:, 0, 0])
+        hidden, logits = found
+        return Outputs(hidden, logits, (hidden,))
+
+    return _in_units(network, shape, apply)
+
+
+def _in_units(network: Head, shape: tuple[int, ...], apply: Any) -> Backbone:
+    """A head whose inputs are in units of the normals' spread, which training leaves alone."""
 
     def init(key: jax.Array) -> Any:
         learned = network.init(key, jnp.zeros((1, *shape)))["params"]
         return {"learned": learned, "mean": jnp.zeros(shape[-1]), "spread": jnp.ones(shape[-1])}
-
-    def apply(params: Any, samples: jax.Array) -> Outputs:
-        found: Any = network.apply({"params": params["learned"]}, samples)
-        return found._replace(stages=(found.stages[0].reshape(*samples.shape[:3], 1),))
 
     def enter(params: Any, samples: jax.Array) -> jax.Array:
         return Units(params["mean"], params["spread"])(samples)
@@ -102,9 +152,7 @@ def patch_head(
     def fit(params: Any, normals: jax.Array) -> Any:
         return {**params, **units_of(normals)._asdict()}
 
-    return Backbone(
-        init, apply, (Cells(),), enter, fit, fixed=("mean", "spread"), pieces=positions_of
-    )
+    return Backbone(init, apply, (), enter, fit, fixed=("mean", "spread"))
 
 
 def positions_of(samples: jax.Array) -> jax.Array:
