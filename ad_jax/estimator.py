@@ -27,7 +27,7 @@ from ad_jax.detect.prevalence import Share
 from ad_jax.detect.state import Loading, NotFitted, State, Tiling
 from ad_jax.pool.sweep import Progress
 from ad_jax.selection import rules
-from ad_jax.selection.search import default_setting
+from ad_jax.selection.search import backbone_for, defaults
 from ad_jax.selection.selection import choose, train_one
 from ad_jax.selection.spec import Runtime, Spec
 from ad_jax.selection.trust import Trust
@@ -67,12 +67,14 @@ class Detector(FittedDetector):
     `get_params`, `set_params` and `sklearn.base.clone` work; a changed `alpha` needs no training.
 
     Args:
-      setting: what to train; None lets a target choose, or takes `default_setting` without one.
-      settings: what a target chooses among; None is `search.grid`.
+      setting: what to train; None lets a target choose, or takes the default without one.
+      settings: what a target chooses among; None is the grid of `search.defaults`.
       rule: by which it chooses; a name in `rules.RULES`.
       search: "all" or "halving".
       seeds: how many trainings, or their numbers. Four seeds hold out every normal once.
-      steps, width, backbone, root: of the training (`program.Config`).
+      steps, width, backbone, root: of the training (`ad_jax.Config`). None takes frozen features
+        for images of 64 px a side and more, else the small encoder, and what that one takes
+        (`search.defaults`).
       alpha: asked false-positive rate of `predict`, in (0, 1).
       tile: side in px of the tiles that the networks see in full resolution, for images that would
         be squeezed otherwise; None sees whole images. An image's score is that of its strangest
@@ -113,9 +115,9 @@ class Detector(FittedDetector):
         rule: str = rules.DEFAULT,
         search: str = "all",
         seeds: int | Sequence[int] = 4,
-        steps: int = 800,
-        width: int = 24,
-        backbone: str = "encoder",
+        steps: int | None = None,
+        width: int | None = None,
+        backbone: str | None = None,
         root: int = 0,
         alpha: float = 0.05,
         tile: int | None = None,
@@ -206,13 +208,13 @@ class Detector(FittedDetector):
                 "no estimate; leave y out, give normals as X and unlabelled samples as target="
             )
         alpha, seeds = check_level("alpha", self.alpha), numbered(self.seeds)
-        config = Config(self.steps, self.width, self.backbone, self.root).checked()
         rule, search = word("rule", self.rule), word("search", self.search)
         localiser = None if self.localiser is None else word("localiser", self.localiser)
         samples = as_samples("X", X)
         tiling = self._tiling(roi)
         plan = None if tiling is None else tiling.plan(samples.shape[1:])
         seen = 1 if plan is None else len(plan.corners)
+        config = self._config(samples.shape[1:])
         problem = Problem(
             train=samples,
             target=samples[: -(-STAND_IN // seen)] if target is None else target,
@@ -232,7 +234,7 @@ class Detector(FittedDetector):
         runtime = Runtime(Record(Path(self.record)) if self.record else None, self.report)
         trust = None
         if target is None or self.setting is not None:
-            setting = self.setting or default_setting()
+            setting = self.setting or defaults(config.backbone).setting
             members = train_one(task, setting, seeds, config, runtime)
         else:
             spec = Spec(self.settings, seeds, rule, search, config)
@@ -252,6 +254,16 @@ class Detector(FittedDetector):
     def fit_predict(self, X: Any, y: None = None, target: Any = None) -> np.ndarray:
         """`fit`, then `labels_` of the normals."""
         return self.fit(X, y, target).labels_
+
+    def _config(self, shape: tuple[int, ...]) -> Config:
+        """Of the training on samples of a shape."""
+        backbone = backbone_for(shape) if self.backbone is None else word("backbone", self.backbone)
+        default = defaults(backbone).config
+        return default._replace(
+            steps=default.steps if self.steps is None else self.steps,
+            width=default.width if self.width is None else self.width,
+            root=self.root,
+        ).checked()
 
     def _tiling(self, roi: Any) -> Tiling | None:
         if self.tile is None:

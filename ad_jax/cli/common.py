@@ -24,7 +24,7 @@ FIELDS: dict[
     "sources": list(DEFAULT_SOURCES),
     "steps": None,
     "width": None,
-    "backbone": "encoder",
+    "backbone": None,
     "seeds": None,
     "families": None,
     "areas": None,
@@ -78,7 +78,6 @@ def choices_of(arguments: argparse.Namespace) -> dict[str, Any]:
     if getattr(arguments, "source", None):
         given = arguments.source
         config["sources"] = [given] if isinstance(given, str) else given
-    config |= {name: v for name, v in _sizes(config["backbone"]).items() if config[name] is None}
     for name, least in LEAST:
         if config[name] is not None:
             config[name] = whole(name, config[name])
@@ -95,26 +94,19 @@ def choices_of(arguments: argparse.Namespace) -> dict[str, Any]:
         config[name] = config[name] and [check(name, one) for one in config[name]]
     if not config["sources"]:
         raise InputError("sources is empty; give a source, such as a folder")
-    if config["width"] % 8:
+    if config["width"] is not None and config["width"] % 8:
         raise InputError(f"width={config['width']} is no multiple of 8; take 24 or 32")
     return config
 
 
-def _sizes(backbone: object) -> dict[str, int]:
-    """Steps and width where nobody says them: a head on frozen features learns in half as many."""
-    from ad_jax.features import frozen
-
-    return {"steps": 400, "width": 256} if frozen(str(backbone)) else {"steps": 800, "width": 24}
-
-
-def training(choices: dict[str, Any]) -> tuple[Any, tuple[int, ...]]:
-    """The training's `Config` and the seeds."""
+def training(choices: dict[str, Any], *shapes: tuple[int, ...]) -> tuple[Any, tuple[int, ...]]:
+    """The training's `Config` and the seeds; what nobody says becomes what fits these samples."""
     from ad_jax import selection
-    from ad_jax.pool import program
+    from ad_jax.selection import search
 
-    config = program.Config(
-        choices["steps"], choices["width"], choices["backbone"], choices["root"]
-    )
+    choices["backbone"] = choices["backbone"] or search.backbone_for(*shapes)
+    given = {name: choices[name] for name in ("steps", "width") if choices[name] is not None}
+    config = search.defaults(choices["backbone"]).config._replace(**given, root=choices["root"])
     return config, tuple(range(choices["seeds"])) if choices["seeds"] else selection.SEEDS
 
 

@@ -52,19 +52,16 @@ def add(adder: Adder) -> None:
 
 
 def make_settings(choices: dict[str, Any], shape: tuple[int, ...]) -> list[Any]:
-    from ad_jax.features import frozen
     from ad_jax.selection import search
 
-    on_features = frozen(choices["backbone"])
-    families = choices["families"] or (search.FROZEN if on_features else search.FAMILIES)
+    default = search.defaults(choices["backbone"])
+    families = choices["families"] or default.families
     if families == [WIDE]:
         families = search.WIDE
-    training = search.FROZEN_TRAINING if on_features else {}
     if choices["random"]:
-        return search.draw(shape, choices["random"], families, choices["root"], training)
-    areas = choices["areas"] or (search.FROZEN_AREAS if on_features else search.AREAS)
-    strengths = choices["strengths"] or search.STRENGTHS
-    return search.grid(shape, areas, families, strengths, training)
+        return search.draw(shape, choices["random"], families, choices["root"], default.training)
+    areas, strengths = choices["areas"] or default.areas, choices["strengths"] or search.STRENGTHS
+    return search.grid(shape, areas, families, strengths, default.training)
 
 
 def slug(source: str) -> str:
@@ -111,10 +108,10 @@ def _groups(arguments: argparse.Namespace, choices: dict[str, Any]) -> list[Grou
     from ad_jax.selection import Spec, rules
     from ad_jax.selection.spec import check
 
-    config, seeds = training(choices)
+    jobs = [job_of(arguments, text) for text in choices["sources"]]
+    config, seeds = training(choices, *(job.task.shape for job in jobs))
     rule, search = choices["rule"] or rules.DEFAULT, choices["search"]
     check(rule, seeds, search)
-    jobs = [job_of(arguments, text) for text in choices["sources"]]
     slugs = [slug(job.text) for job in jobs]
     if len(set(slugs)) != len(slugs):
         raise InputError(f"two sources share the folder name {slugs}; give them different options")

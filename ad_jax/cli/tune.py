@@ -96,6 +96,7 @@ def _spec(arguments: argparse.Namespace) -> Any:
     from ad_jax.selection import rules, tuning
 
     choices = choices_of(arguments)
+    choices["backbone"] = choices["backbone"] or "encoder"  # gradients reach no frozen features yet
     config, seeds = training(choices)
     return tuning.TuneSpec(
         augmentation=arguments.augmentation,

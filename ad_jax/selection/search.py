@@ -7,19 +7,20 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from ad_jax import augment as augmentations
 from ad_jax.base.errors import InputError, check_name
 from ad_jax.base.parameters import real, word
+from ad_jax.features import ENCODERS, frozen
 from ad_jax.pool import Pool
 from ad_jax.pool.rows import Row
 from ad_jax.pool.sweep import Sweep
 from ad_jax.selection import rules
 from ad_jax.train.pretexts import ON_FEATURES, PRETEXTS
-from ad_jax.train.setting import TRAINING, Setting
+from ad_jax.train.setting import TRAINING, Config, Setting
 
 AREAS = (0.005, 0.01, 0.02, 0.04, 0.08, 0.16, 0.32, 0.64)  # patch areas of a grid
 STRENGTHS = 4  # of any other family in a grid
@@ -48,6 +49,7 @@ FROZEN = (  # the default on a frozen encoder's features: 17 settings
 )
 FROZEN_AREAS = (0.01, 0.02, 0.04, 0.16)
 FROZEN_TRAINING = {"learning_rate": 3e-3}  # of heads: small networks that train for 400 steps
+LARGE = 64  # px a side from which frozen features are the default
 REDUCTION = 3  # halving keeps one setting in so many at every stage
 STAGES = 3
 
@@ -86,6 +88,42 @@ def default_on_features() -> Setting:
     learning was chosen on five sets of defects (README, Results).
     """
     return setting("binary", "feature_noise", std=0.8, **FROZEN_TRAINING)
+
+
+class Defaults(NamedTuple):
+    """What holds for a backbone when nobody says anything else.
+
+    Attributes:
+      setting: that is trained without a target.
+      families, areas: of a grid; training: hyperparameters of its settings that are no defaults.
+      config: with its steps and width.
+    """
+
+    setting: Setting
+    families: tuple[str, ...]
+    areas: tuple[float, ...]
+    training: Mapping[str, float]
+    config: Config
+
+    def grid(self, shape: tuple[int, ...]) -> list[Setting]:
+        """The grid for samples of a shape."""
+        return grid(shape, self.areas, self.families, training=self.training)
+
+
+def defaults(backbone: str) -> Defaults:
+    """What a backbone takes: heads on frozen features are wider and train half as long."""
+    if frozen(backbone):
+        config = Config(400, 256, backbone)
+        return Defaults(default_on_features(), FROZEN, FROZEN_AREAS, FROZEN_TRAINING, config)
+    return Defaults(default_setting(), FAMILIES, AREAS, {}, Config(backbone=backbone))
+
+
+def backbone_for(*shapes: tuple[int, ...]) -> str:
+    """The backbone of samples of these shapes: frozen features where all are large images."""
+    large = all(
+        len(shape) == 3 and shape[2] in (1, 3) and min(shape[:2]) >= LARGE for shape in shapes
+    )
+    return next(iter(ENCODERS)) if large else Config().backbone
 
 
 def _split(families: Sequence[str]) -> list[tuple[str, str]]:

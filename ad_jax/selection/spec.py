@@ -10,7 +10,7 @@ from ad_jax.base.parameters import numbered
 from ad_jax.pool.chunks import Shard
 from ad_jax.pool.sweep import Progress
 from ad_jax.selection import rules
-from ad_jax.selection.search import SEARCHES, grid
+from ad_jax.selection.search import SEARCHES, defaults
 from ad_jax.store import Record
 from ad_jax.train.setting import Config, Setting, checked_settings
 
@@ -21,7 +21,7 @@ class Spec(NamedTuple):
     """What decides every number of a selection.
 
     Attributes:
-      settings: what is tried; None is `search.grid`.
+      settings: what is tried; None is the grid of the backbone's `search.defaults`.
       seeds: trainings per setting, or how many; folds of held-out normals rotate over them.
       rule: that picks, a name in `rules.RULES`.
       search: "all", or "halving" to drop settings early by the rule's loss.
@@ -42,8 +42,10 @@ class Spec(NamedTuple):
         """
         seeds = numbered(self.seeds)
         check(self.rule, seeds, self.search)
+        config = self.config.checked()
+        grid = defaults(config.backbone).grid
         settings = grid(shape) if self.settings is None else checked_settings(self.settings)
-        return Spec(settings, seeds, self.rule, self.search, self.config.checked())
+        return Spec(settings, seeds, self.rule, self.search, config)
 
 
 class Runtime(NamedTuple):

@@ -56,15 +56,11 @@ def make(source: str, size: int, options: Options) -> Row:
     """A set at a size."""
     small = options.smoke
     problem, truth = loaded(f"{SOURCES[source]},size={size}")
-    config = Config(8, 8, BACKBONE) if small else Config(400, 256, BACKBONE)
-    families, areas = search.FROZEN[: 2 if small else None], search.FROZEN_AREAS[-2:]
-    settings = search.grid(
-        problem.shape,
-        areas if small else search.FROZEN_AREAS,
-        families,
-        1 if small else 4,
-        search.FROZEN_TRAINING,
-    )
+    default = search.defaults(BACKBONE)
+    config = Config(8, 8, BACKBONE) if small else default.config
+    settings = default.grid(problem.shape)
+    if small:
+        settings = settings[::8]
     settings += [DEFAULT] * (DEFAULT.key not in {s.key for s in settings})
     seeds, record = SEEDS[: 2 if small else None], options.record()
     (pool,) = trained([problem], settings, seeds, config, record)
