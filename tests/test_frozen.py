@@ -218,6 +218,17 @@ def test_other_weights_are_other_trainings(selection, problem, monkeypatch):
     assert again.progress.skipped == 0
 
 
+def test_a_detector_is_not_loaded_with_other_weights(eyes, selection, tmp_path, monkeypatch):
+    selection[0].detector.save(tmp_path)
+    other = tiny(1)
+    monkeypatch.setitem(encoders.ENCODERS, "tiny", lambda path=None: other)
+    encoders.get.cache_clear()
+    both = f"weights {eyes.digest[:12]} of tiny, here they are {other.digest[:12]}; set AD_JAX_"
+    with pytest.raises(InputError, match=both):
+        FittedDetector.load(tmp_path)
+    encoders.get.cache_clear()
+
+
 def test_controls_equal_slow_twins(eyes, problem):
     grids = np.float32(features.encode(eyes, problem.train).grid)
     mean, spread = grids.mean((0, 1, 2)), grids.std((0, 1, 2))

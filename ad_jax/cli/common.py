@@ -121,7 +121,9 @@ def add_training(command: argparse.ArgumentParser, folder: str) -> None:
         "--steps", type=int, help="training steps per member (800; on a frozen network 400)"
     )
     command.add_argument("--width", type=int, help="channels of the first stage (24)")
-    command.add_argument("--backbone", help="network (encoder; frozen: efficientnet_lite0)")
+    command.add_argument(
+        "--backbone", help="network (encoder; frozen: efficientnet_lite0); an unknown one lists all"
+    )
     command.add_argument("--seeds", type=int, help="trainings per setting (3)")
     command.add_argument("--rule", help="selection rule; an unknown name lists them")
 

@@ -18,6 +18,7 @@ from ad_jax.base.json_text import json_text
 from ad_jax.base.parameters import numbered, whole
 from ad_jax.detect import localise
 from ad_jax.detect.state import ARRAYS, Loading, Localised, State, Tiling
+from ad_jax.features import weights_of
 from ad_jax.store import write_whole
 from ad_jax.train.setting import Config, Setting
 
@@ -73,6 +74,7 @@ def write(path: str | Path, state: State, alpha: float, loading: Loading | None)
         if state.tiling is None
         else {"tile": state.tiling.tile, "overlap": state.tiling.overlap},
         "localiser": None if state.localised is None else state.localised.method,
+        **weights_of(state.config.backbone),
     }
     about["sha256"] = _checksum(about, content)
     path_of_arrays = folder / TENSORS
@@ -92,7 +94,8 @@ def read(path: str | Path) -> Saved:
     .05.
 
     Raises:
-      InputError: no detector there, damaged files, or a newer format.
+      InputError: no detector there, damaged files, a newer format, or a frozen encoder that has
+        other weights here than it was saved with.
       OSError: of the disk, or a folder that may not be read.
     """
     folder = Path(path)
@@ -116,11 +119,24 @@ def read(path: str | Path) -> Saved:
     if not intact:
         raise InputError(f"{folder} is damaged: its checksum is wrong; save the detector again")
     try:
-        return _parsed(about, content)
+        saved = _parsed(about, content)
     except Exception as error:  # noqa: BLE001  (whatever a damaged file raises, the fix is the same)
         if of_machine(error):
             raise
         raise InputError(f"{folder} is damaged ({error!r}); save the detector again") from None
+    _check_weights(folder, saved.state.config.backbone, about.get("weights"))
+    return saved
+
+
+def _check_weights(folder: Path, backbone: str, held: str | None) -> None:
+    """Refuses a detector whose encoder has other weights here; old ones do not say theirs."""
+    here = weights_of(backbone).get("weights")
+    if held is not None and held != here:
+        raise InputError(
+            f"{folder} was made with the weights {held[:12]} of {backbone}, here they are "
+            f"{str(here)[:12]}; set AD_JAX_WEIGHTS to the folder that holds the former, or train "
+            "again"
+        )
 
 
 def _parsed(about: dict[str, Any], content: bytes) -> Saved:

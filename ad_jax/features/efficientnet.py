@@ -14,11 +14,15 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from ad_jax.features import weights
 from ad_jax.features.contract import Maps
+from ad_jax.features.layers import folded, norm_shapes
 from ad_jax.train.backbones.contract import Cells
 
 EPSILON = 1e-3  # of BatchNorm
 STEM, HEAD, CLASSES = 32, 1280, 1000
+LAYERS = (2, 4)  # of the grid
+SMALLEST = 16
 
 
 class Stage(NamedTuple):
@@ -97,9 +101,17 @@ def shapes(stages: tuple[Stage, ...]) -> dict[str, tuple[int, ...]]:
     out: dict[str, tuple[int, ...]] = {}
     for _, kernel, norm, shape in _layers(stages):
         out[kernel] = shape
-        out |= {f"{norm}.{part}": shape[:1] for part in ("weight", "bias")}
-        out |= {f"{norm}.running_{part}": shape[:1] for part in ("mean", "var")}
+        out |= norm_shapes(norm, shape[0])
     return {**out, "_fc.weight": (CLASSES, HEAD), "_fc.bias": (CLASSES,)}
+
+
+def named(tensors: Mapping[str, np.ndarray], stages: tuple[Stage, ...]) -> weights.Tensors:
+    """The network's tensors among those of a file, in float32.
+
+    Raises:
+      InputError: names a tensor that lacks, is of another shape, not finite, or too many.
+    """
+    return weights.named(tensors, shapes(stages))
 
 
 def fold(tensors: Mapping[str, np.ndarray], stages: tuple[Stage, ...]) -> Params:
@@ -108,18 +120,9 @@ def fold(tensors: Mapping[str, np.ndarray], stages: tuple[Stage, ...]) -> Params
     Args:
       tensors: of `shapes`, in float32.
     """
-    params = {}
-    for name, kernel, norm, _ in _layers(stages):
-        mean, variance, weight, bias = (
-            tensors[f"{norm}.{part}"].astype(np.float64)
-            for part in ("running_mean", "running_var", "weight", "bias")
-        )
-        scale = weight / np.sqrt(variance + EPSILON)
-        folded = tensors[kernel].astype(np.float64).transpose(2, 3, 1, 0) * scale
-        params[name] = {
-            "kernel": jnp.asarray(folded, jnp.float32),
-            "bias": jnp.asarray(bias - mean * scale, jnp.float32),
-        }
+    params = {
+        name: folded(tensors, kernel, norm, EPSILON) for name, kernel, norm, _ in _layers(stages)
+    }
     params["classes"] = {
         "kernel": jnp.asarray(tensors["_fc.weight"].T),
         "bias": jnp.asarray(tensors["_fc.bias"]),

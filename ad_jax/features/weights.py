@@ -173,15 +173,23 @@ def read(path: Path) -> Tensors:
         raise InputError(f"{path} cannot be read as weights: {what}") from None
 
 
-def named(tensors: Mapping[str, np.ndarray], shapes: Mapping[str, Sequence[int]]) -> Tensors:
+def named(
+    tensors: Mapping[str, np.ndarray],
+    shapes: Mapping[str, Sequence[int]],
+    unread: tuple[str, ...] = (),
+) -> Tensors:
     """The tensors of a network in float32, all of them and each of its shape.
 
+    A tensor too many is refused, because a deeper network holds all that a shallower one asks for.
+
     Args:
-      tensors: as read; others than those asked for are left alone.
+      tensors: as read.
       shapes: of every tensor that the network has.
+      unread: how names of tensors begin that files may hold and features do not need.
 
     Raises:
-      InputError: names the tensor that lacks, has another shape, or holds what is not finite.
+      InputError: names the tensor that lacks, has another shape, holds what is not finite, or is
+        none of the network's.
     """
     out = {}
     for name, shape in shapes.items():
@@ -196,4 +204,11 @@ def named(tensors: Mapping[str, np.ndarray], shapes: Mapping[str, Sequence[int]]
         out[name] = np.asarray(tensor, np.float32)
         if not np.isfinite(out[name]).all():
             raise InputError(f"the tensor {name} holds what is not finite; fetch the file again")
+    for name in tensors:
+        # How many batches training has seen: a number beside every BatchNorm.
+        if not (name in shapes or name.startswith(unread) or name.endswith("num_batches_tracked")):
+            raise InputError(
+                f"these weights hold the tensor {name}, which is none of this network's; take "
+                "those of this network"
+            )
     return out
