@@ -57,7 +57,7 @@ def make_settings(choices: dict[str, Any], shape: tuple[int, ...]) -> list[Any]:
     default = search.defaults(choices["backbone"])
     families = choices["families"] or default.families
     if families == [WIDE]:
-        families = search.WIDE
+        families = default.wide
     if choices["random"]:
         return search.draw(shape, choices["random"], families, choices["root"], default.training)
     areas, strengths = choices["areas"] or default.areas, choices["strengths"] or search.STRENGTHS

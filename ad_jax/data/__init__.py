@@ -91,7 +91,7 @@ def load(source: str | os.PathLike[str], **options: object) -> tuple[Problem, Tr
       of photographs that scikit-image ships; size (32), limit.
     - `digits`: scikit-learn's digits, one normal; normal (0), size (16), limit, kind.
     - FOLDER: `train/good/` and `test/<kind>/` (MVTec's layout and its relatives), or `train/` and
-      `target/`, or `good/` beside folders of anomalies, optionally `held_out/`; size (64), limit,
+      `target/`, or `good/` beside folders of anomalies, optionally `held_out/`; size (160), limit,
       kind, group, fit, colour, range, max_pixels, skip_bad.
     - FILE.npz: arrays `X`, `y`; `images`, `labels`, `split`; or `train`, `target`; normal, size,
       limit, kind.

@@ -31,7 +31,7 @@ UNEQUAL = 4  # times that one picture is shrunk more than another, or one side m
 def load_folder(
     path: str | os.PathLike[str],
     *,
-    size: int = 64,
+    size: int = 160,
     limit: int | None = None,
     kind: str | None = None,
     group: str | None = None,

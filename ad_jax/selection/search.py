@@ -47,6 +47,22 @@ FROZEN = (  # the default on a frozen encoder's features: 17 settings
     "binary/perlin_blend",
     "binary/quarter_turns",
 )
+FROZEN_WIDE = (
+    *FROZEN,
+    "binary/feature_mixup",
+    "binary/feature_extrapolation",
+    "binary/channel_dropout",
+    "denoising/feature_noise",
+    "pooled/feature_noise",
+    "pooled/cutpaste",
+    "prediction/quarter_turns",
+    "binary/cutpaste_donor",
+    "binary/cutout",
+    "kinds/cutpaste_scar",
+    "binary/gaussian_noise",
+    "binary/blur",
+    "binary/brightness",
+)
 FROZEN_AREAS = (0.01, 0.02, 0.04, 0.16)
 FROZEN_TRAINING = {"learning_rate": 3e-3}  # of heads: small networks that train for 400 steps
 LARGE = 64  # px a side from which frozen features are the default
@@ -95,12 +111,14 @@ class Defaults(NamedTuple):
 
     Attributes:
       setting: that is trained without a target.
-      families, areas: of a grid; training: hyperparameters of its settings that are no defaults.
+      families, areas: of a grid; wide: of `--families wide`.
+      training: hyperparameters of its settings that are no defaults.
       config: with its steps and width.
     """
 
     setting: Setting
     families: tuple[str, ...]
+    wide: tuple[str, ...]
     areas: tuple[float, ...]
     training: Mapping[str, float]
     config: Config
@@ -114,8 +132,9 @@ def defaults(backbone: str) -> Defaults:
     """What a backbone takes: heads on frozen features are wider and train half as long."""
     if frozen(backbone):
         config = Config(400, 256, backbone)
-        return Defaults(default_on_features(), FROZEN, FROZEN_AREAS, FROZEN_TRAINING, config)
-    return Defaults(default_setting(), FAMILIES, AREAS, {}, Config(backbone=backbone))
+        one = default_on_features()
+        return Defaults(one, FROZEN, FROZEN_WIDE, FROZEN_AREAS, FROZEN_TRAINING, config)
+    return Defaults(default_setting(), FAMILIES, WIDE, AREAS, {}, Config(backbone=backbone))
 
 
 def backbone_for(*shapes: tuple[int, ...]) -> str:

@@ -17,7 +17,7 @@ from ad_jax.pool import Pool, View
 from ad_jax.pool.sweep import Progress, Sweep
 from ad_jax.selection import rules
 from ad_jax.selection.failure_modes import Signature, signatures
-from ad_jax.selection.search import SEARCHES, train_all
+from ad_jax.selection.search import SEARCHES, backbone_for, defaults, train_all
 from ad_jax.selection.spec import SEEDS, Runtime, Spec
 from ad_jax.selection.trust import Trust, trust
 from ad_jax.store import Record
@@ -198,7 +198,7 @@ def select(
     settings: Sequence[Setting] | None = None,
     seeds: Sequence[int] = SEEDS,
     rule: str = rules.DEFAULT,
-    config: Config = Config(),
+    config: Config | None = None,
     record: Record | None = None,
     report: Callable[[Progress], None] | None = None,
     search: str = "all",
@@ -208,10 +208,10 @@ def select(
 
     Args:
       problem: normals and unlabelled target.
-      settings: what to try; `search.grid` by default, `search.draw` for random search.
+      settings: what to try; the grid of `search.defaults` unless given, `search.draw` for random search.
       seeds: trainings per setting; folds of held-out normals rotate over them.
       rule: name in `rules.RULES`.
-      config: steps, width, network.
+      config: steps, width, network; None takes frozen features for images of 64 px and more.
       record: keeps finished chunks, so that a second call skips them.
       report: called with the progress after every chunk.
       search: "all", or "halving" to drop settings early by the rule's loss.
@@ -220,6 +220,7 @@ def select(
     Raises:
       InputError: settings, rule or problem that cannot run; nothing is written then.
     """
+    config = defaults(backbone_for(problem.shape)).config if config is None else config
     spec = Spec(settings, seeds, rule, search, config)
     return select_all([problem], spec, Runtime(record, report), second)[0]
 
