@@ -208,7 +208,7 @@ def select(
 
     Args:
       problem: normals and unlabelled target.
-      settings: what to try; the grid of `search.defaults` unless given, `search.draw` for random search.
+      settings: what to try; None is the grid of `search.defaults`, `search.draw` is random search.
       seeds: trainings per setting; folds of held-out normals rotate over them.
       rule: name in `rules.RULES`.
       config: steps, width, network; None takes frozen features for images of 64 px and more.
