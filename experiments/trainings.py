@@ -12,7 +12,7 @@ from ad_jax.base import ranks
 from ad_jax.base.stats import Estimate, spread
 from ad_jax.data import Problem, Truth, load, parse
 from ad_jax.pool import Pool
-from ad_jax.pool.sweep import Sweep
+from ad_jax.pool.sweep import Outcome, Sweep
 from ad_jax.selection import rules, search, tuning
 from ad_jax.selection.tuning.descent import default_of
 from ad_jax.selection.tuning.space import theta_at, to_hyper
@@ -39,8 +39,20 @@ def trained(
     how: str = "all",
 ) -> list[Pool]:
     """A pool a problem of one training set; also where nothing learns, which `select` refuses."""
+    return swept(problems, settings, seeds, config, record, how).pools
+
+
+def swept(
+    problems: Sequence[Problem],
+    settings: Sequence[Setting],
+    seeds: Sequence[int],
+    config: Config,
+    record: Record,
+    how: str = "all",
+) -> Outcome:
+    """`trained`, with the networks."""
     sweep = Sweep(list(problems), list(settings), seeds, config, record)
-    return sweep.finish(search.SEARCHES[how](sweep, rules.DEFAULT)).pools
+    return sweep.finish(search.SEARCHES[how](sweep, rules.DEFAULT))
 
 
 def pick(pool: Pool, some: Iterable[Setting]) -> Setting:

@@ -41,10 +41,10 @@ class Drawn(NamedTuple):
       train, held_out: `[n, gh, gw, d]` and `[m, gh, gw, d]`, one draw of every normal.
     """
 
-    pieces: np.ndarray
-    kind: np.ndarray
-    train: np.ndarray
-    held_out: np.ndarray
+    pieces: Any
+    kind: Any
+    train: Any
+    held_out: Any
 
 
 def covered(side: int, cells: Cells, count: int) -> np.ndarray:
