@@ -17,7 +17,11 @@ from ad_jax.base.parameters import ROOT_MOST, real, whole, word
 LEAST = (("steps", 1), ("seeds", 1), ("width", 8), ("random", 1), ("strengths", 1))
 
 Adder = Callable[[str, Callable[[argparse.Namespace], int | None], str], argparse.ArgumentParser]
-DEFAULT_SOURCES = ("textures:brick-defect", "textures:brick-orientation")
+DEFAULT_SOURCES = (  # the last one is large enough for frozen features
+    "textures:brick-defect",
+    "textures:brick-orientation",
+    "textures:brick-defect,size=64",
+)
 FIELDS: dict[
     str, Any
 ] = {  # of a config file, with what holds when neither it nor the command line says anything
@@ -99,15 +103,20 @@ def choices_of(arguments: argparse.Namespace) -> dict[str, Any]:
     return config
 
 
-def training(choices: dict[str, Any], *shapes: tuple[int, ...]) -> tuple[Any, tuple[int, ...]]:
-    """The training's `Config` and the seeds; what nobody says becomes what fits these samples."""
-    from ad_jax import selection
+def training(choices: dict[str, Any], shape: tuple[int, ...] | None = None) -> Any:
+    """The training's `Config`; what nobody says becomes what fits samples of a shape."""
     from ad_jax.selection import search
 
-    choices["backbone"] = choices["backbone"] or search.backbone_for(*shapes)
+    backbone = choices["backbone"] or ("encoder" if shape is None else search.backbone_for(shape))
     given = {name: choices[name] for name in ("steps", "width") if choices[name] is not None}
-    config = search.defaults(choices["backbone"]).config._replace(**given, root=choices["root"])
-    return config, tuple(range(choices["seeds"])) if choices["seeds"] else selection.SEEDS
+    return search.defaults(backbone).config._replace(**given, root=choices["root"])
+
+
+def seeds_of(choices: dict[str, Any]) -> tuple[int, ...]:
+    """Numbers of the seeds."""
+    from ad_jax import selection
+
+    return tuple(range(choices["seeds"])) if choices["seeds"] else selection.SEEDS
 
 
 def add_training(command: argparse.ArgumentParser, folder: str) -> None:

@@ -21,6 +21,7 @@ from ad_jax.cli.common import (
     numbers,
     record,
     say_shard,
+    seeds_of,
     training,
 )
 from ad_jax.cli.jobs import Job, add_tiles, job_of, other_target, write_run
@@ -51,10 +52,10 @@ def add(adder: Adder) -> None:
     one.add_argument("--second", help="SOURCE whose target is a second set: would it pick alike?")
 
 
-def make_settings(choices: dict[str, Any], shape: tuple[int, ...]) -> list[Any]:
+def make_settings(choices: dict[str, Any], backbone: str, shape: tuple[int, ...]) -> list[Any]:
     from ad_jax.selection import search
 
-    default = search.defaults(choices["backbone"])
+    default = search.defaults(backbone)
     families = choices["families"] or default.families
     if families == [WIDE]:
         families = default.wide
@@ -108,23 +109,26 @@ def _groups(arguments: argparse.Namespace, choices: dict[str, Any]) -> list[Grou
     from ad_jax.selection import Spec, rules
     from ad_jax.selection.spec import check
 
-    jobs = [job_of(arguments, text) for text in choices["sources"]]
-    config, seeds = training(choices, *(job.task.shape for job in jobs))
     rule, search = choices["rule"] or rules.DEFAULT, choices["search"]
+    seeds = seeds_of(choices)
     check(rule, seeds, search)
+    jobs = [job_of(arguments, text) for text in choices["sources"]]
     slugs = [slug(job.text) for job in jobs]
     if len(set(slugs)) != len(slugs):
         raise InputError(f"two sources share the folder name {slugs}; give them different options")
     by_normals: dict[str, list[Job]] = {}
     for job in jobs:
         folder = _folder(arguments, job, len(jobs))
+        config = training(choices, job.task.shape)
         run.refuse_changes(folder, job.problem, config)
         check_localiser(arguments.localiser, config, job.problem.shape, job.tiling)
         by_normals.setdefault(job.task.train_fingerprint, []).append(job)
     groups = []
     for some in by_normals.values():
-        settings = make_settings(choices, some[0].task.shape)
-        chunks.check_settings(settings, some[0].task.shape, config)
+        shape = some[0].task.shape
+        config = training(choices, shape)
+        settings = make_settings(choices, config.backbone, shape)
+        chunks.check_settings(settings, shape, config)
         groups.append(Group(some, Spec(settings, seeds, rule, search, config)))
     return groups
 
@@ -222,12 +226,13 @@ def select(arguments: argparse.Namespace) -> None:
             selection.targets(group.tasks, second),
             group.spec.settings,
             group.spec.seeds,
+            group.spec.config,
         )
         for group in groups
     ]
     runtime = Runtime(record(arguments), _say_progress, shard)
     spec = groups[0].spec
-    plan.write(Path(arguments.out), parts, spec.config, spec.search, arguments.record)
+    plan.write(Path(arguments.out), parts, spec.search, arguments.record)
     if arguments.plan:
         return
     results: list[tuple[Job, Path, Any]] = []

@@ -21,6 +21,7 @@ from ad_jax.cli.common import (
     pairs,
     record,
     say_shard,
+    seeds_of,
     training,
 )
 from ad_jax.cli.jobs import add_tiles, job_of, other_target, write_run
@@ -96,8 +97,7 @@ def _spec(arguments: argparse.Namespace) -> Any:
     from ad_jax.selection import rules, tuning
 
     choices = choices_of(arguments)
-    choices["backbone"] = choices["backbone"] or "encoder"  # gradients reach no frozen features yet
-    config, seeds = training(choices)
+    config, seeds = training(choices), seeds_of(choices)
     return tuning.TuneSpec(
         augmentation=arguments.augmentation,
         tune=arguments.tune,

@@ -30,7 +30,7 @@ from ad_jax.store import Record, write_whole
 from ad_jax.train.setting import Config, Setting
 
 PLAN = "plan.json"
-FORMAT = 1
+FORMAT = 2  # 1 had one config for all sources
 SILENT = 5.0  # a worker is gone after so many of its chunks' time without a line
 PATIENCE = 120.0  # seconds, at least
 RECENT = 20  # chunks of a worker whose speed counts
@@ -42,13 +42,14 @@ class Part(NamedTuple):
     Attributes:
       sources: what was given on the command line -> the problem.
       targets: all problems that are measured, a second set included.
-      settings, seeds: the members.
+      settings, seeds: the members; config: of their trainings.
     """
 
     sources: Mapping[str, Problem]
     targets: Sequence[Problem]
     settings: Sequence[Setting]
     seeds: Sequence[int]
+    config: Config
 
 
 class Status(NamedTuple):
@@ -93,19 +94,19 @@ def shard(text: str | None) -> Shard | None:
     raise InputError(f"--shard {text!r} is no I/N with I from 1 to N; take 1/4 … 4/4 for four")
 
 
-def write(
-    folder: Path, parts: Sequence[Part], config: Config, searched: str, record: str | None
-) -> None:
+def write(folder: Path, parts: Sequence[Part], searched: str, record: str | None) -> None:
     """Writes `plan.json`; the last one stands.
 
     Raises:
       InputError: the folder holds a plan for other data or another training.
     """
     problems = {text: p.fingerprint for part in parts for text, p in part.sources.items()}
-    _refuse_changes(folder, problems, config)
-    stops = [config.steps] if searched == "all" else search.stops(config.steps)
+    configs = {text: part.config for part in parts for text in part.sources}
+    _refuse_changes(folder, problems, configs)
     members, total = [], 0
     for part in parts:
+        config = part.config
+        stops = [config.steps] if searched == "all" else search.stops(config.steps)
         data = Data.of(part.targets)
         counts = search.stage_sizes(searched, len(part.settings))
         total += sum(counts) * len(part.seeds)
@@ -120,7 +121,7 @@ def write(
         "format": FORMAT,
         "record": record,
         "search": searched,
-        "config": config._asdict(),
+        "configs": {text: config._asdict() for text, config in configs.items()},
         "problems": problems,
         "total": total,
         "members": members,
@@ -139,6 +140,8 @@ def _read(folder: Path) -> dict[str, Any] | None:
         if of_machine(error):
             raise
         raise InputError(f"{path} does not read ({error}); remove it and select again") from None
+    if form == 1:
+        plan["configs"] = dict.fromkeys(plan["problems"], plan["config"])
     if form > FORMAT:
         raise InputError(
             f"{path} was written by a newer ad_jax (format {form}, this one reads {FORMAT}); "
@@ -147,13 +150,16 @@ def _read(folder: Path) -> dict[str, Any] | None:
     return plan
 
 
-def _refuse_changes(folder: Path, problems: Mapping[str, str], config: Config) -> None:
+def _refuse_changes(
+    folder: Path, problems: Mapping[str, str], configs: Mapping[str, Config]
+) -> None:
     plan = _read(folder)
     if plan is None:
         return
-    before = plan["problems"]
+    before, earlier = plan["problems"], plan["configs"]
     if len(before) == len(problems) == 1:  # one source under another name
         before = dict.fromkeys(problems, *before.values())
+        earlier = dict.fromkeys(problems, *earlier.values())
     shared = [text for text in problems if text in before]
     for text in shared:
         if before[text] != problems[text]:
@@ -161,8 +167,7 @@ def _refuse_changes(folder: Path, problems: Mapping[str, str], config: Config) -
                 f"{folder} was begun on other data of {text} (fingerprint {before[text][:12]}, now "
                 f"{problems[text][:12]}); choose another --out"
             )
-    if shared:
-        refuse_other_config(folder, plan["config"], config)
+        refuse_other_config(folder, earlier[text], configs[text])
 
 
 def record_of(folder: Path) -> str:
