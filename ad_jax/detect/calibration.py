@@ -170,16 +170,25 @@ def left_out(held_out: np.ndarray) -> np.ndarray:
     return back
 
 
-def by_fold(values: np.ndarray, folds: Sequence[int]) -> dict[int, np.ndarray]:
-    """Per fold the mean `[m]` over its seeds of `values [seeds, m]`: every held-out normal once."""
-    return {
-        fold: values[[i for i, f in enumerate(folds) if f == fold]].mean(axis=0)
-        for fold in dict.fromkeys(folds)
-    }
+def by_fold(
+    values: np.ndarray, folds: Sequence[int], weights: np.ndarray | None = None
+) -> dict[int, np.ndarray]:
+    """Per fold the mean `[m]` over its seeds of `values [seeds, m]`: every held-out normal once.
+
+    With `weights [seeds]` the weighted mean.
+    """
+    out = {}
+    for fold in dict.fromkeys(folds):
+        rows = [i for i, f in enumerate(folds) if f == fold]
+        out[fold] = np.average(values[rows], 0, None if weights is None else weights[rows])
+    return out
 
 
 def calibrate(
-    held_out: np.ndarray, inside: np.ndarray, folds: Sequence[int]
+    held_out: np.ndarray,
+    inside: np.ndarray,
+    folds: Sequence[int],
+    weights: np.ndarray | None = None,
 ) -> tuple[Calibration, dict[int, np.ndarray]]:
     """Calibration of a detector.
 
@@ -191,6 +200,7 @@ def calibrate(
       held_out: `[seeds, m]` scores of each seed's own held-out normals.
       inside: `[seeds, m]` their surprise among all of them.
       folds: per seed, which normals these are.
+      weights: per seed; None for all alike.
 
     Returns:
       The calibration, and per fold the scores `[m]` of its normals in their own order.
@@ -198,7 +208,8 @@ def calibrate(
     scored = np.asarray(inside, np.float64)
     if len(folds) > 1:
         scored = np.maximum(scored, np.stack([left_out(own) for own in held_out]))
-    each = {fold: own.astype(np.float32) for fold, own in by_fold(scored, folds).items()}
+    means = by_fold(scored, folds, weights)
+    each = {fold: own.astype(np.float32) for fold, own in means.items()}
     return Calibration(np.sort(np.concatenate(list(each.values()))), np.sort(held_out)), each
 
 

@@ -112,7 +112,9 @@ class FittedDetector:
         state = networks.state
         self._use(networks)
         inside = networks.surprise(state.arrays["held_out"])
-        self.calibration_, self._by_fold = calibrate(state.arrays["held_out"], inside, state.folds)
+        self.calibration_, self._by_fold = calibrate(
+            state.arrays["held_out"], inside, state.folds, networks.weights
+        )
         self.state_, self.setting_ = state, state.setting
         self.decision_scores_ = np.concatenate(list(self._by_fold.values()))
 
@@ -161,7 +163,7 @@ class FittedDetector:
 
     def combine(self, raw: np.ndarray) -> np.ndarray:
         """One score per sample `[n]` from the seeds' own scores `[seeds, n]`."""
-        return self._networks.surprise(raw).mean(axis=0)
+        return np.average(self._networks.surprise(raw), 0, self._networks.weights)
 
     def p_values(self, X: Any, proven: bool = False) -> np.ndarray:
         """Conformal p-values `[n]`: small = anomalous; normals fall below alpha at a rate alpha.
@@ -237,7 +239,8 @@ class FittedDetector:
         `value`, cut at 0, is .02 to .06 on the mean. See `ad_jax.detect.prevalence`.
         """
         raw = self._networks.raw(X)
-        return anomaly_share(self.state_.arrays["held_out"], raw, self.state_.folds, seed)
+        state, weights = self.state_, self._networks.weights
+        return anomaly_share(state.arrays["held_out"], raw, state.folds, seed, weights)
 
     # Heatmaps
 

@@ -32,7 +32,10 @@ class Networks:
       unravel: `[p] -> params` of the backbone.
       arrays: of the state, on the device; what `look` takes.
       look: `(arrays, samples [n, ...]) -> [seeds, n]`, pure.
+      weights: of the seeds, None: all alike.
     """
+
+    weights: np.ndarray | None = None
 
     @in_float32
     def __init__(self, state: State) -> None:

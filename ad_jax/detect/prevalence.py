@@ -41,7 +41,11 @@ def _again(generator: np.random.Generator, count: int) -> np.ndarray:
 
 
 def anomaly_share(
-    held_out: np.ndarray, raw: np.ndarray, folds: tuple[int, ...], seed: int = 0
+    held_out: np.ndarray,
+    raw: np.ndarray,
+    folds: tuple[int, ...],
+    seed: int = 0,
+    weights: np.ndarray | None = None,
 ) -> Share:
     """Storey's estimate (JRSS B 2002) of the share of anomalies, mean over seeds.
 
@@ -63,17 +67,19 @@ def anomaly_share(
       raw: `[seeds, n]` scores of the target.
       folds: per seed, which held-out normals are its own; those of a fold are drawn together.
       seed: of the bootstrap over target and held-out normals.
+      weights: of the seeds; None for all alike.
     """
     generator = np.random.default_rng(seed)
     count, size = held_out.shape[1], raw.shape[1]
 
     def estimate(rows: np.ndarray, kept: dict[int, np.ndarray]) -> float:
         return float(
-            np.mean(
+            np.average(
                 [
                     _above(own[kept[fold]], one[rows])
                     for own, one, fold in zip(held_out, raw, folds, strict=True)
-                ]
+                ],
+                weights=weights,
             )
         )
 
