@@ -238,7 +238,8 @@ class Detector(FittedDetector):
             members = train_one(task, setting, seeds, config, runtime)
         else:
             spec = Spec(self.settings, seeds, rule, search, config)
-            ((judged, members),) = choose([task], spec, runtime)
+            ((judged, found),) = choose([task], spec, runtime)
+            members = found[judged.pick.key]
             trust = judged.trust
         networks = networks_of(normals, members, config, tiling)
         if localiser is not None:

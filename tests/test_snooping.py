@@ -81,7 +81,7 @@ def test_a_selection_is_audited_as_it_was_returned():
     losses = {"order": {s.key: float(i) for i, s in enumerate(pool.settings)}}
     pick = pool.settings[1]
     detector = SimpleNamespace(combine=lambda raw: raw.mean(0))
-    chosen = Selection(pool, "order", {}, losses, pick, None, (), None, detector)
+    chosen = Selection(pool, "order", {}, losses, pick, None, (), {}, None, None, detector)
     found = evaluate.audit(chosen, truth_of(labels), splits=2)
     mean = pool.own_scores()[0][pool.rows(pick, trained=True)].mean(0)
     assert found.detector["auroc"] == pytest.approx(roc_auc_score(labels, mean))

@@ -96,10 +96,14 @@ class Networks:
         out = np.empty((len(self.state.seeds), len(samples)), np.float32)
         sizes = tuple(max(1, size // self.tiles) for size in BLOCKS)
         for start, stop, block in self.batches(samples, sizes):
-            found = np.asarray(self._raw(self.arrays, self.look_at(block)))[:, : stop - start]
+            found = self.scored(self.look_at(block))[:, : stop - start]
             refuse_infinite(found.T, start, "score")
             out[:, start:stop] = found
         return out
+
+    def scored(self, seen: np.ndarray) -> np.ndarray:
+        """Every seed's own score `[seeds, n]` of what `look_at` made of samples."""
+        return np.asarray(self._raw(self.arrays, seen))
 
     def look_at(self, block: np.ndarray) -> np.ndarray:
         """What the networks see of a block."""

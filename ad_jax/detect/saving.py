@@ -15,7 +15,7 @@ import numpy as np
 
 from ad_jax.base.errors import InputError, of_machine
 from ad_jax.base.json_text import json_text
-from ad_jax.base.parameters import numbered, whole
+from ad_jax.base.parameters import whole
 from ad_jax.detect import localise
 from ad_jax.detect.state import ARRAYS, Loading, Localised, State, Tiling
 from ad_jax.features import weights_of
@@ -163,7 +163,7 @@ def _parsed(about: dict[str, Any], content: bytes) -> Saved:
         shape,
         about["dtype"],
         Config(**about["config"]).checked(),
-        numbered(about.get("seeds", range(count))),
+        tuple(whole("seed", seed, 0) for seed in about.get("seeds", range(count))),
         tuple(whole("fold", fold) for fold in about.get("folds", range(count))),
         {name: arrays[name] for name in ARRAYS},
         _tiling(about.get("tiles"), arrays.get(REGION)),

@@ -24,6 +24,7 @@ from ad_jax.data import Problem, Truth, load, paths_of
 from ad_jax.detect import Loading
 from ad_jax.pool import Member, Pool, View
 from ad_jax.selection.selection import Selection
+from ad_jax.selection.weights import crossed
 from ad_jax.store import tables, write_arrays, write_whole
 from ad_jax.train.setting import TRAINING, Config, Setting, describe
 
@@ -137,6 +138,7 @@ def write(
         "setting": selection.pick._asdict(),
         "members": selection.pool.rows(selection.pick),
         "losses": selection.losses,
+        "weights": selection.weights,
         "trust": selection.trust._asdict(),
         "signatures": [one._asdict() for one in selection.signatures],
     }
@@ -144,6 +146,8 @@ def write(
     fit = str(source.options.get("fit", "stretch"))
     selection.detector.loading = Loading(fit, problem.range)
     selection.detector.save(folder / "detector")
+    selection.ensemble.loading = selection.detector.loading
+    selection.ensemble.save(folder / "ensemble")
     cost = {**selection.progress._asdict(), "peak_memory_mb": peak_memory_mb()}
     manifest = {
         "command": command,
@@ -167,6 +171,7 @@ def _arrays(selection: Selection, problem: Problem) -> dict[str, np.ndarray]:
         "scores": pool.scores,
         "held_out": pool.held_out_scores,
         "default_head": pool.default_head,
+        "ensemble": crossed(pool),
         "pick": selection.detector.combine(pool.own_scores()[0][picked]),
         "brightness": brightness(problem.target),
     }

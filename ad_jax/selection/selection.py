@@ -12,6 +12,7 @@ from ad_jax.base.numerics import in_float32
 from ad_jax.data import Problem
 from ad_jax.detect import tiles
 from ad_jax.detect.detector import FittedDetector
+from ad_jax.detect.ensemble import Ensemble
 from ad_jax.detect.state import Tiling, Trained, TrainedSeeds
 from ad_jax.pool import Pool, View
 from ad_jax.pool.sweep import Progress, Sweep
@@ -19,7 +20,8 @@ from ad_jax.selection import rules
 from ad_jax.selection.failure_modes import Signature, signatures
 from ad_jax.selection.search import SEARCHES, backbone_for, defaults, train_all
 from ad_jax.selection.spec import SEEDS, Runtime, Spec
-from ad_jax.selection.trust import Trust, trust
+from ad_jax.selection.trust import RARE, Trust, trust
+from ad_jax.selection.weights import finished, weights
 from ad_jax.store import Record
 from ad_jax.train.setting import Config, Setting, checked_settings
 
@@ -36,6 +38,7 @@ class Judged:
       pick: the selected setting.
       trust: how far to trust the pick.
       signatures: ways in which the search may have failed, and what to do next.
+      weights: setting key -> weight in the ensemble (`selection.weights`); they sum to 1.
       progress: cost of the sweep.
     """
 
@@ -46,6 +49,7 @@ class Judged:
     pick: Setting
     trust: Trust
     signatures: tuple[Signature, ...]
+    weights: dict[str, float]
     progress: Progress
 
 
@@ -74,7 +78,8 @@ def judge(pool: Pool, rule: str, progress: Progress, second: Pool | None = None)
         )
     supported = trust(pool, rule, member_losses[rule], by_key, best)
     seen = signatures(pool, rule, best, supported, second)
-    return Judged(pool, rule, member_losses, losses, best, supported, seen, progress)
+    moved = weights(pool, unlike=supported.null <= RARE)
+    return Judged(pool, rule, member_losses, losses, best, supported, seen, moved, progress)
 
 
 @dataclass(frozen=True)
@@ -82,9 +87,11 @@ class Selection(Judged):
     """Outcome of a selection on one problem; nothing in it depends on labels.
 
     Attributes:
+      ensemble: all finished settings by their weights; the detector to score with.
       detector: the pick's trained seeds; the others as in `Judged`.
     """
 
+    ensemble: Ensemble
     detector: FittedDetector
 
 
@@ -157,15 +164,18 @@ def choose(
     spec: Spec = Spec(),
     runtime: Runtime = Runtime(),
     second: np.ndarray | None = None,
-) -> list[tuple[Judged, TrainedSeeds]]:
-    """Per problem what was found and the pick's trained seeds; see `select`."""
+) -> list[tuple[Judged, dict[str, TrainedSeeds]]]:
+    """Per problem what was found, and the trained seeds of all finished settings by their keys."""
     check_problems(problems)
     spec = spec.checked(problems[0].shape)
     sweep = _sweep(targets(problems, second), spec, runtime)
     pools, trained, progress = sweep.finish(SEARCHES[spec.search](sweep, spec.rule))
     other = pools.pop() if second is not None else None
     found = (judge(pool, spec.rule, progress, other) for pool in pools)
-    return [(judged, _trained_seeds(judged.pool, judged.pick, trained)) for judged in found]
+    return [
+        (judged, {s.key: _trained_seeds(judged.pool, s, trained) for s in finished(judged.pool)})
+        for judged in found
+    ]
 
 
 def select_all(
@@ -178,19 +188,22 @@ def select_all(
     return [
         Selection(
             **{field.name: getattr(judged, field.name) for field in fields(Judged)},
-            detector=FittedDetector.of(
-                problem,
-                members.setting,
-                members.trained,
-                members.held_out,
-                spec.config,
-                members.seeds,
+            ensemble=Ensemble.of_members(
+                problem, list(members.values()), judged.weights, spec.config
             ),
+            detector=_detector(problem, members[judged.pick.key], spec.config),
         )
         for problem, (judged, members) in zip(
             problems, choose(problems, spec, runtime, second), strict=True
         )
     ]
+
+
+def _detector(
+    problem: Problem, one: TrainedSeeds, config: Config, tiling: Tiling | None = None
+) -> FittedDetector:
+    trained = (one.setting, one.trained, one.held_out, config, one.seeds, tiling)
+    return FittedDetector.of(problem, *trained)
 
 
 def select(
@@ -263,15 +276,13 @@ def of_images(
       problem: of images.
       cuts, tiling: how their tiles were cut.
     """
-    pool, state = selection.pool, selection.detector.state_
+    pool, config = selection.pool, selection.ensemble.config
+    members = selection.ensemble.members()
     held_out = [
         tiles.held_out_scores(cuts, own, member.seed)
         for member, own in zip(pool.members, pool.held_out_scores, strict=True)
     ]
-    trained = [
-        Trained(*(state.arrays[name][i] for name in Trained._fields))
-        for i in range(len(state.seeds))
-    ]
+    picked = members[selection.pick.key]
     return replace(
         selection,
         pool=Pool(
@@ -280,13 +291,8 @@ def of_images(
             View(np.stack(held_out)),
             pool.default_head,
         ),
-        detector=FittedDetector.of(
-            problem,
-            selection.pick,
-            trained,
-            state.arrays["held_out"],
-            state.config,
-            state.seeds,
-            tiling,
+        ensemble=Ensemble.of_members(
+            problem, list(members.values()), selection.weights, config, tiling
         ),
+        detector=_detector(problem, picked, config, tiling),
     )

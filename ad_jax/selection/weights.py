@@ -23,6 +23,7 @@ from ad_jax.selection.trust import RARE, draw, null, resampled
 from ad_jax.train.setting import Setting
 
 PULL = 0.3  # of one standard error, on the log weight
+MOST = 10.0  # standard errors that count: no weight grows or falls by more than e^3
 DRAWS = 50
 RULE = "several_tails"
 
@@ -56,19 +57,23 @@ def leads(pool: Pool, seed: int = 0) -> dict[str, float]:
     ahead = losses @ own[:, None] - losses  # [1 + draws, settings]
     error = ahead[1:].std(0)
     z = np.divide(ahead[0], error, out=np.zeros_like(error), where=error > 0)
-    return dict(zip(before, np.where(np.isfinite(z), z, 0.0).tolist(), strict=True))
+    z = np.clip(np.where(np.isfinite(z), z, 0.0), -MOST, MOST)
+    return dict(zip(before, z.tolist(), strict=True))
 
 
-def weights(pool: Pool, seed: int = 0) -> dict[str, float]:
+def weights(pool: Pool, seed: int = 0, unlike: bool | None = None) -> dict[str, float]:
     """Weight of every finished setting by its key; they sum to 1.
 
     Args:
       pool: of a target that is told by single samples and held-out normals; without evidence, or
         where the null stands, the prior comes back as it is.
       seed: of bootstrap and permutations.
+      unlike: whether the null was rejected; None asks it here.
     """
     before = prior(pool)
-    if len(before) < 2 or RULE not in rules.available(pool) or null(pool, seed) > RARE:
+    if len(before) < 2 or RULE not in rules.available(pool):
+        return before
+    if not (null(pool, seed) <= RARE if unlike is None else unlike):
         return before
     ahead = leads(pool, seed)
     moved = {key: value * float(np.exp(PULL * ahead[key])) for key, value in before.items()}

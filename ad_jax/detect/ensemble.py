@@ -1,0 +1,279 @@
+"""A detector of many settings: the weighted mean of their surprise, calibrated like any other.
+
+Every seed of every setting scores by itself; what is comparable over them is how surprising a
+sample is among the held-out normals of each (`ranks.surprise`). Heads of one kind run as one
+program, and a frozen encoder looks at a sample once for all of them.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from ad_jax.base.errors import InputError
+from ad_jax.base.json_text import json_text
+from ad_jax.base.numerics import in_float32
+from ad_jax.data import Problem
+from ad_jax.detect import saving
+from ad_jax.detect.calibration import check_level
+from ad_jax.detect.detector import FittedDetector
+from ad_jax.detect.fitting import networks_of
+from ad_jax.detect.look import pretext_of
+from ad_jax.detect.networks import BLOCKS, Networks, refuse_infinite
+from ad_jax.detect.normals import Normals
+from ad_jax.detect.state import Loading, Localised, State, Tiling, Trained, TrainedSeeds
+from ad_jax.detect.tiles import Plan, tiled
+from ad_jax.store import write_whole
+from ad_jax.train.setting import Config, Setting
+
+JSON = "ensemble.json"
+FORMAT = 1
+
+
+class EnsembleState(NamedTuple):
+    """What an ensemble is: the states of its parts, and a setting and a weight for every row.
+
+    A part holds the seeds of all settings whose networks are alike.
+
+    Attributes:
+      parts: states; their seeds, one after the other, are the rows of the ensemble.
+      settings: of every row.
+      weights: of every row; they sum to 1.
+    """
+
+    parts: tuple[State, ...]
+    settings: tuple[Setting, ...]
+    weights: tuple[float, ...]
+
+    @property
+    def setting(self) -> Setting:
+        """The setting of the largest weight."""
+        return max(self.by_setting, key=lambda one: one[1])[0]
+
+    @property
+    def by_setting(self) -> list[tuple[Setting, float]]:
+        """Every setting and its weight, in the order of rows."""
+        found: dict[str, tuple[Setting, float]] = {}
+        for one, weight in zip(self.settings, self.weights, strict=True):
+            found[one.key] = (one, found.get(one.key, (one, 0.0))[1] + weight)
+        return list(found.values())
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        return self.parts[0].shape
+
+    @property
+    def dtype(self) -> str:
+        return self.parts[0].dtype
+
+    @property
+    def config(self) -> Config:
+        return self.parts[0].config
+
+    @property
+    def tiling(self) -> Tiling | None:
+        return self.parts[0].tiling
+
+    @property
+    def score(self) -> str:
+        return self.parts[0].score
+
+    @property
+    def localised(self) -> Localised | None:
+        return None
+
+    @property
+    def seeds(self) -> tuple[int, ...]:
+        return tuple(seed for part in self.parts for seed in part.seeds)
+
+    @property
+    def folds(self) -> tuple[int, ...]:
+        return tuple(fold for part in self.parts for fold in part.folds)
+
+    @property
+    def arrays(self) -> dict[str, np.ndarray]:
+        """Held-out scores `[rows, m]` alone: networks differ between parts."""
+        return {"held_out": np.concatenate([part.arrays["held_out"] for part in self.parts])}
+
+
+class Committee:
+    """The networks of an ensemble, as `Networks` are those of one setting."""
+
+    def __init__(self, state: EnsembleState) -> None:
+        self.state = state
+        self.parts = [Networks(part) for part in state.parts]
+        self.weights = np.array(state.weights)
+
+    @property
+    def plan(self) -> Plan | None:
+        return self.parts[0].plan
+
+    @in_float32
+    def raw(self, samples: Any) -> np.ndarray:
+        """Every row's own score `[rows, n]`; see `Networks.raw`."""
+        first = self.parts[0]
+        samples = first.of_shape(samples)
+        out = np.empty((len(self.weights), len(samples)), np.float32)
+        sizes = tuple(max(1, size // first.tiles) for size in BLOCKS)
+        for start, stop, block in first.batches(samples, sizes):
+            found = np.concatenate(list(self._scored(block)))[:, : stop - start]
+            refuse_infinite(found.T, start, "score")
+            out[:, start:stop] = found
+        return out
+
+    def _scored(self, block: np.ndarray) -> Iterator[np.ndarray]:
+        """Scores of every part; parts that look at the same see it once."""
+        seen: dict[Any, np.ndarray] = {}
+        for part in self.parts:
+            if part.pretext.shown not in seen:
+                seen[part.pretext.shown] = part.look_at(block)
+            yield part.scored(seen[part.pretext.shown])
+
+    @in_float32
+    def surprise(self, raw: np.ndarray) -> np.ndarray:
+        """Surprise `[rows, n]` of scores among each row's own held-out normals."""
+        sizes = np.cumsum([len(part.state.seeds) for part in self.parts])[:-1]
+        return np.concatenate(
+            [part.surprise(own) for part, own in zip(self.parts, np.split(raw, sizes), strict=True)]
+        )
+
+
+class Ensemble(FittedDetector):
+    """Scores samples by all settings of a pool; higher = more anomalous.
+
+    Everything of a `FittedDetector` but heatmaps and export.
+    """
+
+    @classmethod
+    def of_members(
+        cls,
+        problem: Problem,
+        members: Sequence[TrainedSeeds],
+        weights: Mapping[str, float],
+        config: Config,
+        tiling: Tiling | None = None,
+    ) -> Ensemble:
+        """The ensemble of settings and their trained seeds.
+
+        Args:
+          problem: that they were trained on.
+          members: of every setting; those without a weight are left out.
+          weights: setting key -> weight above 0; a setting's is shared by its seeds.
+          config: of the trainings.
+          tiling: of the images that the problem's samples were cut from.
+
+        Raises:
+          InputError: no setting has a weight.
+        """
+        cuts = None if tiling is None else tiled(problem, tiling.plan(problem.shape))
+        normals = Normals.of(problem, cuts)
+        alike: dict[Any, list[TrainedSeeds]] = {}
+        for one in members:
+            if weights.get(one.setting.key, 0.0) > 0.0 and one.seeds:
+                alike.setdefault(_network_of(one.setting, config), []).append(one)
+        if not alike:
+            raise InputError("no setting of the ensemble has a weight; give one at least")
+        states, settings, shares = [], [], []
+        for some in alike.values():
+            joined = TrainedSeeds(
+                some[0].setting,
+                tuple(seed for one in some for seed in one.seeds),
+                tuple(trained for one in some for trained in one.trained),
+                np.concatenate([one.held_out for one in some]),
+            )
+            states.append(networks_of(normals, joined, config, tiling).state)
+            for one in some:
+                settings += [one.setting] * len(one.seeds)
+                shares += [weights[one.setting.key] / len(one.seeds)] * len(one.seeds)
+        shares = (np.array(shares) / np.sum(shares)).tolist()
+        return cls(Committee(EnsembleState(tuple(states), tuple(settings), tuple(shares))))  # type: ignore[arg-type]
+
+    @property
+    def weights_(self) -> list[tuple[Setting, float]]:
+        """Every setting and its weight."""
+        return self.state_.by_setting  # type: ignore[attr-defined]
+
+    def members(self) -> dict[str, TrainedSeeds]:
+        """The trained seeds of every setting by its key."""
+        rows: dict[str, list[tuple[State, int]]] = {}
+        state: EnsembleState = self.state_  # type: ignore[assignment]
+        places = [(part, i) for part in state.parts for i in range(len(part.seeds))]
+        for one, place in zip(state.settings, places, strict=True):
+            rows.setdefault(one.key, []).append(place)
+        return {
+            key: TrainedSeeds(
+                next(one for one in state.settings if one.key == key),
+                tuple(part.seeds[i] for part, i in own),
+                tuple(
+                    Trained(*(part.arrays[name][i] for name in Trained._fields)) for part, i in own
+                ),
+                np.stack([part.arrays["held_out"][i] for part, i in own]),
+            )
+            for key, own in rows.items()
+        }
+
+    def __repr__(self) -> str:
+        return f"Ensemble({len(self.weights_)} settings, {len(self.state_.seeds)} trainings)"
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__dict__.update(state)
+        if "state_" in state:
+            self._use(Committee(self.state_))  # type: ignore[arg-type]
+
+    def fit_localiser(self, X: Any, method: str = "", **normals: Any) -> Ensemble:
+        raise InputError("an ensemble draws no heatmaps yet; take the detector of its pick")
+
+    def export(self, path: str | Path) -> None:
+        raise InputError("an ensemble is not exported yet; export the detector of its pick")
+
+    def save(self, path: str | Path) -> None:
+        """Writes a folder for every part, then `ensemble.json`."""
+        folder, state, alpha = Path(path), self.state_, check_level("alpha", self.alpha)
+        parts: tuple[State, ...] = state.parts  # type: ignore[attr-defined]
+        for i, part in enumerate(parts):
+            saving.write(folder / f"part-{i}", part, alpha, self.loading)
+        about = {
+            "format": FORMAT,
+            "parts": len(parts),
+            "settings": [one._asdict() for one in state.settings],  # type: ignore[attr-defined]
+            "weights": list(state.weights),  # type: ignore[attr-defined]
+        }
+        write_whole(folder / JSON, json_text(about, indent=1).encode())
+
+    @classmethod
+    def load(cls, path: str | Path) -> Ensemble:
+        """Reads a saved ensemble; scores are bit-equal to the saved one's.
+
+        Raises:
+          InputError: none there, damaged files, a newer format.
+        """
+        folder = Path(path)
+        try:
+            about = json.loads((folder / JSON).read_bytes())
+            if about["format"] > FORMAT:
+                raise InputError(
+                    f"{folder} has ensemble format {about['format']}, this version reads up to "
+                    f"{FORMAT}"
+                )
+            settings = tuple(Setting(**one).checked() for one in about["settings"])
+            weights = tuple(float(one) for one in about["weights"])
+            count = int(about["parts"])
+        except (OSError, ValueError, KeyError, TypeError) as error:
+            raise InputError(f"{folder} holds no readable ensemble ({error})") from None
+        saved = [saving.read(folder / f"part-{i}") for i in range(count)]
+        state = EnsembleState(tuple(one.state for one in saved), settings, weights)
+        if not len(settings) == len(weights) == len(state.seeds):
+            raise InputError(f"{folder} is damaged: its parts and weights do not belong together")
+        loading: Loading | None = saved[0].loading
+        return cls(Committee(state), saved[0].alpha, loading)  # type: ignore[arg-type]
+
+
+def _network_of(setting: Setting, config: Config) -> tuple[Any, ...]:
+    """What settings share whose networks are alike, so that one program runs them all."""
+    pretext = pretext_of(config, setting)
+    own = setting.augmentation if pretext.shown or pretext.classes > 2 else ""
+    return (setting.pretext, own)

@@ -1,0 +1,136 @@
+"""The ensemble of a pool: its scores, its weights, its files."""
+
+import json
+
+import numpy as np
+import pytest
+
+import ad_jax
+from ad_jax import Config, Pool, setting
+from ad_jax.base import ranks
+from ad_jax.base.errors import InputError
+from ad_jax.detect.detector import FittedDetector
+from ad_jax.detect.ensemble import JSON, Ensemble
+from ad_jax.selection import weights as weighing
+
+CONFIG = Config(steps=6, width=8, most_loss=9.0, least_auroc=0.0)
+SETTINGS = [
+    setting("binary", "cutpaste", area=0.1),
+    setting("binary", "cutpaste", area=0.3),
+    setting("binary", "scar"),
+    setting("prediction", "vertical_flip"),
+]
+
+
+@pytest.fixture(scope="module")
+def problem():
+    generator = np.random.default_rng(0)
+    normal = generator.integers(100, 130, (40, 16, 16, 1)).astype(np.uint8)
+    strange = normal[24:].copy()
+    strange[:5, 4:10, 4:10] = 250
+    return ad_jax.Problem(train=normal[:24], target=strange)
+
+
+@pytest.fixture(scope="module")
+def selection(problem):
+    return ad_jax.select(problem, SETTINGS, seeds=(0, 1, 2, 3), config=CONFIG)
+
+
+def test_scores_are_the_weighted_mean_of_the_settings_surprises(selection, problem):
+    pool, ensemble = selection.pool, selection.ensemble
+    expected = 0.0
+    for one in SETTINGS:
+        rows = pool.rows(one)
+        own, held_out = (scores[rows] for scores in pool.own_scores())
+        each = [np.asarray(ranks.surprise(h, s)) for h, s in zip(held_out, own, strict=True)]
+        expected = expected + selection.weights[one.key] * np.mean(each, axis=0)
+    found = ensemble.decision_function(problem.target)
+    np.testing.assert_allclose(found, expected, rtol=2e-3, atol=2e-3)
+    assert sum(w for _, w in ensemble.weights_) == pytest.approx(1.0)
+    assert {s.key: pytest.approx(w) for s, w in ensemble.weights_} == selection.weights
+
+
+def test_held_out_normals_are_scored_by_those_that_did_not_see_them(selection, problem):
+    """By hand: per fold the weighted mean over the settings' seeds of that fold."""
+    state = selection.ensemble.state_
+    inside = selection.ensemble.networks.surprise(state.arrays["held_out"])
+    weights = np.array(state.weights)
+    counted = selection.ensemble.calibration_.scores
+    assert len(counted) == len(problem.train)
+    for fold in set(state.folds):
+        rows = [i for i, other in enumerate(state.folds) if other == fold]
+        least = (weights[rows, None] * inside[rows]).sum(0) / weights[rows].sum()
+        own = selection.ensemble._by_fold[fold]
+        assert (own >= least - 1e-5).all()  # never less than a new sample would
+    p = selection.ensemble.p_values(problem.target)
+    assert (p >= 1 / 25).all() and (p <= 1).all()
+
+
+def test_saved_and_loaded_scores_are_the_same(selection, problem, tmp_path):
+    selection.ensemble.save(tmp_path / "e")
+    again = Ensemble.load(tmp_path / "e")
+    np.testing.assert_array_equal(
+        again.decision_function(problem.target),
+        selection.ensemble.decision_function(problem.target),
+    )
+    assert again.weights_ == selection.ensemble.weights_ and again.alpha == 0.05
+    about = json.loads((tmp_path / "e" / JSON).read_bytes())
+    (tmp_path / "e" / JSON).write_text(json.dumps({**about, "weights": about["weights"][1:]}))
+    with pytest.raises(InputError, match="damaged"):
+        Ensemble.load(tmp_path / "e")
+    with pytest.raises(InputError, match="no readable ensemble"):
+        Ensemble.load(tmp_path)
+
+
+def test_the_detector_of_the_pick_stays(selection, problem):
+    members = selection.ensemble.members()[selection.pick.key]
+    trained = (members.trained, members.held_out, CONFIG, members.seeds)
+    again = FittedDetector.of(problem, selection.pick, *trained)
+    np.testing.assert_array_equal(
+        again.decision_function(problem.target), selection.detector.decision_function(problem.target)
+    )
+
+
+# ---- weights ----
+
+
+def pool_of(anomalies: int, good: float = 2.0, seed: int = 0) -> Pool:
+    """Six settings of three families; one sees what is anomalous, the others see noise."""
+    generator = np.random.default_rng(seed)
+    target, held_out = generator.normal(size=(6, 100)), generator.normal(size=(6, 60))
+    target[0, :anomalies] += good
+    names = [{"name": n, "k": float(k)} for n in "abc" for k in (1, 2)]
+    return Pool.from_scores(target, names, held_out)
+
+
+def test_every_family_weighs_the_same_before():
+    generator = np.random.default_rng(0)
+    names = [{"name": "a", "k": 1.0}, {"name": "a", "k": 2.0}, {"name": "b", "k": 1.0}]
+    pool = Pool.from_scores(generator.normal(size=(3, 20)), names, generator.normal(size=(3, 9)))
+    assert list(weighing.prior(pool).values()) == [0.25, 0.25, 0.5]
+
+
+def test_without_evidence_the_weights_are_the_prior():
+    pool = pool_of(0)
+    assert weighing.weights(pool) == weighing.prior(pool)
+    assert weighing.weights(pool_of(50), unlike=False) == weighing.prior(pool)
+
+
+def test_evidence_moves_weight_to_what_sees_the_anomalies():
+    ahead = weighing.leads(pool_of(40))
+    best = max(ahead, key=ahead.__getitem__)
+    assert '"k": 1.0' in best and '"a"' in best and ahead[best] > 3
+    weights = weighing.weights(pool_of(40))
+    assert weights[best] > 1.5 / 6 and sum(weights.values()) == pytest.approx(1.0)
+    assert weighing.weights(pool_of(40)) == weights  # bootstrap and permutations have a seed
+
+
+def test_a_target_scores_itself_by_the_weights_of_its_other_half():
+    pool = pool_of(40)
+    found = weighing.crossed(pool)
+    order = np.random.default_rng(0).permutation(100)
+    for shown, scored in ((order[::2], order[1::2]), (order[1::2], order[::2])):
+        some = weighing.weights(pool.take(np.sort(shown), np.arange(60)))
+        np.testing.assert_allclose(
+            found[scored], weighing.mean_surprise(pool, some)[scored], rtol=1e-6
+        )
