@@ -87,7 +87,8 @@ def test_the_detector_of_the_pick_stays(selection, problem):
     trained = (members.trained, members.held_out, CONFIG, members.seeds)
     again = FittedDetector.of(problem, selection.pick, *trained)
     np.testing.assert_array_equal(
-        again.decision_function(problem.target), selection.detector.decision_function(problem.target)
+        again.decision_function(problem.target),
+        selection.detector.decision_function(problem.target),
     )
 
 

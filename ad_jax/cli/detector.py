@@ -55,7 +55,15 @@ def add(adder: Adder) -> None:
     )
     one.add_argument("--max-pixels", type=int, help=f"largest image that is decoded ({MAX_PIXELS})")
     one.add_argument("--out", help="file to write instead of stdout, whole or not at all")
-    one.add_argument("--heatmaps", help="folder for an overlay of each image's heatmap (PNG)")
+    one.add_argument(
+        "--pick",
+        action="store_true",
+        help="of a run: score by the setting that was picked, not by the ensemble",
+    )
+    one.add_argument(
+        "--heatmaps",
+        help="folder for an overlay of each image's heatmap (PNG); of a run they are the pick's",
+    )
 
     one = adder("info", info, "what is in a saved detector: setting, seeds, thresholds, size")
     one.add_argument("detector", help="folder of a detector, or of a run that holds detector/")
@@ -75,6 +83,20 @@ def folder_of(text: str) -> Path:
     raise InputError(
         f"{text} holds no detector; give a folder that `save` wrote, or a run of `ad-jax select`"
     )
+
+
+def _loaded(arguments: argparse.Namespace) -> Any:
+    """The detector to score with: of a run its ensemble, unless the pick's is asked for."""
+    from ad_jax.detect.detector import FittedDetector
+    from ad_jax.detect.ensemble import JSON, Ensemble
+
+    folder = Path(os.path.expanduser(arguments.detector))
+    for place in (folder, folder / "ensemble"):
+        if (place / JSON).is_file() and not (arguments.pick or arguments.heatmaps):
+            detector = Ensemble.load(place)
+            say(f"  scored by the ensemble of {len(detector.weights_)} settings")
+            return detector
+    return FittedDetector.load(folder_of(arguments.detector))
 
 
 def _sources(texts: Iterable[str]) -> Iterator[str | None]:
@@ -251,11 +273,10 @@ def score(arguments: argparse.Namespace) -> int:
     from ad_jax.cli.overlays import Overlays
     from ad_jax.detect import false_discovery_cut
     from ad_jax.detect.calibration import SLACK
-    from ad_jax.detect.detector import FittedDetector
 
     if arguments.alpha and arguments.false_discovery:
         raise InputError("--alpha and --false-discovery are two ways to flag; give one")
-    detector = FittedDetector.load(folder_of(arguments.detector))
+    detector = _loaded(arguments)
     flagging = _flagging(arguments, detector)
     overlays = None
     if arguments.heatmaps is not None:
