@@ -112,13 +112,17 @@ def test_every_family_weighs_the_same_before():
 
 
 def test_without_evidence_the_weights_are_the_prior():
-    pool = pool_of(0)
-    assert weighing.weights(pool) == weighing.prior(pool)
-    assert weighing.weights(pool_of(50), unlike=False) == weighing.prior(pool)
+    """To the bit where no setting sees more than one standard error, near it else."""
+    pools = [pool_of(0, seed=seed) for seed in range(20)]
+    stood = [weighing.weights(pool) == weighing.prior(pool) for pool in pools]
+    assert stood == [weighing.evidence(pool).strongest <= 1.0 for pool in pools]
+    assert 3 <= sum(stood) <= 17
+    assert np.median([max(weighing.weights(pool).values()) for pool in pools]) < 1.6 / 6
 
 
 def test_evidence_moves_weight_to_what_sees_the_anomalies():
-    ahead = weighing.leads(pool_of(40))
+    ahead, strongest = weighing.evidence(pool_of(40))
+    assert strongest > 4
     best = max(ahead, key=ahead.__getitem__)
     assert '"k": 1.0' in best and '"a"' in best and ahead[best] > 3
     weights = weighing.weights(pool_of(40))

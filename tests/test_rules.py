@@ -190,6 +190,110 @@ def twin_several(pool):
     return twin_both(pool, (*tails, twin_auroc))
 
 
+def pairs(pool):
+    """Member -> scores of the target and of held-out normals, where all are finite."""
+    for i in finite_rows(pool):
+        yield i, own(pool)[i].astype(float), pool.held_out_scores[i, pool.default_head[i]]
+
+
+def twin_wilcoxon(pool, order):
+    out = {}
+    for i, target, held_out in pairs(pool):
+        everyone = np.concatenate([target, held_out])
+        values = []
+        for x in target:
+            rank = (everyone < x).sum() + ((everyone == x).sum() + 1) / 2
+            values.append(math.prod((rank + k) / (len(everyone) + 1 + k) for k in range(order)))
+        out[i] = 1 / (order + 1) - np.mean(values)
+    return out
+
+
+def top_mean(values):
+    return np.mean(sorted(values)[-max(1, round(0.05 * len(values))) :])
+
+
+def twin_magnitude(pool):
+    return {
+        i: -(top_mean(target) - top_mean(held_out)) / np.std(held_out)
+        for i, target, held_out in pairs(pool)
+    }
+
+
+def conformal(target, held_out):
+    return sorted((1 + sum(h >= t for h in held_out)) / (len(held_out) + 1) for t in target)
+
+
+def twin_criticism(pool):
+    out = {}
+    for i, target, held_out in pairs(pool):
+        n, m = len(target), len(held_out)
+        some = list(enumerate(conformal(target, held_out), 1))[: int(0.3 * n)]
+        out[i] = -max(
+            (k / n - p) / math.sqrt(max(p * (1 - p), 1e-12) * (1 / n + 1 / m)) for k, p in some
+        )
+    return out
+
+
+def twin_adadetect(pool):
+    out = {}
+    for i, target, held_out in pairs(pool):
+        p = conformal(target, held_out[1::2])
+        fine = [k for k, value in enumerate(p, 1) if value <= 0.1 * k / len(p)]
+        out[i] = -max(fine, default=0) / len(p)
+    return out
+
+
+def twin_rtm(pool):
+    out = {}
+    for i in finite_rows(pool):
+        target = own(pool)[i].astype(float)
+        out[i] = -(top_mean(target) - np.median(target)) / abs(np.median(target))
+    return out
+
+
+def twin_eag(pool):
+    out = {}
+    for i in finite_rows(pool):
+        ordered = np.sort(own(pool)[i].astype(float))[::-1]
+        n, values = len(ordered), []
+        for k in range(1, int(0.2 * n) + 1):
+            high, low = ordered[:k], ordered[k:]
+            within = k * high.var() + (n - k) * low.var()
+            values.append(k * (n - k) * (high.mean() - low.mean()) ** 2 / (n * within))
+        out[i] = -np.mean(values)
+    return out
+
+
+def twin_others(pool, rounds):
+    """CutPaste (members 0 to 4) and turns (7); all voters are in one of the two families."""
+    cutpaste = [v for v in VOTERS if v < 6]
+    turns = [v for v in VOTERS if v >= 6]
+    known = {i: (target, held_out) for i, target, held_out in pairs(pool)}
+    by_setting = {}
+    for v in VOTERS:
+        by_setting.setdefault(pool.members[v].setting.key, []).append(v)
+    surprise = {
+        key: np.mean([np.asarray(ranks.surprise(known[v][1], known[v][0])) for v in rows], axis=0)
+        for key, rows in by_setting.items()
+    }
+    trusted, out = set(surprise), {}
+    for _ in range(rounds):
+        losses = {}
+        for key, rows in by_setting.items():
+            same = cutpaste if rows[0] in cutpaste else turns
+            others = [k for k in trusted if by_setting[k][0] not in same]
+            others = others or [k for k in trusted if k != key] or [key]
+            mean = np.mean([surprise[k] for k in sorted(others)], axis=0)
+            called = np.argsort(-mean)[: max(3, round(0.03 * len(mean)))]
+            for v in rows:
+                target, held_out = known[v]
+                p = [(1 + (held_out >= target[c]).sum()) / (len(held_out) + 1) for c in called]
+                out[v] = -(1 - np.mean(p))
+            losses[key] = np.mean([out[v] for v in rows])
+        trusted = {key for key, loss in losses.items() if loss <= np.median(list(losses.values()))}
+    return out
+
+
 def twin_npd(pool):
     out = {}
     for i, head in enumerate(pool.default_head):
@@ -231,6 +335,15 @@ TWINS = {
     "tail_share": twin_tail,
     "tail_and_auroc": twin_both,
     "several_tails": twin_several,
+    "wilcoxon_7": functools.partial(twin_wilcoxon, order=7),
+    "wilcoxon_31": functools.partial(twin_wilcoxon, order=31),
+    "magnitude_tail": twin_magnitude,
+    "higher_criticism": twin_criticism,
+    "adadetect": twin_adadetect,
+    "rtm": twin_rtm,
+    "eag": twin_eag,
+    "other_families": functools.partial(twin_others, rounds=1),
+    "other_families_twice": functools.partial(twin_others, rounds=2),
     "npd": twin_npd,
     "random": twin_random,
     "default_setting": twin_default,

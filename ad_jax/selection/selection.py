@@ -20,7 +20,7 @@ from ad_jax.selection import rules
 from ad_jax.selection.failure_modes import Signature, signatures
 from ad_jax.selection.search import SEARCHES, backbone_for, defaults, train_all
 from ad_jax.selection.spec import SEEDS, Runtime, Spec
-from ad_jax.selection.trust import RARE, Trust, trust
+from ad_jax.selection.trust import Trust, trust
 from ad_jax.selection.weights import finished, weights
 from ad_jax.store import Record
 from ad_jax.train.setting import Config, Setting, checked_settings
@@ -78,8 +78,8 @@ def judge(pool: Pool, rule: str, progress: Progress, second: Pool | None = None)
         )
     supported = trust(pool, rule, member_losses[rule], by_key, best)
     seen = signatures(pool, rule, best, supported, second)
-    moved = weights(pool, unlike=supported.null <= RARE)
-    return Judged(pool, rule, member_losses, losses, best, supported, seen, moved, progress)
+    own = weights(pool)
+    return Judged(pool, rule, member_losses, losses, best, supported, seen, own, progress)
 
 
 @dataclass(frozen=True)

@@ -43,6 +43,13 @@ class Found(NamedTuple):
 
 def drawn(pool: Pool, anomalous: np.ndarray, share: float) -> list[Pool]:
     """Pools whose target has the share; none where not one anomaly fits."""
+    return [one for one, _ in drawn_with_labels(pool, anomalous, share)]
+
+
+def drawn_with_labels(
+    pool: Pool, anomalous: np.ndarray, share: float, draws: int = DRAWS
+) -> list[tuple[Pool, np.ndarray]]:
+    """The same with the labels `[n]` of every target."""
     good, bad = np.flatnonzero(anomalous == 0), np.flatnonzero(anomalous == 1)
     count = round(share / (1.0 - share) * len(good))
     if share and not count:
@@ -50,9 +57,10 @@ def drawn(pool: Pool, anomalous: np.ndarray, share: float) -> list[Pool]:
     everyone = np.arange(pool.held_out_scores.shape[2])
     generator = np.random.default_rng(0)
     out = []
-    for _ in range(DRAWS if share else 1):
+    for _ in range(draws if share else 1):
         some = generator.choice(bad, count, replace=count > len(bad))
-        out.append(pool.take(np.concatenate([good, some]), everyone))
+        kept = np.concatenate([good, some])
+        out.append((pool.take(kept, everyone), anomalous[kept]))
     return out
 
 

@@ -6,7 +6,7 @@ import numpy as np
 
 from ad_jax.base.errors import InputError, lookup
 from ad_jax.pool import Pool, per_setting
-from ad_jax.selection.rules import aligned, consensus, plain, scored
+from ad_jax.selection.rules import aligned, consensus, plain, scored, tails
 from ad_jax.selection.rules.contract import NEEDS, Rule, lack
 from ad_jax.train.setting import Setting
 
@@ -23,7 +23,13 @@ __all__ = [
     "served",
 ]
 
-RULES: dict[str, Rule] = {**aligned.RULES, **scored.RULES, **consensus.RULES, **plain.RULES}
+RULES: dict[str, Rule] = {
+    **aligned.RULES,
+    **scored.RULES,
+    **tails.RULES,
+    **consensus.RULES,
+    **plain.RULES,
+}
 
 DEFAULT = "several_tails"  # on the evidence in experiments/results/rules.txt
 

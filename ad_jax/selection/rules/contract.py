@@ -56,6 +56,12 @@ def groups(pool: Pool) -> dict[str, list[int]]:
     return out
 
 
+def judged(values: np.ndarray, *scores: np.ndarray) -> np.ndarray:
+    """Infinite where a member's scores are not all finite."""
+    fine = np.all([np.isfinite(s).all(axis=1) for s in scores], axis=0)
+    return np.where(fine, values, np.inf)
+
+
 def _no_held_out(pool: Pool) -> str:
     return "" if pool.held_out_scores.shape[-1] else "no scores of held-out normals"
 

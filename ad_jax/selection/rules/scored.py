@@ -8,29 +8,23 @@ import numpy as np
 
 from ad_jax.base import ranks
 from ad_jax.pool import Pool
-from ad_jax.selection.rules.contract import Rule, comparable
+from ad_jax.selection.rules.contract import Rule, comparable, judged
 
 LEVELS = (0.8, 0.9, 0.95)  # quantiles of held-out normals
 BINS = 32  # of the histogram whose entropy is taken
 EPSILON = 1e-12  # keeps NPD finite where both samples of scores are constant
 
 
-def _judged(values: np.ndarray, *scores: np.ndarray) -> np.ndarray:
-    """Infinite where a member's scores are not all finite."""
-    fine = np.all([np.isfinite(s).all(axis=1) for s in scores], axis=0)
-    return np.where(fine, values, np.inf)
-
-
 def tail_share(pool: Pool) -> np.ndarray:
     """Minus the share of the target above the 95 % quantile of held-out normals `[members]`."""
     target, held_out = pool.own_scores()
-    return _judged(-ranks.tail_share_rows(held_out, target), target, held_out)
+    return judged(-ranks.tail_share_rows(held_out, target), target, held_out)
 
 
 def auroc_held_out(pool: Pool) -> np.ndarray:
     """Minus the AUROC of the target against held-out normals `[members]`."""
     target, held_out = pool.own_scores()
-    return _judged(-ranks.auroc_rows(held_out, target), target, held_out)
+    return judged(-ranks.auroc_rows(held_out, target), target, held_out)
 
 
 def _mean_rank(pool: Pool, losses: np.ndarray) -> np.ndarray:
@@ -64,7 +58,7 @@ def several_tails(pool: Pool) -> np.ndarray:
     """
     target, held_out = pool.own_scores()
     tails = [ranks.tail_share_rows(held_out, target, level) for level in LEVELS]
-    losses = [*(_judged(-tail, target, held_out) for tail in tails), auroc_held_out(pool)]
+    losses = [*(judged(-tail, target, held_out) for tail in tails), auroc_held_out(pool)]
     return _mean_rank(pool, np.stack(losses))
 
 
@@ -81,7 +75,7 @@ def npd(pool: Pool) -> np.ndarray:
     generated = pool.of_own_heads(pool.generated)
     gap = (generated.mean(1) - held_out.mean(1)) ** 2
     spread = generated.var(1) + held_out.var(1)
-    return _judged(-gap / (2.0 * spread + EPSILON), held_out, generated)
+    return judged(-gap / (2.0 * spread + EPSILON), held_out, generated)
 
 
 def _of_scaled(pool: Pool, measure: Callable[[np.ndarray], float]) -> np.ndarray:
