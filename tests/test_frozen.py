@@ -10,11 +10,12 @@ import ad_jax
 from ad_jax import Config, augment, features, setting
 from ad_jax.augment import FEATURES
 from ad_jax.base.errors import InputError
-from ad_jax.detect import localise, positions, scores
+from ad_jax.detect import Networks, Tiling, localise, positions, scores, tiles
 from ad_jax.detect.detector import FittedDetector
 from ad_jax.detect.look import network, pretext_of
 from ad_jax.features import encoders
 from ad_jax.pool.drawn import COVERED, Draws, covered
+from ad_jax.selection.selection import of_images
 from ad_jax.store import Record
 from ad_jax.train.backbones import Backbone, Cells, Outputs, patch_head, strangest
 
@@ -245,6 +246,15 @@ def test_what_is_not_there_yet_is_said(what, message, eyes, problem):
         what(problem)
 
 
+def middle_of(heat):
+    """Row and column in the middle of the hottest tenth of maps `[n, h, w]`."""
+    weights = np.clip(heat - np.quantile(heat, 0.9), 0, None).sum(0)
+    return [
+        (weights.sum(1 - axis) * np.arange(weights.shape[axis])).sum() / weights.sum()
+        for axis in (0, 1)
+    ]
+
+
 @pytest.mark.parametrize("method", ["position", "neighbour"])
 def test_heat_lies_on_a_planted_square(method, eyes, tmp_path):
     """Rows and columns of unlike padding (96 and 117 px); saved and loaded, heat stays."""
@@ -258,16 +268,82 @@ def test_heat_lies_on_a_planted_square(method, eyes, tmp_path):
     found.fit_localiser(problem.train, method)
     heat = found.heatmaps(strange)
     assert heat.shape == (8, 96, 117) and np.isfinite(heat).all()
-    weights = np.clip(heat - np.quantile(heat, 0.9), 0, None).sum(0)
-    middle = [
-        (weights.sum(1 - axis) * np.arange(weights.shape[axis])).sum() / weights.sum()
-        for axis in (0, 1)
-    ]
-    assert np.abs(np.subtract(middle, (47.5, 71.5))).max() < 8  # a position is 8 px
+    np.testing.assert_allclose(middle_of(heat), (47.5, 71.5), atol=8)  # a position is 8 px
     found.save(tmp_path / "detector")
     np.testing.assert_array_equal(
         FittedDetector.load(tmp_path / "detector").heatmaps(strange), heat
     )
+
+
+# ---- tiles ----
+
+
+@pytest.fixture(scope="module")
+def in_tiles(eyes):
+    """A selection on tiles of 32 px, as one of whole images of 64 x 80 px with a square or none."""
+    generator = np.random.default_rng(2)
+    normal = generator.integers(100, 130, (20, 64, 80, 3)).astype(np.uint8)
+    strange = normal[12:].copy()
+    strange[:4, 36:52, 52:68] = 250  # centred on 43.5, 59.5
+    problem, tiling = ad_jax.Problem(train=normal[:12], target=strange), Tiling(32, 0.25)
+    cuts = tiles.tiled(problem, tiling.plan(problem.shape))
+    config = CONFIG._replace(steps=60)
+    found = ad_jax.select(cuts.problem, SETTINGS[:2], seeds=(0, 1), config=config)
+    return of_images(found, problem, cuts, tiling), problem
+
+
+def test_an_image_is_its_strangest_tile(in_tiles, eyes):
+    found, problem = in_tiles
+    networks = found.detector.networks
+    cut = tiles.pieces(networks.plan, problem.target)
+    alone = Networks(networks.state._replace(shape=(32, 32, 3), tiling=None))
+    raw = networks.raw(problem.target)
+    np.testing.assert_allclose(
+        networks.look_at(problem.target).reshape(len(cut), 4, 4, -1).astype(np.float32),
+        features.encode(eyes, cut).grid,
+        atol=1e-2,
+    )
+    np.testing.assert_allclose(raw, alone.raw(cut).reshape(2, 8, -1).max(-1), rtol=1e-4)
+    rows = found.pool.rows(found.pick, trained=True)
+    np.testing.assert_allclose(raw, found.pool.own_scores()[0][rows], rtol=1e-3, atol=1e-4)
+    squares = (problem.target == 250).any((1, 2, 3))
+    score = found.detector.decision_function(problem.target)
+    assert score[squares].mean() > score[~squares].max()
+
+
+@pytest.mark.parametrize("method", ["head", "position", "neighbour"])
+def test_tiles_show_the_square_where_it_is(method, in_tiles, tmp_path):
+    found, problem = in_tiles
+    detector = FittedDetector.of_networks(found.detector.networks)
+    detector.fit_localiser(problem.train, method)
+    heat = detector.heatmaps(problem.target)
+    squares = (problem.target == 250).all(-1)  # of four images
+    assert heat.shape == squares.shape and squares.any((1, 2)).sum() == 4
+    if method != "head":  # a few steps on an encoder of random weights teach a head no squares
+        assert heat[squares].mean() > 2 * heat[~squares].mean()
+    detector.save(tmp_path / "detector")
+    loaded = FittedDetector.load(tmp_path / "detector")
+    np.testing.assert_array_equal(loaded.heatmaps(problem.target), heat)
+    np.testing.assert_array_equal(
+        loaded.decision_function(problem.target), detector.decision_function(problem.target)
+    )
+
+
+# ---- export ----
+
+
+@pytest.mark.parametrize("name", ["whole", "tiles"])
+def test_an_exported_program_holds_the_encoder(name, selection, in_tiles, problem, tmp_path):
+    """Lowered for every platform; the same scores of any number of images, and what it refuses."""
+    found, problem = (selection[0], problem) if name == "whole" else in_tiles
+    found.detector.set_threshold(0.5).export(tmp_path / "a.npz")
+    with np.load(tmp_path / "a.npz") as file:
+        program = jax.export.deserialize(bytearray(file["program"]))
+    assert program.platforms == ("cpu", "cuda", "tpu")
+    for count in (1, 5):
+        images = problem.target[:count]
+        expected = found.detector.decision_function(images)
+        np.testing.assert_allclose(program.call(images), expected, rtol=1e-4, atol=1e-4)
 
 
 @pytest.mark.parametrize("row, column", [(5, 8), (1, 12)])

@@ -62,7 +62,7 @@ def make_grids(
     if min(shape[:2]) < encoder.smallest:
         raise InputError(
             f"{encoder.name} needs {encoder.smallest} px a side, these are {shape[0]} x "
-            f"{shape[1]}; load larger images (size=)"
+            f"{shape[1]}; load larger images (size=), or take larger tiles"
         )
     down, across = (encoder.cells(side) for side in shape[:2])
     first = encoder.layers[0]
@@ -79,7 +79,8 @@ def make_grids(
 
 
 @functools.lru_cache(maxsize=8)
-def _program(encoder: Encoder, shape: tuple[int, ...]) -> Callable:
+def program(encoder: Encoder, shape: tuple[int, ...]) -> Callable:
+    """`make_grids` compiled, of images as they are kept; grids are float16."""
     grids = make_grids(encoder, shape)
 
     def run(params: object, images: jax.Array) -> tuple[jax.Array, jax.Array]:
@@ -94,7 +95,7 @@ def in_blocks(encoder: Encoder, images: np.ndarray, block: int = BLOCK) -> Itera
 
     Every block has one shape, so that one program serves them all: the last is filled up.
     """
-    run = _program(encoder, images.shape[1:])
+    run = program(encoder, images.shape[1:])
     for start in range(0, len(images), block):
         rows = np.minimum(np.arange(start, start + block), len(images) - 1)
         grid, embedding = run(encoder.params, jnp.asarray(images[rows]))

@@ -54,8 +54,17 @@ def see(backbone: str, samples: np.ndarray) -> np.ndarray:
     """What a network sees of samples `[n, ...]`; nothing is hashed, kept or looked up."""
     if not frozen(backbone):
         return samples
+    samples = np.asarray(samples)
     blocks = grids.in_blocks(encoders.get(backbone), samples, min(grids.BLOCK, len(samples)))
     return np.concatenate([block.grid for block in blocks])
+
+
+def seen(backbone: str, samples: jax.Array) -> jax.Array:
+    """The same as `see`, pure, all samples at once: for programs that hold the encoder."""
+    if not frozen(backbone):
+        return samples
+    encoder = encoders.get(backbone)
+    return grids.program(encoder, samples.shape[1:])(encoder.params, samples)[0]
 
 
 class Eyes:
