@@ -138,8 +138,8 @@ class Draws:
                     setting, keys[rows], self._normals[rows], self._normals[self._donors[rows]]
                 )
                 count = min(grids.BLOCK, len(self._normals) - start)
-                (block,) = grids.in_blocks(self._encoder, np.asarray(images))
-                for kept, new in zip(one, (block.grid, shares, kinds), strict=True):
+                seen = features.see(self._config.backbone, images)
+                for kept, new in zip(one, (seen, shares, kinds), strict=True):
                     kept.append(np.asarray(new)[:count])
             for kept, blocks in zip(made, one, strict=True):
                 kept.append(np.concatenate(blocks))
