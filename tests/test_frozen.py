@@ -4,21 +4,29 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from PIL import Image
 from test_features import tiny
 
 import ad_jax
-from ad_jax import Config, augment, features, setting
+from ad_jax import Config, augment, cli, features, setting
 from ad_jax.augment import FEATURES
 from ad_jax.base.errors import InputError
+from ad_jax.base.numerics import IN_TURN, SIDE_BY_SIDE
 from ad_jax.detect import Networks, Tiling, localise, positions, scores, tiles
 from ad_jax.detect.detector import FittedDetector
 from ad_jax.detect.look import network, pretext_of
 from ad_jax.features import encoders
+from ad_jax.pool import drawn
+from ad_jax.pool.chunks import Chunk, pack_chunk
 from ad_jax.pool.drawn import COVERED, Draws, covered
+from ad_jax.pool.program import PerMember, Shared, make_program
+from ad_jax.pool.sweep import Sweep
 from ad_jax.selection.selection import of_images
 from ad_jax.store import Record
 from ad_jax.train.backbones import Backbone, Cells, Outputs, patch_head, strangest
+from ad_jax.train.trainer import seed_keys
 
+PLATFORMS = ("cpu", "cuda", "tpu")
 CONFIG = Config(steps=6, width=8, backbone="tiny", most_loss=9.0, least_auroc=0.0)
 SETTINGS = [
     setting("binary", "feature_noise", std=1.0),
@@ -37,6 +45,11 @@ def eyes():
     yield made
     patch.undo()
     encoders.get.cache_clear()
+
+
+def lowers(function, *arguments):
+    exported = jax.export.export(jax.jit(function), platforms=PLATFORMS)(*arguments)
+    assert exported.platforms == PLATFORMS
 
 
 @pytest.fixture(scope="module")
@@ -329,6 +342,101 @@ def test_tiles_show_the_square_where_it_is(method, in_tiles, tmp_path):
     )
 
 
+@pytest.mark.whole
+def test_long_pictures_from_end_to_end(eyes, relaxed, tmp_path):
+    """Select, score with heatmaps and audit sides of unlike length, whole and in tiles."""
+    source, generator = tmp_path / "parts", np.random.default_rng(0)
+    for kind, count in (("train/good", 12), ("test/good", 3), ("test/scratch", 3)):
+        (source / kind).mkdir(parents=True)
+        for i in range(count):
+            pixels = generator.integers(100, 130, (40, 90), np.uint8)
+            pixels[10:30, 50:70] += 120 * (kind == "test/scratch")
+            Image.fromarray(pixels).save(source / kind / f"{i}.png")
+    for name, more in (("whole", []), ("tiles", ["--tile", "24"])):
+        run, maps = tmp_path / name, tmp_path / f"maps_{name}"
+        command = ["select", f"{source},size=32x72", "--out", str(run), "--backbone", "tiny"]
+        command += ["--steps", "4", "--width", "8", "--seeds", "2", "--strengths", "2"]
+        command += ["--families", "binary/feature_noise", "--localiser", "neighbour"]
+        assert cli.main([*command, *more]) == 0
+        assert FittedDetector.load(run / "detector").shape == (32, 72, 1)
+        scoring = ["score", str(run), str(source / "test"), "--alpha", "0.2"]
+        assert cli.main([*scoring, "--heatmaps", str(maps)]) == 0
+        overlays = [np.asarray(Image.open(one)) for one in maps.rglob("*.png.png")]
+        assert {one.shape[:2] for one in overlays} == {(256, 576)} and len(overlays) == 6
+        assert cli.main(["audit", str(run)]) == 0
+
+
+# ---- what cannot be ----
+
+
+@pytest.mark.parametrize(
+    "shape, message",
+    [
+        ((12, 40, 3), "tiny needs 16 px a side, these are 12 x 40"),
+        ((32, 32, 4), "give grey or RGB"),
+    ],
+)
+def test_images_that_cannot_be_seen_leave_nothing_written(shape, message, eyes, tmp_path):
+    images = np.random.default_rng(0).integers(0, 255, (12, *shape), np.uint8)
+    np.savez(tmp_path / "parts.npz", train=images[:8], target=images[8:])
+    problem = ad_jax.Problem(train=images[:8], target=images[8:])
+    with pytest.raises(InputError, match=message):
+        ad_jax.select(problem, SETTINGS, config=CONFIG, record=Record(tmp_path / "record"))
+    command = ["select", str(tmp_path / "parts.npz"), "--out", str(tmp_path / "run")]
+    assert cli.main([*command, "--backbone", "tiny"]) == 2
+    assert not [path for path in tmp_path.rglob("*") if path.is_file() and path.suffix != ".npz"]
+
+
+def test_tiles_that_are_too_small_are_refused(eyes, problem):
+    with pytest.raises(InputError, match="these are 12 x 12; .* or take larger tiles"):
+        ad_jax.Detector(backbone="tiny", tile=12, steps=2).fit(problem.train)
+
+
+def test_a_detector_of_other_weights_is_not_loaded(selection, tmp_path, monkeypatch):
+    found, _ = selection
+    found.detector.save(tmp_path / "detector")
+    monkeypatch.setitem(encoders.ENCODERS, "tiny", lambda path=None, other=tiny(1): other)
+    encoders.get.cache_clear()
+    with pytest.raises(InputError, match="other weights of tiny; install those, or train again"):
+        FittedDetector.load(tmp_path / "detector")
+    encoders.get.cache_clear()
+
+
+# ---- every platform ----
+
+
+@pytest.mark.parametrize("over", [IN_TURN, SIDE_BY_SIDE], ids=["in turn", "side by side"])
+@pytest.mark.parametrize("one", SETTINGS[:2], ids=["features", "drawn"])
+def test_a_chunk_lowers_for_every_platform(one, over, eyes, problem):
+    sweep = Sweep([problem], [one], (0,), CONFIG)
+    families = sweep.program_of(one)[1]
+    hyper = pack_chunk(Chunk((one,), (0,)), families, 2, sweep._draws)
+    keys = jax.vmap(lambda seed: seed_keys(0, seed))(jnp.zeros(2, int))
+    members = PerMember(keys, tuple(hyper)[1:], jnp.array([True, False]), jnp.zeros(2, int))
+    steps = jnp.int32(0), jnp.int32(2)
+    shared = Shared(hyper.family, *steps, *sweep._folds, sweep._target, sweep._weights)
+    program = make_program(CONFIG, sweep._seen, pretext_of(CONFIG, one), families, over)
+    lowers(program.init, keys, hyper)
+    lowers(program.run, jax.eval_shape(program.init, keys, hyper), members, shared)
+
+
+def test_drawing_lowers_for_every_platform(eyes, problem):
+    draws, one = Draws(CONFIG, problem), SETTINGS[1]
+    run = drawn._program(one.augmentation, *(tuple(map(tuple, c)) for c in draws._cells))
+    keys = jax.random.split(jax.random.key(0), 4)
+    hyper = {name: jnp.float32(value) for name, value in one.hyper.items()}
+    lowers(run, hyper, keys, problem.train[:4], problem.train[4:8])
+
+
+@pytest.mark.parametrize("name", ["neighbour", "density"])
+def test_scores_of_positions_lower_for_every_platform(name, key):
+    score, grids = scores.SCORES[name], jnp.ones((6, 4, 5, 8), jnp.float16)
+    fit = lambda key, normals: positions.fit(score, key, normals)
+    lowers(fit, key, grids)
+    fitted = jax.eval_shape(fit, key, grids)
+    lowers(lambda fitted, grids: positions.of_images(score, fitted, grids), fitted, grids)
+
+
 # ---- export ----
 
 
@@ -339,7 +447,7 @@ def test_an_exported_program_holds_the_encoder(name, selection, in_tiles, proble
     found.detector.set_threshold(0.5).export(tmp_path / "a.npz")
     with np.load(tmp_path / "a.npz") as file:
         program = jax.export.deserialize(bytearray(file["program"]))
-    assert program.platforms == ("cpu", "cuda", "tpu")
+    assert program.platforms == PLATFORMS
     for count in (1, 5):
         images = problem.target[:count]
         expected = found.detector.decision_function(images)

@@ -18,6 +18,7 @@ from ad_jax.base.json_text import json_text
 from ad_jax.base.parameters import numbered, whole
 from ad_jax.detect import localise
 from ad_jax.detect.state import ARRAYS, Loading, Localised, State, Tiling
+from ad_jax.features import weights_of
 from ad_jax.store import write_whole
 from ad_jax.train.setting import Config, Setting
 
@@ -73,6 +74,7 @@ def write(path: str | Path, state: State, alpha: float, loading: Loading | None)
         if state.tiling is None
         else {"tile": state.tiling.tile, "overlap": state.tiling.overlap},
         "localiser": None if state.localised is None else state.localised.method,
+        **weights_of(state.config.backbone),
     }
     about["sha256"] = _checksum(about, content)
     path_of_arrays = folder / TENSORS
@@ -92,7 +94,8 @@ def read(path: str | Path) -> Saved:
     .05.
 
     Raises:
-      InputError: no detector there, damaged files, or a newer format.
+      InputError: no detector there, damaged files, a newer format, or an encoder whose weights
+        are others now.
       OSError: of the disk, or a folder that may not be read.
     """
     folder = Path(path)
@@ -116,11 +119,18 @@ def read(path: str | Path) -> Saved:
     if not intact:
         raise InputError(f"{folder} is damaged: its checksum is wrong; save the detector again")
     try:
-        return _parsed(about, content)
+        saved = _parsed(about, content)
     except Exception as error:  # noqa: BLE001  (whatever a damaged file raises, the fix is the same)
         if of_machine(error):
             raise
         raise InputError(f"{folder} is damaged ({error!r}); save the detector again") from None
+    backbone = saved.state.config.backbone
+    trained_on = about.get("weights")  # None of other networks, and of the first on frozen features
+    if trained_on is not None and trained_on != weights_of(backbone).get("weights"):
+        raise InputError(
+            f"{folder} was trained on other weights of {backbone}; install those, or train again"
+        )
+    return saved
 
 
 def _parsed(about: dict[str, Any], content: bytes) -> Saved:
