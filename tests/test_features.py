@@ -196,6 +196,17 @@ def test_grids_of_images_are_kept_by_their_content(shape, tmp_path, monkeypatch)
     assert looked == [2, 6]  # other weights see anew; the copy once
 
 
+def test_large_images_are_seen_a_few_at_a_time(monkeypatch):
+    images = np.random.default_rng(0).integers(0, 255, (5, 40, 24, 3), np.uint8)
+    whole = list(grids.in_blocks(tiny(), images))
+    monkeypatch.setattr(grids, "PIXELS", 2 * 40 * 24)
+    parts = list(grids.in_blocks(tiny(), images))
+    assert [len(one.grid) for one in whole + parts] == [5, 2, 2, 1]
+    np.testing.assert_allclose(
+        np.concatenate([one.grid for one in parts]).astype(np.float32), whole[0].grid, atol=1e-2
+    )
+
+
 def test_grey_is_grey_in_colour_and_floats_are_bytes():
     encoder = tiny()
     grey = np.random.default_rng(0).integers(0, 255, (3, 32, 32, 1), np.uint8)
@@ -210,7 +221,7 @@ def test_grey_is_grey_in_colour_and_floats_are_bytes():
     "shape, message",
     [
         ((12, 40, 3), "needs 16 px a side, these are 12 x 40; load larger images"),
-        ((32, 32, 4), "images of 1 or 3 channels"),
+        ((32, 32, 4), "images of 1 or 3 channels.*give grey or RGB"),
         ((9,), "images of 1 or 3 channels"),
     ],
     ids=str,
@@ -373,6 +384,60 @@ def test_weights_of_another_network_are_refused_by_tensor():
         weights.named({**tensors, "_bn1.weight": np.ones(3)}, shapes)
     with pytest.raises(InputError, match="_bn1.weight holds what is not finite"):
         weights.named({**tensors, "_bn1.weight": np.full(1280, np.nan)}, shapes)
+
+
+@pytest.mark.parametrize(
+    "spoil, message",
+    [
+        (lambda t: t.pop("_fc.bias"), "lack the tensor _fc.bias; take those of this network"),
+        (lambda t: t.update({"_fc.bias": np.ones(3)}), r"_fc.bias has the shape \(3,\) where"),
+        (lambda t: t.update({"_fc.bias": np.array(["a"] * 1000)}), "_fc.bias holds no numbers"),
+        (None, "cannot be read as weights"),
+    ],
+)
+def test_an_encoder_of_spoilt_weights_is_refused(spoil, message, tmp_path):
+    tensors, path = drawn(TINY), tmp_path / "some.npz"
+    np.savez(path, **tensors)
+    same = encoders.efficientnet_lite("tiny", TINY, path)
+    assert same.digest == tiny().digest
+    if spoil is None:
+        path.write_bytes(path.read_bytes()[:-100])
+    else:
+        spoil(tensors)
+        np.savez(path, **tensors)
+    with pytest.raises(InputError, match=message) as caught:
+        encoders.efficientnet_lite("tiny", TINY, path)
+    assert "\n" not in str(caught.value)
+    with pytest.raises(InputError, match="none.npz cannot be read as weights"):
+        encoders.efficientnet_lite("tiny", TINY, tmp_path / "none.npz")
+
+
+def test_pictures_of_any_kind_are_seen_alike(tmp_path):
+    """Grey, colour, RGBA and 16 bits of one scene, through the loader."""
+    from PIL import Image
+
+    from ad_jax import load
+
+    scenes = np.random.default_rng(0).integers(0, 255, (12, 32, 40), np.uint8)
+    solid = np.full((32, 40), 255, np.uint8)
+    forms = {
+        "grey": lambda one: one,
+        "colour": lambda one: np.stack([one] * 3, -1),
+        "alpha": lambda one: np.stack([one] * 3 + [solid], -1),
+        "deep": lambda one: one.astype(np.uint16) * 257 + (one == 7),
+    }
+    seen = {}
+    for name, form in forms.items():
+        for i, one in enumerate(scenes):
+            place = tmp_path / name / ("train" if i < 9 else "target")
+            place.mkdir(parents=True, exist_ok=True)
+            Image.fromarray(form(one)).save(place / f"{i}.png")
+        range = "0-65535" if name == "deep" else None
+        problem, _ = load(tmp_path / name, size="32x40", range=range)
+        assert problem.train.dtype == (np.float32 if name == "deep" else np.uint8)
+        seen[name] = features.encode(tiny(), problem.train).embedding
+        seen[name] = seen[name][np.argsort(seen[name][:, 0])]
+        np.testing.assert_allclose(seen[name], seen["grey"], atol=2e-3)
 
 
 def test_weights_that_are_not_installed_are_named(monkeypatch):

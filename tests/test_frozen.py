@@ -4,26 +4,41 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from PIL import Image
 from test_features import tiny
 
 import ad_jax
-from ad_jax import Config, augment, features, setting
+from ad_jax import Config, augment, cli, features, setting
 from ad_jax.augment import FEATURES
 from ad_jax.base.errors import InputError
-from ad_jax.detect import localise, positions, scores
+from ad_jax.base.numerics import IN_TURN, SIDE_BY_SIDE
+from ad_jax.detect import Networks, Tiling, localise, positions, scores, tiles
 from ad_jax.detect.detector import FittedDetector
 from ad_jax.detect.look import make_look, network, pretext_of
 from ad_jax.features import encoders
+from ad_jax.pool import drawn
+from ad_jax.pool.chunks import Chunk, pack_chunk
 from ad_jax.pool.drawn import COVERED, Draws, covered
+from ad_jax.pool.program import PerMember, Shared, make_program
 from ad_jax.pool.sweep import Sweep
+from ad_jax.selection.selection import of_images
 from ad_jax.store import Record
 from ad_jax.train.backbones import Backbone, Cells, Outputs, patch_head, strangest, whole_head
+from ad_jax.train.trainer import seed_keys
 
+PLATFORMS = ("cpu", "cuda", "tpu")
 CONFIG = Config(steps=6, width=8, backbone="tiny", most_loss=9.0, least_auroc=0.0)
 SETTINGS = [
     setting("binary", "feature_noise", std=1.0),
     setting("binary", "cutpaste", area=0.1),
     setting("binary", "scar"),
+]
+WHOLE = [
+    setting("pooled", "feature_noise", std=1.0),
+    setting("pooled", "cutpaste", area=0.1),
+    setting("prediction", "vertical_flip"),
+    setting("prediction", "horizontal_flip"),
+    setting("denoising", "feature_noise", std=1.0),
 ]
 
 
@@ -37,6 +52,11 @@ def eyes():
     yield made
     patch.undo()
     encoders.get.cache_clear()
+
+
+def lowers(function, *arguments):
+    exported = jax.export.export(jax.jit(function), platforms=PLATFORMS)(*arguments)
+    assert exported.platforms == PLATFORMS
 
 
 @pytest.fixture(scope="module")
@@ -263,6 +283,15 @@ def test_what_is_not_there_yet_is_said(what, message, eyes, problem):
         what(problem)
 
 
+def middle_of(heat):
+    """Row and column in the middle of the hottest tenth of maps `[n, h, w]`."""
+    weights = np.clip(heat - np.quantile(heat, 0.9), 0, None).sum(0)
+    return [
+        (weights.sum(1 - axis) * np.arange(weights.shape[axis])).sum() / weights.sum()
+        for axis in (0, 1)
+    ]
+
+
 @pytest.mark.parametrize("method", ["position", "neighbour"])
 def test_heat_lies_on_a_planted_square(method, eyes, tmp_path):
     """Rows and columns of unlike padding (96 and 117 px); saved and loaded, heat stays."""
@@ -276,16 +305,170 @@ def test_heat_lies_on_a_planted_square(method, eyes, tmp_path):
     found.fit_localiser(problem.train, method)
     heat = found.heatmaps(strange)
     assert heat.shape == (8, 96, 117) and np.isfinite(heat).all()
-    weights = np.clip(heat - np.quantile(heat, 0.9), 0, None).sum(0)
-    middle = [
-        (weights.sum(1 - axis) * np.arange(weights.shape[axis])).sum() / weights.sum()
-        for axis in (0, 1)
-    ]
-    assert np.abs(np.subtract(middle, (47.5, 71.5))).max() < 8  # a position is 8 px
+    np.testing.assert_allclose(middle_of(heat), (47.5, 71.5), atol=8)  # a position is 8 px
     found.save(tmp_path / "detector")
     np.testing.assert_array_equal(
         FittedDetector.load(tmp_path / "detector").heatmaps(strange), heat
     )
+
+
+# ---- tiles ----
+
+
+@pytest.fixture(scope="module")
+def in_tiles(eyes):
+    """A selection on tiles of 32 px, as one of whole images of 64 x 80 px with a square or none."""
+    generator = np.random.default_rng(2)
+    normal = generator.integers(100, 130, (20, 64, 80, 3)).astype(np.uint8)
+    strange = normal[12:].copy()
+    strange[:4, 36:52, 52:68] = 250  # centred on 43.5, 59.5
+    problem, tiling = ad_jax.Problem(train=normal[:12], target=strange), Tiling(32, 0.25)
+    cuts = tiles.tiled(problem, tiling.plan(problem.shape))
+    config = CONFIG._replace(steps=60)
+    found = ad_jax.select(cuts.problem, SETTINGS[:2], seeds=(0, 1), config=config)
+    return of_images(found, problem, cuts, tiling), problem
+
+
+def test_an_image_is_its_strangest_tile(in_tiles, eyes):
+    found, problem = in_tiles
+    networks = found.detector.networks
+    cut = tiles.pieces(networks.plan, problem.target)
+    alone = Networks(networks.state._replace(shape=(32, 32, 3), tiling=None))
+    raw = networks.raw(problem.target)
+    np.testing.assert_allclose(
+        networks.look_at(problem.target).reshape(len(cut), 4, 4, -1).astype(np.float32),
+        features.encode(eyes, cut).grid,
+        atol=1e-2,
+    )
+    np.testing.assert_allclose(raw, alone.raw(cut).reshape(2, 8, -1).max(-1), rtol=1e-4)
+    rows = found.pool.rows(found.pick, trained=True)
+    np.testing.assert_allclose(raw, found.pool.own_scores()[0][rows], rtol=1e-3, atol=1e-4)
+    squares = (problem.target == 250).any((1, 2, 3))
+    score = found.detector.decision_function(problem.target)
+    assert score[squares].mean() > score[~squares].max()
+
+
+@pytest.mark.parametrize("method", ["head", "position", "neighbour"])
+def test_tiles_show_the_square_where_it_is(method, in_tiles, tmp_path):
+    found, problem = in_tiles
+    detector = FittedDetector.of_networks(found.detector.networks)
+    detector.fit_localiser(problem.train, method)
+    heat = detector.heatmaps(problem.target)
+    squares = (problem.target == 250).all(-1)  # of four images
+    assert heat.shape == squares.shape and squares.any((1, 2)).sum() == 4
+    if method != "head":  # a few steps on an encoder of random weights teach a head no squares
+        assert heat[squares].mean() > 2 * heat[~squares].mean()
+    detector.save(tmp_path / "detector")
+    loaded = FittedDetector.load(tmp_path / "detector")
+    np.testing.assert_array_equal(loaded.heatmaps(problem.target), heat)
+    np.testing.assert_array_equal(
+        loaded.decision_function(problem.target), detector.decision_function(problem.target)
+    )
+
+
+@pytest.mark.whole
+def test_long_pictures_from_end_to_end(eyes, relaxed, tmp_path):
+    """Select, score with heatmaps and audit sides of unlike length, whole and in tiles."""
+    source, generator = tmp_path / "parts", np.random.default_rng(0)
+    for kind, count in (("train/good", 12), ("test/good", 3), ("test/scratch", 3)):
+        (source / kind).mkdir(parents=True)
+        for i in range(count):
+            pixels = generator.integers(100, 130, (40, 90), np.uint8)
+            pixels[10:30, 50:70] += 120 * (kind == "test/scratch")
+            Image.fromarray(pixels).save(source / kind / f"{i}.png")
+    for name, more in (("whole", []), ("tiles", ["--tile", "24"])):
+        run, maps = tmp_path / name, tmp_path / f"maps_{name}"
+        command = ["select", f"{source},size=32x72", "--out", str(run), "--backbone", "tiny"]
+        command += ["--steps", "4", "--width", "8", "--seeds", "2", "--strengths", "2"]
+        command += ["--families", "binary/feature_noise", "--localiser", "neighbour"]
+        assert cli.main([*command, *more]) == 0
+        assert FittedDetector.load(run / "detector").shape == (32, 72, 1)
+        scoring = ["score", str(run), str(source / "test"), "--alpha", "0.2"]
+        assert cli.main([*scoring, "--heatmaps", str(maps)]) == 0
+        overlays = [np.asarray(Image.open(one)) for one in maps.rglob("*.png.png")]
+        assert {one.shape[:2] for one in overlays} == {(256, 576)} and len(overlays) == 6
+        assert cli.main(["audit", str(run)]) == 0
+
+
+# ---- what cannot be ----
+
+
+@pytest.mark.parametrize(
+    "shape, message",
+    [
+        ((12, 40, 3), "tiny needs 16 px a side, these are 12 x 40"),
+        ((32, 32, 4), "give grey or RGB"),
+    ],
+)
+def test_images_that_cannot_be_seen_leave_nothing_written(shape, message, eyes, tmp_path):
+    images = np.random.default_rng(0).integers(0, 255, (12, *shape), np.uint8)
+    np.savez(tmp_path / "parts.npz", train=images[:8], target=images[8:])
+    problem = ad_jax.Problem(train=images[:8], target=images[8:])
+    with pytest.raises(InputError, match=message):
+        ad_jax.select(problem, SETTINGS, config=CONFIG, record=Record(tmp_path / "record"))
+    command = ["select", str(tmp_path / "parts.npz"), "--out", str(tmp_path / "run")]
+    assert cli.main([*command, "--backbone", "tiny"]) == 2
+    assert not [path for path in tmp_path.rglob("*") if path.is_file() and path.suffix != ".npz"]
+
+
+def test_tiles_that_are_too_small_are_refused(eyes, problem):
+    with pytest.raises(InputError, match="these are 12 x 12; .* or take larger tiles"):
+        ad_jax.Detector(backbone="tiny", tile=12, steps=2).fit(problem.train)
+
+
+# ---- every platform ----
+
+
+@pytest.mark.parametrize("over", [IN_TURN, SIDE_BY_SIDE], ids=["in turn", "side by side"])
+@pytest.mark.parametrize("one", [*SETTINGS[:2], *WHOLE[1:]], ids=lambda one: one.family)
+def test_a_chunk_lowers_for_every_platform(one, over, eyes, problem):
+    sweep = Sweep([problem], [one], (0,), CONFIG)
+    families = sweep.program_of(one)[1]
+    hyper = pack_chunk(Chunk((one,), (0,)), families, 2, sweep._draws)
+    keys = jax.vmap(lambda seed: seed_keys(0, seed))(jnp.zeros(2, int))
+    members = PerMember(keys, tuple(hyper)[1:], jnp.array([True, False]), jnp.zeros(2, int))
+    steps = jnp.int32(0), jnp.int32(2)
+    seen = sweep._look_at(pretext_of(CONFIG, one))
+    shared = Shared(hyper.family, *steps, *seen, sweep._weights)
+    pretext = pretext_of(CONFIG, one)
+    shape = features.seen_shape("tiny", problem.shape, pretext.shown)
+    program = make_program(CONFIG, shape, pretext, families, over)
+    lowers(program.init, keys, hyper)
+    lowers(program.run, jax.eval_shape(program.init, keys, hyper), members, shared)
+
+
+def test_drawing_lowers_for_every_platform(eyes, problem):
+    draws, one = Draws(CONFIG, problem, features.Eyes("tiny")), SETTINGS[1]
+    run = drawn._program(one.augmentation, *(tuple(map(tuple, c)) for c in draws._cells))
+    keys = jax.random.split(jax.random.key(0), 4)
+    hyper = {name: jnp.float32(value) for name, value in one.hyper.items()}
+    lowers(run, hyper, keys, problem.train[:4], problem.train[4:8])
+
+
+@pytest.mark.parametrize("name", ["neighbour", "density"])
+def test_scores_of_positions_lower_for_every_platform(name, key):
+    score, grids = scores.SCORES[name], jnp.ones((6, 4, 5, 8), jnp.float16)
+    fit = lambda key, normals: positions.fit(score, key, normals)
+    lowers(fit, key, grids)
+    fitted = jax.eval_shape(fit, key, grids)
+    lowers(lambda fitted, grids: positions.of_images(score, fitted, grids), fitted, grids)
+
+
+# ---- export ----
+
+
+@pytest.mark.parametrize("name", ["whole", "tiles"])
+def test_an_exported_program_holds_the_encoder(name, selection, in_tiles, problem, tmp_path):
+    """Lowered for every platform; the same scores of any number of images, and what it refuses."""
+    found, problem = (selection[0], problem) if name == "whole" else in_tiles
+    found.detector.set_threshold(0.5).export(tmp_path / "a.npz")
+    with np.load(tmp_path / "a.npz") as file:
+        program = jax.export.deserialize(bytearray(file["program"]))
+    assert program.platforms == PLATFORMS
+    for count in (1, 5):
+        images = problem.target[:count]
+        expected = found.detector.decision_function(images)
+        np.testing.assert_allclose(program.call(images), expected, rtol=1e-4, atol=1e-4)
 
 
 @pytest.mark.parametrize("row, column", [(5, 8), (1, 12)])
@@ -324,14 +507,6 @@ def test_every_pretext_on_features_is_scored_by_its_head(eyes):
 
 
 # ---- pretexts on whole images, and restoring ----
-
-WHOLE = [
-    setting("pooled", "feature_noise", std=1.0),
-    setting("pooled", "cutpaste", area=0.1),
-    setting("prediction", "vertical_flip"),
-    setting("prediction", "horizontal_flip"),
-    setting("denoising", "feature_noise", std=1.0),
-]
 
 
 def test_positions_and_whole_images_stand_in_one_pool(eyes, problem):

@@ -14,6 +14,7 @@ from ad_jax.data.embedded import load_digits, load_textures
 from ad_jax.data.folder import load_folder
 from ad_jax.data.planted import load_planted
 from ad_jax.data.problem import Problem, Split
+from ad_jax.data.samples import size_of
 from ad_jax.data.tfds import load_tfds
 from ad_jax.data.truth import Labels, Truth
 
@@ -105,13 +106,13 @@ def load(source: str | os.PathLike[str], **options: object) -> tuple[Problem, Tr
     environment variable `AD_JAX_DATA` names. `./digits` is a folder, `digits` the source.
 
     Options:
-      size: side of the images in px.
+      size: side of the images in px, or HEIGHTxWIDTH.
       limit: the first so many samples, by content, of train, held-out and target.
       normal: the normal class, by number or name.
       kind: only the anomalies of this kind in the target, beside all its normals; for studies: it
         reads labels, and the truth's log says so.
       group: regular expression; its match in the file name says which normals belong together.
-      fit: `stretch` (default), `crop` or `pad` pictures to a square.
+      fit: `stretch` (default), `crop` or `pad` pictures to a square, or to HEIGHTxWIDTH.
       colour: `auto` (default: grey if all images are), `grey` or `rgb`.
       range: `LOW-HIGH`, the values of images of more than 8 bits that become black and white
         (0 to the most of the fewest bits that hold all of `train/`).
@@ -238,16 +239,10 @@ def _existing(text: str) -> pathlib.Path | None:
 
 def _checked(name: str, value: object) -> object:
     """An option's value in its own type."""
+    if name == "size":
+        return _size(value)
     if name in _WHOLE:
-        least, most = _WHOLE[name]
-        try:
-            number = int(value) if isinstance(value, str) else value.__index__()  # type: ignore
-        except (ValueError, AttributeError):
-            raise InputError(f"{name}={value!r} is not a whole number; give one like 64") from None
-        if number < least or (most is not None and number > most):
-            bounds = f"at least {least}" if most is None else f"{least} to {most}"
-            raise InputError(f"{name}={number} is out of range; give {bounds}")
-        return number
+        return _whole(name, value)
     if name == "skip_bad" and not isinstance(value, bool):
         if str(value).lower() not in _YES_NO:
             raise InputError(f"{name}={value!r} is neither yes nor no; give True or False")
@@ -262,3 +257,29 @@ def _checked(name: str, value: object) -> object:
     if name in ("fit", "colour", "group", "kind", "base", "data_dir"):
         return str(value)
     return value
+
+
+def _size(value: object) -> int | str:
+    """One side, or `HEIGHTxWIDTH` where the two differ; a pair of numbers says it, too."""
+    pair = re.fullmatch(r"(\d+)x(\d+)", value) if isinstance(value, str) else None
+    both = pair.groups() if pair else value
+    if not isinstance(both, (tuple, list)) or len(both) != 2:
+        return _whole("size", value)
+    height, width = both
+    return size_of((_whole("size", height), _whole("size", width)))
+
+
+def _whole(name: str, value: object) -> int:
+    """A whole number within its bounds."""
+    least, most = _WHOLE[name]
+    also = ", or HEIGHTxWIDTH" if name == "size" else ""
+    try:
+        number = int(value) if isinstance(value, str) else value.__index__()  # type: ignore
+    except (ValueError, AttributeError):
+        raise InputError(
+            f"{name}={value!r} is not a whole number; give one like 64{also}"
+        ) from None
+    if number < least or (most is not None and number > most):
+        bounds = f"at least {least}" if most is None else f"{least} to {most}"
+        raise InputError(f"{name}={number} is out of range; give {bounds}")
+    return number

@@ -10,7 +10,7 @@ import numpy as np
 
 from ad_jax.base.errors import InputError, of_machine
 from ad_jax.data.problem import Problem, sealed
-from ad_jax.data.samples import as_samples, content_hashes, resize
+from ad_jax.data.samples import as_samples, content_hashes, resize, sides_of
 from ad_jax.data.truth import Labels, Truth, unlabelled
 
 LAYOUTS = (
@@ -22,7 +22,7 @@ LAYOUTS = (
 def load_npz(
     path: str | os.PathLike[str],
     *,
-    size: int | None = None,
+    size: int | str | None = None,
     limit: int | None = None,
     normal: str | int | None = None,
     kind: str | None = None,
@@ -37,7 +37,8 @@ def load_npz(
 
     Args:
       path: the file. Pickled objects in it are not read.
-      size: images are resized to this side in px (area average, or linear where it enlarges).
+      size: images are resized to this side in px, or to `HEIGHTxWIDTH` (area average,
+        or linear where it enlarges).
       limit: the first so many, by content, of train, held-out and target.
       normal: the normal class, by name or number; for `images`, `labels`, `split` only.
       kind: only the anomalies of this kind (class) in the target, beside its normals; for studies.
@@ -72,7 +73,7 @@ def load_npz(
 
 
 def _load_parts(
-    path: pathlib.Path, keys: set[str], size: int | None, limit: int | None, kind: str | None
+    path: pathlib.Path, keys: set[str], size: int | str | None, limit: int | None, kind: str | None
 ) -> tuple[Problem, Truth]:
     parts = {
         name: _sized(name, _read(path, name), size)
@@ -116,7 +117,7 @@ def _load_parts(
 def _load_classes(
     path: pathlib.Path,
     keys: set[str],
-    size: int | None,
+    size: int | str | None,
     limit: int | None,
     normal: str | int | None,
     kind: str | None,
@@ -164,7 +165,7 @@ def _load_classes(
 
 
 def _load_labelled(
-    path: pathlib.Path, size: int | None, limit: int | None, kind: str | None
+    path: pathlib.Path, size: int | str | None, limit: int | None, kind: str | None
 ) -> tuple[Problem, Truth]:
     samples, y = _sized("X", _read(path, "X"), size), _read(path, "y")
     if y.shape != (len(samples),):
@@ -240,13 +241,13 @@ def _shape(path: pathlib.Path, key: str) -> tuple[int, ...]:
         return read(member)[0]
 
 
-def _sized(name: str, array: np.ndarray, size: int | None) -> np.ndarray:
+def _sized(name: str, array: np.ndarray, size: int | str | None) -> np.ndarray:
     samples = as_samples(name, array)
     if size is None:
         return samples
     if samples.ndim != 4:
         raise InputError(f"size={size} suits images only, but {name} holds rows; leave it out")
-    return resize(samples, size, size)
+    return resize(samples, *sides_of(size))
 
 
 def _labels_of(path: pathlib.Path, values: np.ndarray, name: str = "labels") -> Labels:

@@ -11,7 +11,7 @@ import numpy as np
 
 from ad_jax.base.errors import InputError
 from ad_jax.data.problem import Problem, sealed
-from ad_jax.data.samples import content_hashes, mask_of, resize
+from ad_jax.data.samples import content_hashes, mask_of, resize, sides_of
 from ad_jax.data.truth import Labels, Truth
 
 TEXTURE_TASKS = ("brick-defect", "brick-orientation", "gravel-orientation")
@@ -34,7 +34,9 @@ _TRAIN_SHARE = 0.6  # of the normal digits
 _OTHERS = 25  # digits of each other class in the target
 
 
-def load_textures(task: str, *, size: int = 32, limit: int | None = None) -> tuple[Problem, Truth]:
+def load_textures(
+    task: str, *, size: int | str = 32, limit: int | None = None
+) -> tuple[Problem, Truth]:
     """Crops of a photographed texture; anomalies are foreign patches or turned crops.
 
     `brick-defect`: a disc of grass, 8 to 15 px across (of the 64 of the crop), at the mean grey of
@@ -45,17 +47,19 @@ def load_textures(task: str, *, size: int = 32, limit: int | None = None) -> tup
 
     Args:
       task: one of `TEXTURE_TASKS`.
-      size: side of the samples, 8 to 64 px; crops are 64 px, shrunk by area averaging.
+      size: side of the samples, 8 to 64 px, or `HEIGHTxWIDTH`; crops are 64 px,
+        shrunk by area averaging.
       limit: the first so many, by content, of train, held-out and target.
 
     Returns:
-      Problem with 400 train, 100 held-out and 200 target samples `[size, size, 1]` uint8, and its
-      truth, with masks for the defects.
+      Problem with 400 train, 100 held-out and 200 target samples `[height, width, 1]` uint8, and
+      its truth, with masks for the defects.
     """
-    if not 8 <= size <= SIDE:
+    height, width = sides_of(size)
+    if not 8 <= min(height, width) <= max(height, width) <= SIDE:
         raise InputError(f"size={size} does not suit textures; give 8 to {SIDE}")
     photo, defect = task.split("-")
-    shrink = functools.partial(resize, height=size, width=size)
+    shrink = functools.partial(resize, height=height, width=width)
     images = {}
     for name in ("train", "held_out", "target"):
         images[name] = _crops(_photo(photo), name, name, turned=False)
@@ -69,7 +73,7 @@ def load_textures(task: str, *, size: int = 32, limit: int | None = None) -> tup
 
     def masks(row: int) -> np.ndarray | None:
         if row < n_normal:
-            return np.zeros((size, size), np.uint8)
+            return np.zeros((height, width), np.uint8)
         return mask_of(shrink(coverage[row - n_normal, None])[0, :, :, 0])
 
     def read() -> Labels:
@@ -91,18 +95,19 @@ def load_textures(task: str, *, size: int = 32, limit: int | None = None) -> tup
 
 
 def load_digits(
-    *, normal: int = 0, size: int = 16, limit: int | None = None, kind: str | None = None
+    *, normal: int = 0, size: int | str = 16, limit: int | None = None, kind: str | None = None
 ) -> tuple[Problem, Truth]:
     """Handwritten digits (8 x 8, enlarged linearly): one digit is normal, the others anomalous.
 
     Args:
       normal: the normal digit, 0 to 9. The first 60 % by content train, the others are target.
-      size: side of the samples in px.
+      size: side of the samples in px, or `HEIGHTxWIDTH`.
       limit: the first so many, by content, of train and of target.
       kind: only this other digit in the target, beside the normals; for studies.
 
     Returns:
-      Problem with about 107 train and 296 target samples `[size, size, 1]` uint8, and its truth.
+      Problem with about 107 train and 296 target samples `[height, width, 1]` uint8, and its
+      truth.
     """
     from sklearn.datasets import load_digits as read_digits
 
@@ -122,7 +127,7 @@ def load_digits(
     n_train = round(_TRAIN_SHARE * len(normals))
     others = [rows[int(d)][:_OTHERS] for d in known if kind is None or d == str(kind)]
     target = np.concatenate([normals[n_train:], *others])
-    images = resize(images, size, size)
+    images = resize(images, *sides_of(size))
 
     def read() -> Labels:
         kinds = ["" if d == int(normal) else str(d) for d in digits[target]]

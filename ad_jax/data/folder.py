@@ -19,7 +19,7 @@ from ad_jax.data.layout import Passed, layout_of, name_of, of_kind
 from ad_jax.data.masks import label_reader
 from ad_jax.data.pictures import MAX_PIXELS, Picture, Reading, Values, in_colour
 from ad_jax.data.problem import Problem, sealed
-from ad_jax.data.samples import content_hashes
+from ad_jax.data.samples import content_hashes, sides_of, size_of
 from ad_jax.data.scale import Tally, ends_of, reading_of
 from ad_jax.data.truth import Truth, unlabelled
 
@@ -31,7 +31,7 @@ UNEQUAL = 4  # times that one picture is shrunk more than another, or one side m
 def load_folder(
     path: str | os.PathLike[str],
     *,
-    size: int = 160,
+    size: int | str = 160,
     limit: int | None = None,
     kind: str | None = None,
     group: str | None = None,
@@ -58,12 +58,12 @@ def load_folder(
 
     Args:
       path: the folder.
-      size: side of the samples in px.
+      size: side of the samples in px, or `HEIGHTxWIDTH`.
       limit: the first so many, by content, of train, held-out and target.
       kind: only the anomalies of this kind in the target, beside all its normals; for studies.
       group: regular expression searched in the file name of each normal; its first group, or the
         whole match, says which normals belong together (photographs of one object).
-      fit: how a picture becomes square: `stretch`, `crop` (the centre) or `pad` (with black).
+      fit: how a picture gets these sides: `stretch`, `crop` (the centre) or `pad` (with black).
       colour: `grey` or `rgb`; `auto` is grey if all images used are.
       range: `LOW-HIGH` or a pair, the values of images of more than 8 bits that become black and
         white. By default 0 to the most of the least even number of bits (8, 10, 12, ...) that holds
@@ -73,16 +73,16 @@ def load_folder(
       skip_bad: leave out unreadable images, with a warning, instead of stopping.
 
     Returns:
-      Problem with samples `[size, size, 1 or 3]`, and its truth; masks are `[size, size]`, fitted
-      as the images are. Samples are uint8, or float32 in [0, 1] where images in `train/` have more
-      than 8 bits (not just 8 bits written twice, or in the lower half of 16).
+      Problem with samples `[height, width, 1 or 3]`, and its truth; masks are `[height, width]`,
+      fitted as the images are. Samples are uint8, or float32 in [0, 1] where images in `train/`
+      have more than 8 bits (not just 8 bits written twice, or in the lower half of 16).
 
     Raises:
       InputError: layout, option or image that cannot be used.
     """
     root = pathlib.Path(path)
     check_name(COLOURS, colour, "colour")
-    reading = Reading(size, fit, ends_of(range), max_pixels=max_pixels)
+    reading = Reading(sides_of(size), fit, ends_of(range), max_pixels=max_pixels)
     reading.check()
     passed = Passed()
     files, labelled = layout_of(root, passed)
@@ -201,7 +201,7 @@ def _first(
 def _say_sizes(root: pathlib.Path, used: dict[pathlib.Path, Picture], reading: Reading) -> None:
     """One warning about pictures that are much larger than the samples, or very unequal."""
     sides = np.array([(one.width, one.height) for one in used.values()])
-    shrunk = sides / reading.size  # [n, 2]
+    shrunk = sides / reading.sides[::-1]  # [n, 2]
     if reading.fit != "stretch":
         shrunk = shrunk.max(1) if reading.fit == "pad" else shrunk.min(1)
     most, least = float(shrunk.max()), float(shrunk.min())
@@ -211,9 +211,9 @@ def _say_sizes(root: pathlib.Path, used: dict[pathlib.Path, Picture], reading: R
     sizes = " to ".join(dict.fromkeys(f"{width} x {height}" for width, height in (small, large)))
     factors = f"{most:.3g}" if most < UNEQUAL * least else f"{least:.3g} to {most:.3g}"
     warnings.warn(
-        f"{root}: images of {sizes} px are shrunk {factors} times to size={reading.size}: a defect "
-        f"of {most:.0f} px becomes one; a larger size=, and --tile to look at it in pieces, keeps "
-        "small ones",
+        f"{root}: images of {sizes} px are shrunk {factors} times to "
+        f"size={size_of(reading.sides)}: a defect of {most:.0f} px becomes one; a larger size=, "
+        "and --tile to look at it in pieces, keeps small ones",
         DataWarning,
         stacklevel=3,
     )

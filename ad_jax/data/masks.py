@@ -45,7 +45,7 @@ def label_reader(
 
         def masks(row: int) -> np.ndarray | None:
             if not kinds[row]:
-                return np.zeros((reading.size, reading.size), np.uint8)
+                return np.zeros(reading.sides, np.uint8)
             files = paired.get(target[row])
             if not files:
                 return None
@@ -57,7 +57,7 @@ def label_reader(
 
 
 def read_mask(file: pathlib.Path, reading: pictures.Reading) -> np.ndarray:
-    """A mask as `[size, size]` uint8, fitted as the images are.
+    """A mask as `[*sides]` uint8, fitted as the images are.
 
     Every value but the background is defective. Of more than `FEW` values, and in lossy formats,
     it is those from half of the largest on: the others are blurred edges.
@@ -74,10 +74,10 @@ def read_mask(file: pathlib.Path, reading: pictures.Reading) -> np.ndarray:
             blurred = lossy or len(np.unique(values)) > FEW
             defect = values >= most / 2 if blurred and most > 0 else values > 0
             image = Image.fromarray(defect.astype(np.uint8) * 255)
-            square = pictures.fitted(image, reading.size, reading.fit, Image.Resampling.BOX)
+            small = pictures.fitted(image, reading.sides, reading.fit, Image.Resampling.BOX)
     except (OSError, ValueError) as error:
         raise InputError(f"mask {file} cannot be read ({error}); mend or remove it") from None
-    return mask_of(np.asarray(square) / np.float32(255))
+    return mask_of(np.asarray(small) / np.float32(255))
 
 
 def _values(file: pathlib.Path, max_pixels: int) -> tuple[np.ndarray, bool]:

@@ -8,8 +8,8 @@ How a file becomes a sample:
    between its ends, and clipped to it. Without a range the ends are 0 and 65535, of floats 0 and 1,
    and nothing may lie outside. Transparency is composited on black; an alpha that is 0 everywhere
    is none;
-3. fitted to a square (`fit`) and resized with PIL's bicubic filter, which widens when it reduces
-   and so does not alias;
+3. fitted to the samples' sides (`fit`) and resized with PIL's bicubic filter, which widens when it
+   reduces and so does not alias;
 4. colour: pictures whose channels are equal everywhere count as grey; luma is ITU-R 601.
 """
 
@@ -57,14 +57,14 @@ class Reading(NamedTuple):
     """How image files become samples.
 
     Attributes:
-      size: side of the samples in px.
-      fit: how a picture becomes square: "stretch", "crop" (the centre) or "pad" (with black).
+      sides: height and width of the samples in px.
+      fit: how a picture gets these sides: "stretch", "crop" (the centre) or "pad" (with black).
       range: values of files of more than 8 bits that become black and white, None if not known.
       dtype: of the samples: "uint8", or "float32" in [0, 1].
       max_pixels: largest file that is decoded.
     """
 
-    size: int
+    sides: tuple[int, int]
     fit: str = "stretch"
     range: tuple[float, float] | None = None
     dtype: str = "uint8"
@@ -79,7 +79,7 @@ class Picture(NamedTuple):
     """One file that was read.
 
     Attributes:
-      pixels: `[size, size, 1 or 3]`, with one channel if its channels are equal.
+      pixels: `[*sides, 1 or 3]`, with one channel if its channels are equal.
       width, height: of the file in px.
       deep: the file has more than 8 bits.
       clipped: it holds values outside the range.
@@ -170,24 +170,27 @@ def in_colour(picture: np.ndarray, to_grey: bool) -> np.ndarray:
     return (picture @ (_LUMA / 65536).astype(np.float32))[..., None]
 
 
-def fitted(image: Image.Image, size: int, fit: str, method: Image.Resampling) -> Image.Image:
-    """The image as a square of `size` px."""
+def fitted(
+    image: Image.Image, sides: tuple[int, int], fit: str, method: Image.Resampling
+) -> Image.Image:
+    """The image with a height and a width of `sides` px."""
     from PIL import Image
 
     width, height = image.size
+    down, across = sides
     if fit == "crop":
-        side = min(width, height)
-        left, top = (width - side) // 2, (height - side) // 2
-        box = (left, top, left + side, top + side)
-        return image.crop(box).resize((size, size), method)  # not `box=`: it looks outside
+        kept = min(width, max(1, round(height * across / down)))
+        rows = min(height, max(1, round(width * down / across)))
+        left, top = (width - kept) // 2, (height - rows) // 2
+        box = (left, top, left + kept, top + rows)
+        return image.crop(box).resize((across, down), method)  # not `box=`: it looks outside
     if fit == "pad":
-        scale = size / max(width, height)
+        scale = min(down / height, across / width)
         inner = (max(1, round(width * scale)), max(1, round(height * scale)))
-        square = Image.new(image.mode, (size, size))
-        corner = ((size - inner[0]) // 2, (size - inner[1]) // 2)
-        square.paste(image.resize(inner, method), corner)
-        return square
-    return image.resize((size, size), method)
+        whole = Image.new(image.mode, (across, down))
+        whole.paste(image.resize(inner, method), ((across - inner[0]) // 2, (down - inner[1]) // 2))
+        return whole
+    return image.resize((across, down), method)
 
 
 @contextlib.contextmanager
@@ -300,7 +303,7 @@ def _of_bytes(image: Image.Image, reading: Reading) -> Picture:
     """A picture of an image of mode L or RGB."""
     from PIL import Image
 
-    pixels = np.asarray(fitted(image, reading.size, reading.fit, Image.Resampling.BICUBIC))
+    pixels = np.asarray(fitted(image, reading.sides, reading.fit, Image.Resampling.BICUBIC))
     pixels = _equal_once(np.atleast_3d(pixels))
     if reading.dtype != "uint8":
         pixels = pixels.astype(np.float32) / np.float32(255)
@@ -308,13 +311,13 @@ def _of_bytes(image: Image.Image, reading: Reading) -> Picture:
 
 
 def _fitted_floats(values: np.ndarray, reading: Reading) -> np.ndarray:
-    """`[h, w, c]` in [0, 1] as `[size, size, c]` float32."""
+    """`[h, w, c]` in [0, 1] as `[*sides, c]` float32."""
     from PIL import Image
 
     layers = [
         fitted(
             Image.fromarray(np.ascontiguousarray(values[..., k])),
-            reading.size,
+            reading.sides,
             reading.fit,
             Image.Resampling.BICUBIC,
         )

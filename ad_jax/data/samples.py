@@ -96,6 +96,22 @@ def in_content_order(name: str, array: object) -> np.ndarray:
     return samples[sorted(range(len(samples)), key=hashes.__getitem__)]
 
 
+def sides_of(size: int | str) -> tuple[int, int]:
+    """Height and width that `size=` means: one side for both, or `HEIGHTxWIDTH`.
+
+    >>> sides_of(64), sides_of("96x224")
+    ((64, 64), (96, 224))
+    """
+    height, _, width = str(size).partition("x")
+    return int(height), int(width or height)
+
+
+def size_of(sides: tuple[int, int]) -> int | str:
+    """The other way: `size=` of a height and a width."""
+    height, width = sides
+    return height if height == width else f"{height}x{width}"
+
+
 def resize(images: np.ndarray, height: int, width: int) -> np.ndarray:
     """Resize `[n, h, w, c]` to `[n, height, width, c]`: area average, or linear where it enlarges.
 

@@ -78,7 +78,7 @@ def stream(
       sources: paths; they are taken one at a time, so the list may be endless. None among them
         ends a batch early: no other path has come yet.
       shape: `(h, w, c)` or `(d,)` of a sample.
-      fit: how a picture becomes square.
+      fit: how a picture gets the sample's sides.
       size: samples a batch.
       range: values of files of more than 8 bits that become black and white, as for the normals.
       dtype: of the normals: "uint8", or "float32" in [0, 1].
@@ -87,7 +87,8 @@ def stream(
     Raises:
       InputError: a folder or `.npz` that cannot be used, or pictures where samples are rows.
     """
-    reading = Reading(shape[0], fit, range, dtype, max_pixels)
+    sides = (shape[0], shape[1]) if len(shape) == 3 else (1, 1)  # rows: no picture is read
+    reading = Reading(sides, fit, range, dtype, max_pixels)
     reading.check()
     passed, tally = Passed(), Tally(reading)
     with pictures.threads() as pool:
@@ -145,7 +146,7 @@ def _shown(path: pathlib.Path) -> str:
 
 
 def _check_pictures(shape: tuple[int, ...]) -> None:
-    if len(shape) != 3 or shape[0] != shape[1] or shape[2] not in (1, 3):
+    if len(shape) != 3 or shape[2] not in (1, 3):
         raise InputError(
             f"the detector takes samples of shape {shape}, which pictures are not loaded as; "
             "give a .npz with target, images or X"

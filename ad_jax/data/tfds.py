@@ -17,7 +17,7 @@ import numpy as np
 
 from ad_jax.base.errors import InputError
 from ad_jax.data.problem import Problem, sealed
-from ad_jax.data.samples import as_samples, resize
+from ad_jax.data.samples import as_samples, resize, sides_of
 from ad_jax.data.truth import Labels, Truth
 
 _NAME = re.compile(r"\w+(/[\w.+-]+)?(:\d+\.\d+\.\d+)?")  # no namespace: those lie on the network
@@ -28,7 +28,7 @@ def load_tfds(
     name: str,
     *,
     normal: str | int | None = None,
-    size: int | None = None,
+    size: int | str | None = None,
     limit: int | None = None,
     data_dir: str | None = None,
 ) -> tuple[Problem, Truth]:
@@ -40,8 +40,8 @@ def load_tfds(
     Args:
       name: as TFDS has it: `name`, `name/config`, `name:version`.
       normal: the normal class, by name or number.
-      size: images are resized to this side in px (area average, or linear where it enlarges);
-        without it they keep theirs, which must be one for all.
+      size: images are resized to this side in px, or to `HEIGHTxWIDTH` (area average,
+        or linear where it enlarges); without it they keep theirs, which must be one for all.
       limit: the first so many, by content, of train and of target.
       data_dir: where the data set was prepared; else what TFDS takes: the environment variable
         TFDS_DATA_DIR, or a folder in the home folder.
@@ -186,7 +186,7 @@ def _class(name: str, normal: str | int | None, classes: dict[int, str]) -> int:
     raise InputError(f"normal={normal} is no class of tfds:{name}; known: {known}")
 
 
-def _images(name: str, column: _Column, rows: Sequence[int], size: int | None) -> np.ndarray:
+def _images(name: str, column: _Column, rows: Sequence[int], size: int | str | None) -> np.ndarray:
     """Images `[n, h, w, c]` of some rows, each resized if a size is given."""
     parts: list[np.ndarray] = []
     with _quiet():
@@ -197,10 +197,10 @@ def _images(name: str, column: _Column, rows: Sequence[int], size: int | None) -
             if size is None:
                 parts.append(np.stack(block))
             elif len(sizes) == 1:
-                parts.append(resize(as_samples("image", np.stack(block)), size, size))
+                parts.append(resize(as_samples("image", np.stack(block)), *sides_of(size)))
             else:
                 one = (as_samples("image", image[None]) for image in block)
-                parts.append(np.concatenate([resize(image, size, size) for image in one]))
+                parts.append(np.concatenate([resize(image, *sides_of(size)) for image in one]))
     if not parts:
         raise InputError(f"tfds:{name} has no image to use; give another class or data set")
     return np.concatenate(parts)

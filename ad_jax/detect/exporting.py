@@ -18,7 +18,6 @@ from ad_jax.base.numerics import in_float32
 from ad_jax.data.samples import SLACK
 from ad_jax.detect.calibration import Calibration
 from ad_jax.detect.networks import Networks
-from ad_jax.features import refuse
 from ad_jax.store import write_whole
 
 PLATFORMS = ("cpu", "cuda", "tpu")
@@ -41,11 +40,10 @@ def write(path: str | Path, networks: Networks, calibration: Calibration, alpha:
     - `threshold`: above it p is at most `alpha`.
     - `about`: JSON text: shape, dtype, alpha, setting, versions.
     """
-    refuse(networks.state.config.backbone, "export")
     state = networks.state
 
     def scores(samples: jax.Array) -> jax.Array:
-        raw = networks.look(networks.arrays, samples)
+        raw = networks.look(networks.arrays, networks.seen(samples))
         found = jax.vmap(ranks.surprise)(state.arrays["held_out"], raw).mean(0)
         good = jnp.isfinite(samples)
         if state.dtype != "uint8" and len(state.shape) == 3:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from functools import partial
 from typing import Any
 
 import jax
@@ -17,7 +18,7 @@ from ad_jax.data.samples import as_array, as_samples
 from ad_jax.detect import scores, tiles
 from ad_jax.detect.look import make_look, network, pretext_of
 from ad_jax.detect.state import State
-from ad_jax.features import refuse, see, seen_shape
+from ad_jax.features import frozen, see, seen, seen_shape
 
 BLOCKS = (1, 16, 256)  # samples (or tiles) a program run: the only batch sizes ever compiled
 
@@ -31,7 +32,7 @@ class Networks:
       backbone, pretext: of every seed.
       unravel: `[p] -> params` of the backbone.
       arrays: of the state, on the device; what `look` takes.
-      look: `(arrays, samples [n, ...]) -> [seeds, n]`, pure.
+      look: `(arrays, seen [n, ...]) -> [seeds, n]`, pure, of what `look_at` gives.
       weights: of the seeds, None: all alike.
     """
 
@@ -42,11 +43,12 @@ class Networks:
         check_backend()
         self.state = state
         self.pretext = pretext_of(state.config, state.setting)
-        if state.tiling is not None:
-            refuse(state.config.backbone, "looking at tiles")
         self.plan = None if state.tiling is None else state.tiling.plan(state.shape)
-        seen = seen_shape(state.config.backbone, state.seen, self.pretext.shown)
-        self.backbone = network(state.config, seen, self.pretext)
+        self._frozen = frozen(state.config.backbone)
+        if self.plan is not None:
+            self._cut = jax.jit(partial(tiles.cut, self.plan))
+        shape = seen_shape(state.config.backbone, state.seen, self.pretext.shown)
+        self.backbone = network(state.config, shape, self.pretext)
         shapes = jax.eval_shape(self.backbone.init, jax.random.key(0))
         template = jax.tree.map(lambda leaf: np.zeros(leaf.shape, leaf.dtype), shapes)
         flat, self.unravel = ravel_pytree(template)
@@ -68,7 +70,7 @@ class Networks:
         def every(arrays: dict[str, jax.Array], samples: jax.Array) -> jax.Array:
             if self.plan is None:
                 return jax.lax.map(lambda own: one(own, samples), arrays)
-            cut = tiles.cut(self.plan, samples)
+            cut = samples if self._frozen else tiles.cut(self.plan, samples)
             cut = cut.reshape(-1, *cut.shape[2:])
             found = jax.lax.map(lambda own: one(own, cut), arrays)
             return found.reshape(len(found), -1, self.tiles).max(-1)
@@ -106,8 +108,26 @@ class Networks:
         return np.asarray(self._raw(self.arrays, seen))
 
     def look_at(self, block: np.ndarray) -> np.ndarray:
-        """What the networks see of a block."""
-        return see(self.state.config.backbone, block, self.pretext.shown)
+        """What the networks see of a block: itself, or what a frozen encoder makes of it.
+
+        That is `[n, gh, gw, d]`, of tiles `[n, t, gh, gw, d]`.
+        """
+        backbone, shown = self.state.config.backbone, self.pretext.shown
+        return self._seen_by(lambda samples: see(backbone, samples, shown), block)
+
+    def seen(self, samples: jax.Array) -> jax.Array:
+        """The same, pure, of all samples at once: for programs that hold the encoder."""
+        backbone, shown = self.state.config.backbone, self.pretext.shown
+        return self._seen_by(lambda some: seen(backbone, some, shown), samples)
+
+    def _seen_by(self, encode: Callable[[Any], Any], samples: Any) -> Any:
+        if not self._frozen:
+            return samples
+        if self.plan is None:
+            return encode(samples)
+        cut = self._cut(samples)
+        found = encode(cut.reshape(-1, *cut.shape[2:]))
+        return found.reshape(*cut.shape[:2], *found.shape[1:])
 
     def batches(
         self, samples: np.ndarray, sizes: tuple[int, ...]

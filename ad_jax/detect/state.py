@@ -48,7 +48,7 @@ class Loading(NamedTuple):
     Size and colour follow from the detector's shape.
 
     Attributes:
-      fit: how a picture becomes square: "stretch", "crop" or "pad" (see `ad_jax.load`).
+      fit: how a picture gets these sides: "stretch", "crop" or "pad" (see `ad_jax.load`).
       range: values of files of more than 8 bits that become black and white (`Problem.range`);
         None = the training images had no such files, or it is not known.
     """

@@ -3,7 +3,7 @@
 from ad_jax.features.contract import Encoder, Maps
 from ad_jax.features.encoders import ENCODERS, get
 from ad_jax.features.grids import Features, cells, encode, make_grids
-from ad_jax.features.seeing import Eyes, frozen, refuse, see, seen_shape, weights_of
+from ad_jax.features.seeing import Eyes, frozen, refuse, see, seen, seen_shape, weights_of
 
 __all__ = [
     "ENCODERS",
@@ -18,6 +18,7 @@ __all__ = [
     "make_grids",
     "refuse",
     "see",
+    "seen",
     "seen_shape",
     "weights_of",
 ]

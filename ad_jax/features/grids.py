@@ -22,7 +22,8 @@ from ad_jax.features.placing import Grid, on_grid
 from ad_jax.store import Record, digest
 from ad_jax.train.backbones.contract import Cells, as_unit
 
-BLOCK = 16  # images a forward pass
+BLOCK = 16  # images a forward pass, fewer where these are large
+PIXELS = 2**22  # a forward pass: about 1 GB on the way through
 FORM = 1  # of what is kept; another number is encoded again
 
 
@@ -58,11 +59,13 @@ def make_grids(
       InputError: a sample that is no image, other channels, or a side that is too small.
     """
     if len(shape) != 3 or shape[2] not in (1, 3):
-        raise InputError(f"{encoder.name} sees images of 1 or 3 channels, these are {shape}")
+        raise InputError(
+            f"{encoder.name} sees images of 1 or 3 channels, these are {shape}; give grey or RGB"
+        )
     if min(shape[:2]) < encoder.smallest:
         raise InputError(
             f"{encoder.name} needs {encoder.smallest} px a side, these are {shape[0]} x "
-            f"{shape[1]}; load larger images (size=)"
+            f"{shape[1]}; load larger images (size=), or take larger tiles"
         )
     down, across = (encoder.cells(side) for side in shape[:2])
     first = encoder.layers[0]
@@ -79,7 +82,8 @@ def make_grids(
 
 
 @functools.lru_cache(maxsize=8)
-def _program(encoder: Encoder, shape: tuple[int, ...]) -> Callable:
+def program(encoder: Encoder, shape: tuple[int, ...]) -> Callable:
+    """`make_grids` compiled, of images as they are kept; grids are float16."""
     grids = make_grids(encoder, shape)
 
     def run(params: object, images: jax.Array) -> tuple[jax.Array, jax.Array]:
@@ -94,7 +98,8 @@ def in_blocks(encoder: Encoder, images: np.ndarray, block: int = BLOCK) -> Itera
 
     Every block has one shape, so that one program serves them all: the last is filled up.
     """
-    run = _program(encoder, images.shape[1:])
+    run = program(encoder, images.shape[1:])
+    block = max(1, min(block, PIXELS // (images.shape[1] * images.shape[2])))
     for start in range(0, len(images), block):
         rows = np.minimum(np.arange(start, start + block), len(images) - 1)
         grid, embedding = run(encoder.params, jnp.asarray(images[rows]))

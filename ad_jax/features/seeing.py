@@ -85,12 +85,25 @@ def see(backbone: str, samples: np.ndarray, shown: Shown | None = None) -> np.nd
     """What a network sees of samples `[n, ...]`; nothing is hashed, kept or looked up."""
     if not frozen(backbone):
         return samples
-    images = samples if shown is None else _views(shown, samples)
+    images = np.asarray(samples) if shown is None else _views(shown, samples)
     blocks = grids.in_blocks(encoders.get(backbone), images, min(grids.BLOCK, len(images)))
     if shown is None:
         return np.concatenate([block.grid for block in blocks])
     found = np.concatenate([block.embedding for block in blocks])
     return found.reshape(len(samples), -1, 1, found.shape[1])
+
+
+def seen(backbone: str, samples: jax.Array, shown: Shown | None = None) -> jax.Array:
+    """The same as `see`, pure, all samples at once: for programs that hold the encoder."""
+    if not frozen(backbone):
+        return samples
+    encoder = encoders.get(backbone)
+    run = grids.program(encoder, samples.shape[1:])
+    if shown is None:
+        return run(encoder.params, samples)[0]
+    views = jax.vmap(shown)(as_unit(samples))
+    found = run(encoder.params, views.reshape(-1, *samples.shape[1:]))[1]
+    return found.reshape(samples.shape[0], -1, 1, found.shape[1])
 
 
 class Eyes:

@@ -159,10 +159,10 @@ def read(path: Path) -> Tensors:
       path: `.npz`, `.safetensors`, or a file of PyTorch's under any suffix.
 
     Raises:
-      InputError: a file that is damaged, cut short, or holds what is no tensor.
+      InputError: a file that is not there, is damaged, cut short, or holds what is no tensor.
     """
-    content = path.read_bytes()
     try:
+        content = path.read_bytes()
         return _reader(path, content)(content)
     except InputError as error:
         raise InputError(f"{path} cannot be read as weights: {error}") from None
@@ -201,6 +201,8 @@ def named(
                 f"the tensor {name} has the shape {tuple(tensor.shape)} where the network has "
                 f"{tuple(shape)}; take weights of this network"
             )
+        if tensor.dtype.kind not in "fiub":
+            raise InputError(f"the tensor {name} holds no numbers; take weights of this network")
         out[name] = np.asarray(tensor, np.float32)
         if not np.isfinite(out[name]).all():
             raise InputError(f"the tensor {name} holds what is not finite; fetch the file again")

@@ -161,8 +161,9 @@ class Draws:
                     setting, keys[rows], self._normals[rows], self._normals[self._donors[rows]]
                 )
                 count = min(grids.BLOCK, len(self._normals) - start)
-                (block,) = grids.in_blocks(self._encoder, np.asarray(images))
-                for kept, new in zip(one, (*block, shares, kinds), strict=True):
+                parts = grids.in_blocks(self._encoder, np.asarray(images))
+                seen = map(np.concatenate, zip(*parts, strict=True))
+                for kept, new in zip(one, (*seen, shares, kinds), strict=True):
                     kept.append(np.asarray(new)[:count])
             for kept, blocks in zip(made, one, strict=True):
                 kept.append(np.concatenate(blocks))

@@ -12,7 +12,7 @@ from PIL import Image
 from ad_jax.base.errors import DataWarning, InputError
 from ad_jax.data import load, parse
 from ad_jax.data.folder import load_folder
-from ad_jax.data.samples import content_hashes
+from ad_jax.data.samples import content_hashes, sides_of
 
 
 def _fails(root, *words, **options) -> str:
@@ -60,17 +60,18 @@ def test_masks(mvtec):
 
 
 @pytest.mark.parametrize("fit", ["stretch", "crop", "pad"])
-def test_masks_are_fitted_as_images_are(mvtec, save, fit):
+@pytest.mark.parametrize("size", [16, "16x24", "30x12"])
+def test_masks_are_fitted_as_images_are(mvtec, save, fit, size):
     """A picture that is its own mask must stay so."""
     pixels = np.zeros((20, 32), np.uint8)
     pixels[6:12, 12:24] = 255
     save(mvtec / "test/hole/000.png", pixels)
     save(mvtec / "ground_truth/hole/000.png", pixels)  # without _mask, as some sets have it
-    problem, truth = load(mvtec, size=16, fit=fit)
+    problem, truth = load(mvtec, size=size, fit=fit)
     row = truth.names.index("test/hole/000.png")
     mask = truth.open("test").masks(row)
     picture = problem.target[row, :, :, 0] > 127
-    assert mask.sum() > 10
+    assert mask.shape == picture.shape == sides_of(size) and mask.sum() > 10
     assert (mask != picture).sum() <= 0.1 * mask.sum()
 
 
@@ -285,6 +286,19 @@ def test_unequal_sizes_and_fit(one, save):
     assert one(lambda d: save(d / "a.png", np.full((1, 1), 9, np.uint8))).tolist()[0][0] == [9]
 
 
+def test_sides_of_unlike_length(one, save):
+    wide = np.zeros((16, 48), np.uint8)
+    wide[:, 16:32] = 255
+    write = lambda d: save(d / "a.png", wide)
+    same = np.repeat(np.uint8([0, 255, 0]), 8)
+    for fit in ("stretch", "crop", "pad"):  # nothing to do for the last two
+        found = one(write, size="8x24", fit=fit)[:, :, 0]
+        np.testing.assert_array_equal(found[:, 2::8], np.tile(same[2::8], (8, 1)))
+    cropped, padded = (one(write, size="12x8", fit=fit)[:, :, 0] for fit in ("crop", "pad"))
+    assert (cropped == 255).all()  # 11 of 16 columns in the middle
+    assert (padded[:4] == 0).all() and (padded[7:] == 0).all() and (padded[4:7, 3:5] == 255).all()
+
+
 def test_reducing_does_not_alias(one, save):
     stripes = np.tile(np.array([0, 255], np.uint8), (64, 32))
     out = one(lambda d: save(d / "a.png", stripes), size=9)
@@ -404,6 +418,9 @@ def test_load_options(mvtec):
         ),
         ({"size": "x"}, ["size='x'", "whole number"]),
         ({"size": 4.5}, ["size=4.5", "whole number"]),
+        ({"size": "16x"}, ["size='16x'", "whole number", "HEIGHTxWIDTH"]),
+        ({"size": "16x4"}, ["size=4", "8 to 2048"]),
+        ({"size": (16, 24, 3)}, ["size=(16, 24, 3)", "whole number"]),
         ({"size": 1}, ["size=1", "8 to 2048"]),
         ({"limit": 0}, ["limit=0", "at least 1"]),
         ({"skip_bad": "perhaps"}, ["skip_bad", "perhaps"]),
@@ -414,6 +431,11 @@ def test_load_options(mvtec):
         for word in words:
             assert word in str(caught.value)
     assert load(mvtec, size="16", limit=np.int64(9), skip_bad="no", kind=None)[0].shape[0] == 16
+    for size in ("16x24", (16, 24), [16, np.int64(24)]):
+        assert load(mvtec, size=size)[0].shape[:2] == (16, 24)
+    for source in ("digits", "textures:brick-defect"):
+        problem, truth = load(source, size="16x24", limit=20)
+        assert problem.shape == (16, 24, 1)
 
 
 def test_unknown_sources(monkeypatch, tmp_path):
@@ -446,6 +468,8 @@ def test_data_folder_of_the_environment(mvtec, monkeypatch, tmp_path):
 def test_parse(tmp_path, monkeypatch):
     assert parse("digits") == ("digits", {})
     assert parse("digits,normal=3,size=16") == ("digits", {"normal": "3", "size": 16})
+    assert parse("digits,size=16x24") == ("digits", {"size": "16x24"})
+    assert parse("digits,size=16x16") == ("digits", {"size": 16})
     assert parse("a/b,c,size=48,kind=x,skip_bad=True") == (
         "a/b,c",
         {"size": 48, "kind": "x", "skip_bad": True},

@@ -31,12 +31,14 @@ class Read:
         whole does the same.
       cells: of every map, along the rows; across: along the columns where these lie otherwise.
       window: positions a side that are averaged first.
+      in_tiles: whether samples come as tiles `[n, t, ...]`, where there are any.
     """
 
     maps: Callable[[Any, jax.Array], tuple[jax.Array, ...]]
     cells: tuple[Cells, ...]
     across: tuple[Cells, ...] = ()
     window: int = WINDOW
+    in_tiles: bool = False
 
     @property
     def places(self) -> tuple[tuple[Cells, Cells], ...]:
@@ -97,7 +99,7 @@ def grid_maps(backbone: Backbone, cells: tuple[Cells, Cells], head: bool) -> Rea
         entered = backbone.enter(params, samples)
         return backbone.apply(params, entered).stages[:1] if head else (entered,)
 
-    return Read(maps, cells[:1], cells[1:], window=1)
+    return Read(maps, cells[:1], cells[1:], window=1, in_tiles=True)
 
 
 # The samples themselves as their only map; the control without any network.

@@ -171,7 +171,7 @@ def make_localiser(
     def dense(params: Any, rows: jax.Array) -> jax.Array:
         if where is None:
             return dense_whole(params, rows)
-        tiles = cut(where, rows)
+        tiles = rows if read.in_tiles else cut(where, rows)
         found = dense_whole(params, tiles.reshape(-1, *tiles.shape[2:]))
         return found.reshape(rows.shape[0], -1, *found.shape[2:])
 
