@@ -205,7 +205,8 @@ def test_select_ends_in_a_detector_that_finds_the_square(selection, problem, tmp
         m.setting.augmentation for m in found.pool.members if m.setting.pretext == "control"
     } == {
         *("raw_nearest_neighbour", "raw_principal_components"),
-        *("patch_nearest_neighbour", "patch_density", "global_nearest_neighbour"),
+        *("patch_nearest_neighbour", "patch_density", "patch_principal_components"),
+        "global_nearest_neighbour",
     }
     again = found.detector.decision_function(problem.target)
     found.detector.save(tmp_path / "detector")
