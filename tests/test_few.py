@@ -52,6 +52,7 @@ def test_heads_on_few_normals(count, turns, which, eyes, tmp_path):  # noqa: F81
     check(problem, SETTINGS[which : which + 1], CONFIG, "head", tmp_path / "detector")
 
 
+@pytest.mark.whole
 def test_from_scratch_on_two_normals(tmp_path):
     config = Config(steps=6, width=8, most_loss=1e9, least_auroc=0.0)
     settings = [setting("binary", "cutpaste", area=0.1)]
