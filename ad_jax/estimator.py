@@ -187,9 +187,9 @@ class Detector(FittedDetector):
         """Trains on normals; an unlabelled target chooses what to train, if nothing else does.
 
         Args:
-          X: `[n, h, w, c]` or `[n, h, w]` normals, uint8 or float in [0, 1]; at least 8 of them,
-            or 2 with `held_out`. A few anomalies among them cost power, not false alarms. Copies,
-            exact or nearly, count once (`Problem`), with a warning.
+          X: `[n, h, w, c]` or `[n, h, w]` normals, uint8 or float in [0, 1]; at least 2 of
+            them. A few anomalies among them cost power, not false alarms. Copies, exact or nearly,
+            count once (`Problem`), with a warning.
           y: must be None: no label enters.
           target: `[m, h, w, c]` unlabelled samples that may hold anomalies.
           held_out: `[k, h, w, c]` normals that are never trained on; those that are copies of X are

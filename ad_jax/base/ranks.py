@@ -69,7 +69,7 @@ def surprise(held_out: Array, scores: Array) -> jax.Array:
     p-value would make every sample beyond the last held-out normal equal.
 
     Args:
-      held_out: `[m]` scores of held-out normals, m >= 2.
+      held_out: `[m]` scores of held-out normals, m >= 1.
       scores: `[n]`.
 
     Returns:
@@ -88,9 +88,12 @@ def surprise(held_out: Array, scores: Array) -> jax.Array:
 def tail_scale(scores: Array) -> Any:
     """Scale of an exponential tail of `scores [m]`: the mean excess of their top quarter.
 
-    At least a twentieth of their standard deviation. In numpy for arrays of numpy, else in JAX.
+    At least a twentieth of their standard deviation; of a single one 1. In numpy for arrays of
+    numpy, else in JAX.
     """
     numpy = np if isinstance(scores, np.ndarray) else jnp
+    if len(scores) == 1:  # no spread to tell a scale by
+        return 1.0
     quarter = numpy.quantile(scores, 0.75)
     top = scores >= quarter
     excess = numpy.where(top, scores - quarter, 0.0).sum() / top.sum()

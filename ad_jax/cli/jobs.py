@@ -100,9 +100,7 @@ def write_run(
 
     chosen, problem = job.chosen(selection), job.problem
     if arguments.localiser is not None:
-        chosen.detector.fit_localiser(
-            problem.train, arguments.localiser, held_out=problem.held_out, groups=problem.groups
-        )
+        chosen.detector.fit_localiser(problem, arguments.localiser)
     run.write(
         folder,
         chosen,

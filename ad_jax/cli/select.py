@@ -86,6 +86,20 @@ def _attainable(detector: Any) -> str:
     )
 
 
+def _promised(problem: Any, chosen: Any) -> str:
+    """`_attainable`, where held-out normals promise anything."""
+    from ad_jax.data.folds import MIN_FOLDED
+    from ad_jax.data.problem import ONE
+
+    if problem.copies_held_out:
+        return ONE
+    said, seeds = _attainable(chosen.detector), {m.seed for m in chosen.pool.members}
+    rotated = len({seed % problem.period for seed in seeds}) == problem.period
+    if not rotated and len(problem.train) < MIN_FOLDED:
+        said += f"; --seeds {problem.period} hold out every normal once"
+    return said
+
+
 class Group(NamedTuple):
     """Sources that share their normals, and so their trainings.
 
@@ -184,7 +198,7 @@ def _say_duplicates(job: Job) -> None:
 
 
 def _say_trust(job: Job, chosen: Any) -> None:
-    say(f"  {job.text}: {_attainable(chosen.detector)}")
+    say(f"  {job.text}: {_promised(job.problem, chosen)}")
     say(f"  {job.text}: trust in {chosen.pick.label} is {chosen.trust.verdict}")
     for reason in chosen.trust.reasons:
         say(f"    {reason}")

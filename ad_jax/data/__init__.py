@@ -8,6 +8,7 @@ from functools import partial
 from typing import Any, NamedTuple
 
 from ad_jax.base.errors import InputError
+from ad_jax.base.parameters import whole
 from ad_jax.data.arrays import load_npz
 from ad_jax.data.duplicates import Duplicates
 from ad_jax.data.embedded import load_digits, load_textures
@@ -17,6 +18,7 @@ from ad_jax.data.problem import Problem, Split
 from ad_jax.data.samples import size_of
 from ad_jax.data.tfds import load_tfds
 from ad_jax.data.truth import Labels, Truth
+from ad_jax.data.turning import MOST
 
 __all__ = [
     "SOURCES",
@@ -44,9 +46,20 @@ class Source(NamedTuple):
     takes: str = ""
 
 
-_TEXTURE_OPTIONS = ("size", "limit")
+_TEXTURE_OPTIONS = ("size", "limit", "turns")
 _FOLDER_OPTIONS = (
-    *("size", "limit", "kind", "group", "fit", "colour", "range", "max_pixels", "skip_bad"),
+    *(
+        "size",
+        "limit",
+        "kind",
+        "group",
+        "fit",
+        "colour",
+        "range",
+        "max_pixels",
+        "skip_bad",
+        "turns",
+    ),
 )
 
 
@@ -62,10 +75,10 @@ SOURCES: dict[str, Source] = {
     "textures:gravel-orientation": Source(
         partial(load_textures, "gravel-orientation"), _TEXTURE_OPTIONS
     ),
-    "digits": Source(load_digits, ("normal", "size", "limit", "kind")),
+    "digits": Source(load_digits, ("normal", "size", "limit", "kind", "turns")),
     "FOLDER": Source(load_folder, _FOLDER_OPTIONS, takes="path"),
-    "FILE.npz": Source(load_npz, ("normal", "size", "limit", "kind"), takes="path"),
-    "tfds:NAME": Source(load_tfds, ("normal", "size", "limit", "data_dir"), takes="name"),
+    "FILE.npz": Source(load_npz, ("normal", "size", "limit", "kind", "turns"), takes="path"),
+    "tfds:NAME": Source(load_tfds, ("normal", "size", "limit", "data_dir", "turns"), takes="name"),
 }
 # Those of any base, which refuses what it does not know; its anomalies, so their kind, are unused.
 _BASE_OPTIONS = [o for source in SOURCES.values() for o in source.options if o != "kind"]
@@ -79,6 +92,7 @@ _WHOLE = {
     "limit": (1, None),
     "seed": (0, 2**32 - 1),
     "max_pixels": (1, None),
+    "turns": (1, MOST),
 }
 _YES_NO = {"true": True, "yes": True, "1": True, "false": False, "no": False, "0": False}
 
@@ -118,6 +132,8 @@ def load(source: str | os.PathLike[str], **options: object) -> tuple[Problem, Tr
         (0 to the most of the fewest bits that hold all of `train/`).
       max_pixels: largest image that is decoded (200000000).
       skip_bad: leave out unreadable images, with a warning, instead of stopping.
+      turns: train on so many copies of every normal, turned by equal parts of a circle (1: as it
+        is); for few normals. Of every source.
       data_dir: where TFDS prepared the data set, if not in its usual place.
       base: the source whose normals are used (`textures:brick-defect`); its options beside it.
       hyper: hyperparameters of the generator, `name:value;name:value`; the others keep their
@@ -149,7 +165,13 @@ def load(source: str | os.PathLike[str], **options: object) -> tuple[Problem, Tr
         for name, value in options.items()
         if value is not None  # None stands for the default
     }
-    return entry.load(*first, **checked)
+    turns = whole("turns", checked.pop("turns", 1))
+    problem, truth = entry.load(*first, **checked)
+    if turns != 1:
+        problem = problem.turned(turns)
+    if problem.held_out is None:
+        problem.folds  # noqa: B018  (too few normals should fail here, not at the first training)
+    return problem, truth
 
 
 def parse(text: str) -> tuple[str, dict[str, object]]:

@@ -126,7 +126,7 @@ def load_folder(
 
 def _refuse_few(root: pathlib.Path, files: dict[str, list[pathlib.Path]]) -> None:
     for name, some in files.items():
-        least = 1 if name == "target" else 2
+        least = 2 if name == "held_out" else 1
         if len(some) < least:
             raise InputError(
                 f"{root} has {len(some)} {name} image(s) to use; give at least {least}"

@@ -8,7 +8,7 @@ import numpy as np
 from ad_jax.base.errors import InputError
 
 FOLDS = 4
-MIN_FOLDED = 8  # normals needed to take the held-out ones from: two per fold
+MIN_FOLDED = 8  # normals that fill so many folds with two each; of fewer, one at a time is left out
 
 
 class Split(NamedTuple):
@@ -84,9 +84,14 @@ def divide(units: np.ndarray, parts: int, called: str) -> np.ndarray:
     return part_of_unit[units]
 
 
+def number_of(folds: np.ndarray) -> int:
+    """How many folds there are, from the fold of each sample `[n]`."""
+    return int(folds.max()) + 1
+
+
 def split_rows(folds: np.ndarray, seed: int) -> tuple[np.ndarray, np.ndarray]:
     """`Problem.split_rows` of samples whose folds are `folds [n]`."""
-    counts = np.bincount(folds, minlength=FOLDS)
-    held_out = folds == seed % FOLDS
+    counts = np.bincount(folds)
+    held_out = folds == seed % len(counts)
     n_train = len(folds) - counts.max()
     return np.flatnonzero(~held_out)[:n_train], np.flatnonzero(held_out)[: counts.min()]

@@ -8,11 +8,13 @@ import dataclasses
 import functools
 import hashlib
 import itertools
+import warnings
 from collections.abc import Callable, Hashable, Mapping, Sequence
 
 import numpy as np
 
-from ad_jax.base.errors import InputError
+from ad_jax.base.errors import DataWarning, InputError
+from ad_jax.base.parameters import whole
 from ad_jax.data.duplicates import NEAR, Copies, Duplicates, find_duplicates, without_copies
 from ad_jax.data.folds import (
     FOLDS,
@@ -21,11 +23,17 @@ from ad_jax.data.folds import (
     divide,
     first_by_content,
     number_groups,
+    number_of,
     split_rows,
 )
 from ad_jax.data.samples import as_samples, content_hashes
 from ad_jax.data.truth import Labels, Truth
+from ad_jax.data.turning import MOST, turned
 
+ONE = (
+    "there is 1 normal and turned copies of it are held out: p-values and thresholds promise "
+    "nothing; give more normals"
+)
 _FORMAT = "ad_jax problem 1"  # part of every fingerprint; change it when folds or hashes change
 
 
@@ -44,20 +52,25 @@ class Problem:
     stays, train before held-out. The target keeps its copies.
 
     Args:
-      train: `[n, ...]`, at least 2 samples, assumed normal.
+      train: `[n, ...]`, assumed normal.
       target: `[m, ...]`, at least 1 sample, of the same sample shape and kind of dtype.
       held_out: `[k, ...]`, at least 2 normals kept from training. Without it, `split` takes a
-        fold of `train`, for which `train` needs at least 8 samples.
+        fold of `train`: a quarter, or of fewer than 8 samples one. A single one cannot be held out.
       groups: one hashable per train sample: samples of one group (photographs of the same object)
         never stand on both sides of a split. Kept as integers numbered by content.
       range: values in image files of more than 8 bits that became black and white; None = no such
         files. Kept for those who read further files, by the normals; no part of a fingerprint.
       distinct: whether copies among the normals are left out. Tiles and values of a few levels are
         equal without being copies: False keeps them, exact ones on one side of a split.
+      turns: images are trained on in so many copies, turned by multiples of `360 / turns` degrees
+        (`ad_jax.data.turning`). Held-out normals are never turned: copies of one image are no
+        several. But of a single normal without `held_out` the copies are the normals, and some of
+        them are held out; a warning says that these promise nothing.
       names: per array the names of its samples, for the warning; they are not kept.
 
     Attributes:
       copies: how many normals were left out.
+      copies_held_out: whether what is held out are copies of the only normal.
 
     Raises:
       InputError: shapes or dtypes disagree, a value is not finite or out of range, too few samples.
@@ -69,13 +82,15 @@ class Problem:
     groups: np.ndarray | None = None  # [n] int32
     range: tuple[float, float] | None = None
     distinct: bool = True
+    turns: int = 1
     names: dataclasses.InitVar[Mapping[str, Sequence[str]] | None] = None
     copies: Copies = dataclasses.field(init=False, default=Copies(0, 0, 0))
+    copies_held_out: bool = dataclasses.field(init=False, default=False)
     _hashes: dict[str, list[str]] = dataclasses.field(init=False, repr=False)
     _originals: dict[str, str] = dataclasses.field(init=False, repr=False)
 
     def __post_init__(self, names: Mapping[str, Sequence[str]] | None) -> None:
-        given = {"train": (self.train, 2), "target": (self.target, 1)}
+        given = {"train": (self.train, 1), "target": (self.target, 1)}
         if self.held_out is not None:
             given["held_out"] = (self.held_out, 2)
         arrays = {name: as_samples(name, array) for name, (array, _) in given.items()}
@@ -93,6 +108,15 @@ class Problem:
                     raise InputError(
                         f"train has sample {what} {ours} but {name} has {other}; give them alike"
                     )
+        object.__setattr__(self, "turns", whole("turns", self.turns, 1, MOST))
+        if self.turns > 1 and arrays["train"].ndim != 4:
+            raise InputError(f"turns={self.turns} suits images only; leave it out for rows")
+        if self.turns > 1 and len(arrays["train"]) == 1 and self.held_out is None:
+            arrays["train"] = turned(arrays["train"], self.turns)
+            for name, value in (("turns", 1), ("groups", None), ("distinct", False)):
+                object.__setattr__(self, name, value)
+            object.__setattr__(self, "copies_held_out", True)
+            warnings.warn(ONE, DataWarning, stacklevel=3)
         hashes = {name: content_hashes(array) for name, array in arrays.items()}
         group_ids = None
         if self.groups is not None:
@@ -123,6 +147,18 @@ class Problem:
             f"Problem(train={len(self.train)}, held_out={held_out}, target={len(self.target)}, "
             + (f"copies_left_out={sum(self.copies)}, " if any(self.copies) else "")
             + f"shape={self.shape}, dtype={self.train.dtype}, fingerprint={self.fingerprint[:12]})"
+        )
+
+    def turned(self, turns: int) -> "Problem":
+        """The same problem with turned copies of its normals."""
+        return Problem(
+            train=self.train,
+            target=self.target,
+            held_out=self.held_out,
+            groups=self.groups,
+            range=self.range,
+            distinct=False,  # copies were left out already
+            turns=turns,
         )
 
     @property
@@ -158,20 +194,25 @@ class Problem:
 
     @functools.cached_property
     def folds(self) -> np.ndarray:
-        """Fold of each train sample, `[n]` int32 in 0..3: `divide` into 4 parts.
+        """Fold of each train sample, `[n]` int32: `divide` into 4 parts.
+
+        With fewer than 8 samples, or than 4 units, every unit is a part: one is left out at a time.
 
         Raises:
           InputError: too few normals or groups to divide.
         """
-        if len(self.train) < MIN_FOLDED:
-            different = " different" if any(self.copies) else ""
+        units = int(self.units.max()) + 1
+        if units == 1:
+            one = "1 sample" if len(self.train) == 1 else f"samples of 1 of its {self._unit}"
+            fix = "turns=8 (turned copies of it), " if len(self.train) == 1 else ""
             raise InputError(
-                f"train holds {len(self.train)}{different} samples, too few to keep some from "
-                f"training; give held_out (at least 2 normals) or at least {MIN_FOLDED} normals"
+                f"train holds {one}, too few to keep some from training; give {fix}held_out (at "
+                "least 2 normals) or more normals"
             )
-        folds = self.divide(FOLDS)
+        few = len(self.train) < MIN_FOLDED or units < FOLDS
+        folds = self.divide(units if few else FOLDS)
         filled = np.bincount(folds)
-        if filled.min() < 2 or len(folds) - filled.max() < 2:
+        if not few and (filled.min() < 2 or len(folds) - filled.max() < 2):
             raise InputError(
                 f"the {self._unit} of train fill {FOLDS} folds with {filled.tolist()} samples and "
                 "each needs 2; give held_out, or more normals of the smaller groups"
@@ -193,6 +234,22 @@ class Problem:
     def _unit(self) -> str:
         return "different samples" if self.groups is None else "groups"
 
+    @property
+    def period(self) -> int:
+        """Seeds that differ by so much hold out the same normals."""
+        return 1 if self.held_out is not None else number_of(self.folds)
+
+    @functools.cached_property
+    def copied(self) -> np.ndarray:
+        """The normals of `train` with their turned copies, `[n turns, ...]`: see `rows_copied`."""
+        out = turned(self.train, self.turns)
+        out.setflags(write=False)
+        return out
+
+    def rows_copied(self, rows: np.ndarray) -> np.ndarray:
+        """Rows `[k turns]` of `copied` of all copies of some rows `[k]` of `train`."""
+        return (rows[:, None] * self.turns + np.arange(self.turns)).ravel()
+
     def split_rows(self, seed: int) -> tuple[np.ndarray, np.ndarray]:
         """Rows of `train` to train on and to hold out, for one seed, when folds are used.
 
@@ -205,22 +262,25 @@ class Problem:
         return split_rows(self.folds, seed)
 
     def split(self, seed: int) -> Split:
-        """Train and held-out normals of one seed: those given, or fold `seed % 4` held out.
+        """Train and held-out normals of one seed: those given, or fold `seed % period` held out.
+
+        Those to train on with their turned copies.
 
         Raises:
           InputError: `held_out` was not given and there are too few normals or groups.
         """
         if self.held_out is not None:
-            return Split(self.train, self.held_out)
+            return Split(self.copied, self.held_out)
         train_rows, held_out_rows = self.split_rows(seed)
-        return Split(self.train[train_rows], self.train[held_out_rows])
+        return Split(self.copied[self.rows_copied(train_rows)], self.train[held_out_rows])
 
     @functools.cached_property
     def train_fingerprint(self) -> str:
         """SHA-256 (hex) of the normals and their grouping; equal ones can share trainings."""
         groups = [] if self.groups is None else [str(g) for g in self.groups.tolist()]
+        turns = [] if self.turns == 1 else [f"{self.turns} turns"]
         return _digest(
-            [_FORMAT, str(self.train.dtype), str(self.shape)],
+            [_FORMAT, str(self.train.dtype), str(self.shape), *turns],
             self._hashes["train"],
             self._hashes.get("held_out", []),
             groups,
@@ -316,7 +376,7 @@ def sealed(
         range=range,
         names=named,
     )
-    if held_out is None:
+    if held_out is None and len(problem.train) > 1:  # of one there may be copies
         problem.folds  # noqa: B018  (too few normals should fail here, not at the first training)
 
     def read_in_order() -> Labels:

@@ -257,7 +257,7 @@ class FittedDetector:
         Costs a forward pass over the normals, a density and one compilation.
 
         Args:
-          X, held_out, groups: the normals of the fit, in any order.
+          X, held_out, groups: the normals of the fit, in any order, or the problem as X alone.
           method: see `localiser`.
 
         Raises:
@@ -265,8 +265,11 @@ class FittedDetector:
         """
         state, networks = self.state_, self._networks
         localising.check(method, state.config, state.shape, networks.plan)
-        samples = as_samples("X", X)
-        problem = Problem(train=samples, target=samples[:1], held_out=held_out, groups=groups)  # type: ignore[arg-type]
+        if isinstance(X, Problem):
+            problem = X
+        else:
+            samples = as_samples("X", X)
+            problem = Problem(train=samples, target=samples[:1], held_out=held_out, groups=groups)  # type: ignore[arg-type]
         cuts = None if networks.plan is None else tiles.tiled(problem, networks.plan)
         normals = Normals.of(problem, cuts)
         localising.check_normals(networks, normals)

@@ -44,7 +44,7 @@ def write(path: str | Path, networks: Networks, calibration: Calibration, alpha:
 
     def scores(samples: jax.Array) -> jax.Array:
         raw = networks.look(networks.arrays, networks.seen(samples))
-        found = jax.vmap(ranks.surprise)(state.arrays["held_out"], raw).mean(0)
+        found = jax.vmap(ranks.surprise)(state.among, raw).mean(0)
         good = jnp.isfinite(samples)
         if state.dtype != "uint8" and len(state.shape) == 3:
             good = (samples >= -SLACK) & (samples <= 1.0 + SLACK)

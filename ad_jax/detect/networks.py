@@ -142,12 +142,12 @@ class Networks:
 
     @in_float32
     def surprise(self, raw: np.ndarray) -> np.ndarray:
-        """`ranks.surprise` `[seeds, n]` of scores among each seed's own held-out normals."""
+        """`ranks.surprise` `[seeds, n]` of scores among held-out normals: see `State.among`."""
         raw = np.asarray(raw, np.float32)
         out = np.empty(raw.shape, np.float32)
         for start, stop, size in blocks(raw.shape[1]):
             block = padded(raw[:, start:stop].T, size).T
-            found = self._surprise(self.state.arrays["held_out"], block)
+            found = self._surprise(self.state.among, block)
             out[:, start:stop] = np.asarray(found)[:, : stop - start]
         return out
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from ad_jax.data import Problem
-from ad_jax.data.folds import FOLDS, Split, split_rows
+from ad_jax.data.folds import Split, number_of, split_rows
 from ad_jax.detect.tiles import Tiled
 
 
@@ -18,12 +18,14 @@ class Normals:
     Attributes:
       train: `[n, ...]` whole samples.
       held_out: `[k, ...]` normals that no seed trains on, or None.
-      folds: `[n]` in 0..3, or None where normals are held out apart.
+      folds: `[n]`, or None where normals are held out apart.
+      problem: whose they are.
     """
 
     train: np.ndarray
     held_out: np.ndarray | None
     folds: np.ndarray | None
+    problem: Problem
 
     @classmethod
     def of(cls, problem: Problem, cuts: Tiled | None = None) -> Normals:
@@ -33,13 +35,13 @@ class Normals:
           InputError: too few normals or groups to hold some out.
         """
         if problem.held_out is not None:
-            return cls(problem.train, problem.held_out, None)
+            return cls(problem.train, problem.held_out, None, problem)
         folds = problem.folds  # of tiles, too: too few images are refused in images
-        return cls(problem.train, None, folds if cuts is None else cuts.folds)
+        return cls(problem.train, None, folds if cuts is None else cuts.folds, problem)
 
     def fold(self, seed: int) -> int:
         """Number of the held-out normals of a seed."""
-        return 0 if self.folds is None else seed % FOLDS
+        return 0 if self.folds is None else seed % number_of(self.folds)
 
     def rows(self, fold: int) -> np.ndarray:
         """Rows `[m]` of `train` that a fold holds out; without folds there are none."""
@@ -48,10 +50,10 @@ class Normals:
     def split(self, seed: int) -> Split:
         """The normals of one seed, as `Problem.split`."""
         if self.held_out is not None:
-            return Split(self.train, self.held_out)
+            return Split(self.problem.copied, self.held_out)
         assert self.folds is not None
         train, held_out = split_rows(self.folds, seed)
-        return Split(self.train[train], self.train[held_out])
+        return Split(self.problem.copied[self.problem.rows_copied(train)], self.train[held_out])
 
     def count(self, seeds: tuple[int, ...]) -> int:
         """Normals that are held out by at least one seed."""

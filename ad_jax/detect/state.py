@@ -8,6 +8,7 @@ import numpy as np
 
 from ad_jax.base.errors import InputError
 from ad_jax.detect import tiles
+from ad_jax.detect.calibration import by_fold
 from ad_jax.detect.localise import Fitted
 from ad_jax.train.setting import Config, Setting
 
@@ -123,6 +124,19 @@ class State(NamedTuple):
     arrays: dict[str, np.ndarray]
     tiling: Tiling | None = None
     localised: Localised | None = None
+
+    @property
+    def among(self) -> np.ndarray:
+        """Scores `[seeds, r]` that each seed's are compared with: of its own held-out normals.
+
+        A single one says nothing of how far scores spread, so then of all seeds' held-out normals,
+        as if their scores were of one unit.
+        """
+        held_out = self.arrays["held_out"]
+        if held_out.shape[1] > 1:
+            return held_out
+        every = np.concatenate(list(by_fold(held_out, self.folds).values()))
+        return np.repeat(every[None], len(held_out), axis=0)
 
     @property
     def seen(self) -> tuple[int, ...]:

@@ -17,7 +17,7 @@ import numpy as np
 from ad_jax.base.errors import InputError, check_name
 from ad_jax.base.numerics import rowwise
 from ad_jax.data import Problem
-from ad_jax.data.folds import FOLDS, number_groups
+from ad_jax.data.folds import number_groups, number_of
 from ad_jax.data.samples import content_hashes
 
 JOINS = ("mean", "max")
@@ -207,7 +207,14 @@ def tiled(problem: Problem, where: Plan) -> Tiled:
     owners = np.repeat(problem.units, count)
     hashes = content_hashes(train)
     return Tiled(
-        Problem(train=train, target=target, held_out=held_out, groups=owners, distinct=False),
+        Problem(
+            train=train,
+            target=target,
+            held_out=held_out,
+            groups=owners,
+            distinct=False,
+            turns=problem.turns,
+        ),
         where,
         places(content_hashes(target)),
         places(hashes, number_groups(owners, hashes)),
@@ -237,7 +244,7 @@ def held_out_scores(cuts: Tiled, scores: np.ndarray, seed: int) -> np.ndarray:
         found = place[cuts.train_rows]  # [n, t]
         return found, np.flatnonzero((found >= 0).any(1))
 
-    least = min(len(inside(fold)[1]) for fold in range(FOLDS))
+    least = min(len(inside(fold)[1]) for fold in range(number_of(cuts.problem.folds)))
     found, images = inside(seed)
     of_tiles = found[images[:least]]
     return np.where(of_tiles >= 0, scores[..., of_tiles], -np.inf).max(-1)

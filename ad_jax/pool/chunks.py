@@ -13,7 +13,6 @@ from ad_jax import augment as augmentations
 from ad_jax.base.devices import CHUNK
 from ad_jax.base.errors import InputError
 from ad_jax.data import Problem
-from ad_jax.data.folds import FOLDS
 from ad_jax.detect.look import network, pretext_of
 from ad_jax.features import ENCODERS, frozen, seen_shape
 from ad_jax.pool.drawn import DRAWN, Draws
@@ -125,7 +124,7 @@ def pack_chunk(
 
 def stacked_folds(problem: Problem, seeds: Sequence[int]) -> tuple[np.ndarray, np.ndarray, dict]:
     """Every distinct fold once: train `[f, n, ...]`, held-out `[f, m, ...]`, and seed -> fold."""
-    period = 1 if problem.held_out is not None else FOLDS
+    period = problem.period
     which = sorted({seed % period for seed in seeds})
     splits = [problem.split(fold) for fold in which]
     return (

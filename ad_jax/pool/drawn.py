@@ -81,17 +81,20 @@ class Draws:
     def __init__(self, config: Config, problem: Problem, eyes: features.Eyes) -> None:
         self._config, self._problem, self._eyes = config, problem, eyes
         self._encoder = features.get(config.backbone)
-        parts = [problem.train] if problem.held_out is None else [problem.train, problem.held_out]
+        parts = [problem.copied]
+        if problem.held_out is not None:
+            parts.append(problem.held_out)
         self._normals = np.concatenate(parts)
         units = (
-            problem.folds
+            np.repeat(problem.folds, problem.turns)
             if problem.held_out is None
             else np.repeat([0, 1], [len(part) for part in parts])
         )
         self._donors = np.empty(len(self._normals), int)
         for unit in np.unique(units):
             own = np.flatnonzero(units == unit)
-            self._donors[own] = np.roll(own, 1)
+            # A donor's turn is the sample's; a normal alone has its own turned copies.
+            self._donors[own] = np.roll(own, problem.turns if len(own) > problem.turns else 1)
         self._made: OrderedDict[str, _Whole] = OrderedDict()
         height, width = problem.shape[:2]
         gh, gw, _ = features.seen_shape(config.backbone, problem.shape)
@@ -104,8 +107,9 @@ class Draws:
         """Rows of all normals that a seed trains on and holds out."""
         problem = self._problem
         if problem.held_out is None:
-            return problem.split_rows(seed)
-        count = len(problem.train)
+            train, held_out = problem.split_rows(seed)
+            return problem.rows_copied(train), held_out * problem.turns
+        count = len(problem.copied)
         return np.arange(count), np.arange(count, len(self._normals))
 
     def of(self, setting: Setting, seed: int) -> Drawn:

@@ -227,6 +227,7 @@ def make_member(
             seen = hyper._replace(augmentation=entered)
         state, info = trainer.go_on(state, keys, seen, pieces, shared.start, shared.stop)
         count, kept = train.shape[0], held_out.shape[0]
+        told = count if kept > 1 else 0  # one pair alone tells nothing
         normals = embed(state.params, hyper, keys.evaluation, train, held_out)
         z_train = normals.embedding[:count]
         generated = generate(generation_key(keys), train, kept)
@@ -247,7 +248,7 @@ def make_member(
             train_loss=info.loss,
             chance_loss=pretext.chance(as_unit(train)),
             discrimination=ranks.auroc(
-                normals.strangeness[count:], normals.augmented_strangeness[count:]
+                normals.strangeness[told:], normals.augmented_strangeness[told:]
             ),
             target=View(scored[:, 2 * kept :], of_target),
             held_out=View(scored[:, :kept], of_held_out),

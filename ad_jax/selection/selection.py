@@ -122,6 +122,7 @@ def targets(problems: Sequence[Problem], second: np.ndarray | None = None) -> li
             groups=own.groups,
             target=second,
             distinct=False,  # the same normals as they are
+            turns=own.turns,
         ),
     ]
 

@@ -112,12 +112,15 @@ def weights(pool: Pool, seed: int = 0) -> dict[str, float]:
 def surprises(pool: Pool) -> dict[str, np.ndarray]:
     """Surprise `[n]` of the target by every finished setting, the mean over its trained seeds."""
     target, held_out = pool.own_scores()
-    return {
-        s.key: np.mean(
-            [np.asarray(ranks.surprise(held_out[i], target[i])) for i in pool.rows(s, True)], axis=0
-        )
-        for s in finished(pool)
-    }
+    out = {}
+    for setting in finished(pool):
+        rows = pool.rows(setting, trained=True)
+        among = held_out[rows]
+        if among.shape[1] == 1:  # as a detector does, `State.among`
+            among = np.repeat(np.unique(among)[None], len(rows), axis=0)
+        own = [np.asarray(ranks.surprise(a, target[i])) for a, i in zip(among, rows, strict=True)]
+        out[setting.key] = np.mean(own, axis=0)
+    return out
 
 
 def mean_surprise(pool: Pool, some: Mapping[str, float]) -> np.ndarray:

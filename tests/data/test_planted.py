@@ -283,7 +283,6 @@ def test_data_imports_no_jax_before_it_plants():
         ("planted:cutout", {"normal": 3}, ["normal=", "textures:brick-defect", "size"]),
         ("planted:cutout", {"kind": "defect"}, ["kind=", "base"]),
         ("planted:cutout", {"limit": 5}, ["5 train normals", "6"]),
-        ("planted:cutout", {"base": "digits", "limit": 10}, ["digits", "6 samples", "8 normals"]),
     ],
 )
 def test_mistakes_say_what_and_how_to_mend(source, options, words):

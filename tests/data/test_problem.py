@@ -72,7 +72,7 @@ _nan[5, 1] = np.nan
 @pytest.mark.parametrize(
     ("changes", "words"),
     [
-        ({"train": _images(1)}, ["train", "1 sample", "at least 2"]),
+        ({"train": _images(0)}, ["train", "0 sample", "at least 1"]),
         ({"target": _images(0)}, ["target", "0 sample", "at least 1"]),
         ({"held_out": _images(1)}, ["held_out", "at least 2"]),
         ({"target": _images(3, shape=(5, 5, 1))}, ["shape", "(5, 4, 1)", "target", "(5, 5, 1)"]),
@@ -262,12 +262,12 @@ def test_copies_of_a_sample_are_never_split():
 @pytest.mark.parametrize(
     ("changes", "words"),
     [
-        ({"train": _images(7)}, ["7 samples", "held_out", "8 normals"]),
-        ({"groups": [0, 1, 2] * 4}, ["3 groups", "held_out"]),
+        ({"train": _images(1)}, ["1 sample", "turns=8", "held_out"]),
+        ({"groups": [0] * 12}, ["1 of its groups", "held_out"]),
         ({"groups": [0, 1, 2] + [3] * 9}, ["[9, 1, 1, 1]", "held_out"]),
         (
-            {"train": np.tile(_images(2), (6, 1, 1, 1)), "distinct": False},
-            ["2 different samples", "held_out"],
+            {"train": np.tile(_images(1), (6, 1, 1, 1)), "distinct": False},
+            ["1 of its different samples", "held_out"],
         ),
     ],
 )
@@ -280,11 +280,12 @@ def test_too_few_to_fold(changes, words):
         assert word in str(caught.value)
 
 
-def test_copies_among_few_normals_leave_too_few_to_fold():
+def test_copies_among_few_normals_count_once():
     with pytest.warns(UserWarning, match="10 of 12 train normals are copies"):
         problem = _problem(train=np.tile(_images(2), (6, 1, 1, 1)))
-    with pytest.raises(InputError, match="2 different samples"):
-        problem.split(0)
+    assert [len(part) for part in problem.split(0)] == [1, 1]
+    with pytest.raises(InputError, match="1 train left; give at least 2 different ones"):
+        _problem(train=np.tile(_images(1), (6, 1, 1, 1)))
 
 
 # Copies among the normals

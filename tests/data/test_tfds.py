@@ -273,7 +273,7 @@ def test_labels_of_the_target_are_read_late(prepared, monkeypatch):
         ("ad_jax_pictures", {"normal": "cow"}, ["normal=cow", "0 (cat), 1 (dog), 2 (owl)"]),
         ("ad_jax_tensors", {"normal": 3}, ["normal=3", "0, 1, 2"]),
         ("ad_jax_pictures", {"normal": 0, "size": 4}, ["size=4", "8 to"]),
-        ("ad_jax_pictures", {"normal": 0, "limit": 5}, ["5 samples", "8 normals"]),
+        ("ad_jax_pictures", {"normal": 0, "limit": 1}, ["1 sample", "turns=8"]),
         ("ad_jax_pictures", {"kind": "dog"}, ["kind=", "normal, size, limit, data_dir"]),
         ("ad_jax_pictures", {"data_dir": "nowhere"}, ["data_dir=nowhere", "ad_jax_pictures"]),
         ("ad_jax_unlabelled", {"normal": 0}, ["feature label", "only image"]),

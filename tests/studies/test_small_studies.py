@@ -31,8 +31,8 @@ def drawn(found, path):
 def test_limited_data_study(tmp_path):
     """It also stands for all: its tables come again from its rows, and from half of the record."""
     first = smoke("limited_data", tmp_path)
-    assert str(first.blocks[0]).startswith("digit 3, 5 normals: ")
-    line = first.tables[0].rows[0]
+    few, line = first.tables[0].rows
+    assert few[:3] == ["digit 3", "5", 1]
     assert line[:2] == ["digit 3", "20"] and line[3].value <= line[4].value  # at most the oracle
     assert str(smoke("limited_data", tmp_path)) == str(first)
     drawn(first, tmp_path / "limited_data.png")
@@ -135,6 +135,14 @@ def test_frozen_study(tmp_path):
     assert pick <= oracle and member <= oracle
     assert means.column("AUROC").keys() >= {"patch nearest neighbour", "from scratch"}
     assert cost.rows[0][-1] >= 0
+
+
+def test_few_normals_study(tmp_path):
+    (found,) = smoke("few_normals", tmp_path).tables
+    assert [row[:2] for row in found.rows] == [["digit 3", 1], ["digit 3", 3]]
+    for row in found.rows:
+        assert all(0.0 <= cell.value <= 1.0 for cell in row[2:6])
+        assert row[6].value == pytest.approx(row[4].value - row[2].value)
 
 
 def test_halved_trust_study(tmp_path):
