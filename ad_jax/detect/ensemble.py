@@ -174,7 +174,7 @@ class Ensemble(FittedDetector):
         alike: dict[Any, list[TrainedSeeds]] = {}
         for one in members:
             if weights.get(one.setting.key, 0.0) > 0.0 and one.seeds:
-                # Single held-out normals are compared over the seeds of one setting (`State.among`).
+                # Single held-out normals are compared over one setting's seeds (`State.among`).
                 alone = one.setting.key if one.held_out.shape[1] == 1 else ""
                 alike.setdefault((alone, *_network_of(one.setting, config)), []).append(one)
         if not alike:

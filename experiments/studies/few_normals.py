@@ -1,4 +1,4 @@
-"""What do 1, 2, 4, 8 and 16 normals do on frozen features, and what do turned copies add?
+"""What do 1, 2, 4, 8, 16 and 32 normals do on frozen features, and what do turned copies add?
 
 Random draws of normals of every set (`seed` says which, and trains), as they are and in 8 copies
 turned by multiples of 45 degrees (AnomalyDINO, arXiv 2405.14529). All drawn normals are trained on;
@@ -16,6 +16,7 @@ import numpy as np
 from ad_jax.base.stats import plus_minus, spread
 from ad_jax.data import Problem
 from ad_jax.evaluate.pools import member_aurocs
+from ad_jax.selection.search import defaults
 from ad_jax.train.setting import Config
 from experiments.result import Cell, Result, Table
 from experiments.studies.frozen import BACKBONE, DEFAULT, SOURCES
@@ -32,7 +33,7 @@ def make(source: str, normals: int, options: Options) -> list[Row]:
     """A set with so many normals, or all but those held out: a row a draw and number of copies."""
     small = options.smoke
     problem, truth = loaded(f"{SOURCES[source]},size={32 if small else 160}")
-    config = Config(8, 8, BACKBONE) if small else Config(400, 128, BACKBONE)
+    config = Config(8, 8, BACKBONE) if small else defaults(BACKBONE).config
     record, pools = options.record(), []
     for draw in DRAWS[: 2 if small else None]:
         order = np.random.default_rng(draw).permutation(len(problem.train))
@@ -83,6 +84,6 @@ def table(rows: Sequence[Row]) -> Result:
 
 AXES = {
     "source": Axis(("bottle", "cookie", "screw"), ("digit 3",)),
-    "normals": Axis((1, 2, 4, 8, 16), (1, 3), None),
+    "normals": Axis((1, 2, 4, 8, 16, 32), (1, 3), None),
 }
 STUDY = grid(AXES, make, table)
