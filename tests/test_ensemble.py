@@ -139,3 +139,21 @@ def test_a_target_scores_itself_by_the_weights_of_its_other_half():
         np.testing.assert_allclose(
             found[scored], weighing.mean_surprise(pool, some)[scored], rtol=1e-6
         )
+
+
+def test_a_few_settings_stand_for_all(selection, problem):
+    pool = selection.pool
+    kept = weighing.keep(pool, selection.weights, 2)
+    assert len(kept) == 2 and sum(kept.values()) == pytest.approx(1.0)
+    whole = weighing.mean_surprise(pool, selection.weights)
+
+    def far(some):
+        return ((weighing.mean_surprise(pool, some) - whole) ** 2).sum()
+
+    alone = {key: far({key: 1.0}) for key in selection.weights}
+    assert min(alone, key=alone.__getitem__) == next(iter(kept))
+    assert weighing.keep(pool, selection.weights, 9) == pytest.approx(selection.weights)
+    ensemble = Ensemble.of_members(
+        problem, list(selection.ensemble.members().values()), kept, CONFIG
+    )
+    assert ensemble.shares() == pytest.approx(kept)

@@ -45,6 +45,7 @@ def add(adder: Adder) -> None:
     one.add_argument("--strengths", type=int, help="grid values of families without areas (4)")
     one.add_argument("--random", type=int, help="so many random settings instead of the grid")
     one.add_argument("--search", help="all (default), or halving: drop settings early")
+    one.add_argument("--keep", type=int, help="so many settings in the ensemble (all)")
     add_shard(one, "do every N-th chunk from the I-th")
     one.add_argument(
         "--plan", action="store_true", help="like --dry-run, and write what `ad-jax status` counts"
@@ -225,6 +226,8 @@ def select(arguments: argparse.Namespace) -> None:
     from ad_jax.selection import Runtime, selection
 
     choices = choices_of(arguments)
+    if arguments.keep is not None and arguments.keep < 1:
+        raise InputError(f"--keep {arguments.keep} keeps nothing; take 1 or more, or leave it out")
     shard = check_shard(arguments, choices["search"])
     groups = _groups(arguments, choices)
     if arguments.dry_run or arguments.plan:
@@ -260,7 +263,9 @@ def select(arguments: argparse.Namespace) -> None:
             if shard:
                 left += selection.work(group.tasks, group.spec, runtime, second)
                 continue
-            selections = selection.select_all(group.tasks, group.spec, runtime, second)
+            selections = selection.select_all(
+                group.tasks, group.spec, runtime, second, arguments.keep
+            )
         except MembersFailed as error:  # other training sets go on
             failures.append(str(error))
             continue

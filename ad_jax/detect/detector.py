@@ -24,7 +24,7 @@ from ad_jax.detect.fitting import networks_of
 from ad_jax.detect.networks import Networks
 from ad_jax.detect.normals import Normals
 from ad_jax.detect.prevalence import Share, anomaly_share
-from ad_jax.detect.state import Loading, State, Tiling, Trained, TrainedSeeds
+from ad_jax.detect.state import Loading, State, Tiling, Trained, TrainedSeeds, seeds_of
 from ad_jax.train.setting import Config, Setting
 
 
@@ -90,6 +90,10 @@ class FittedDetector:
         members = TrainedSeeds(setting, numbers, tuple(trained), np.asarray(held_out))
         cuts = None if tiling is None else tiles.tiled(problem, tiling.plan(problem.shape))
         return cls.of_networks(networks_of(Normals.of(problem, cuts), members, config, tiling))
+
+    def trained_seeds(self) -> TrainedSeeds:
+        """What it was made of."""
+        return seeds_of(self.setting_, self.state_, range(len(self.state_.seeds)))
 
     def __repr__(self) -> str:
         return f"FittedDetector({self.setting_.label}, seeds={self.state_.seeds})"

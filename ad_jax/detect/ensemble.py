@@ -25,7 +25,7 @@ from ad_jax.detect.fitting import networks_of
 from ad_jax.detect.look import pretext_of
 from ad_jax.detect.networks import BLOCKS, Networks, refuse_infinite
 from ad_jax.detect.normals import Normals
-from ad_jax.detect.state import Loading, Localised, State, Tiling, Trained, TrainedSeeds
+from ad_jax.detect.state import Loading, Localised, State, Tiling, TrainedSeeds, seeds_of
 from ad_jax.detect.tiles import Plan, tiled
 from ad_jax.store import write_whole
 from ad_jax.train.setting import Config, Setting
@@ -201,22 +201,20 @@ class Ensemble(FittedDetector):
 
     def members(self) -> dict[str, TrainedSeeds]:
         """The trained seeds of every setting by its key."""
-        rows: dict[str, list[tuple[State, int]]] = {}
         state: EnsembleState = self.state_  # type: ignore[assignment]
+        rows: dict[str, list[tuple[State, int]]] = {}
         places = [(part, i) for part in state.parts for i in range(len(part.seeds))]
         for one, place in zip(state.settings, places, strict=True):
             rows.setdefault(one.key, []).append(place)
+        settings = {one.key: one for one in state.settings}
         return {
-            key: TrainedSeeds(
-                next(one for one in state.settings if one.key == key),
-                tuple(part.seeds[i] for part, i in own),
-                tuple(
-                    Trained(*(part.arrays[name][i] for name in Trained._fields)) for part, i in own
-                ),
-                np.stack([part.arrays["held_out"][i] for part, i in own]),
-            )
+            key: seeds_of(settings[key], own[0][0], [i for _, i in own])
             for key, own in rows.items()
         }
+
+    def shares(self) -> dict[str, float]:
+        """The weight of every setting by its key."""
+        return {one.key: weight for one, weight in self.weights_}
 
     def __repr__(self) -> str:
         return f"Ensemble({len(self.weights_)} settings, {len(self.state_.seeds)} trainings)"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -37,6 +38,16 @@ class TrainedSeeds(NamedTuple):
     seeds: tuple[int, ...]
     trained: tuple[Trained, ...]
     held_out: np.ndarray
+
+
+def seeds_of(setting: Setting, state: State, rows: Sequence[int]) -> TrainedSeeds:
+    """Some seeds of a state as what they were made from."""
+    return TrainedSeeds(
+        setting,
+        tuple(state.seeds[i] for i in rows),
+        tuple(Trained(*(state.arrays[name][i] for name in Trained._fields)) for i in rows),
+        np.stack([state.arrays["held_out"][i] for i in rows]),
+    )
 
 
 class NotFitted(InputError, AttributeError):

@@ -146,8 +146,9 @@ def write(
     fit = str(source.options.get("fit", "stretch"))
     selection.detector.loading = Loading(fit, problem.range)
     selection.detector.save(folder / "detector")
-    selection.ensemble.loading = selection.detector.loading
-    selection.ensemble.save(folder / "ensemble")
+    if selection.ensemble is not None:
+        selection.ensemble.loading = selection.detector.loading
+        selection.ensemble.save(folder / "ensemble")
     cost = {**selection.progress._asdict(), "peak_memory_mb": peak_memory_mb()}
     manifest = {
         "command": command,

@@ -21,7 +21,7 @@ from ad_jax.selection.failure_modes import Signature, signatures
 from ad_jax.selection.search import SEARCHES, backbone_for, defaults, train_all
 from ad_jax.selection.spec import SEEDS, Runtime, Spec
 from ad_jax.selection.trust import Trust, trust
-from ad_jax.selection.weights import finished, weights
+from ad_jax.selection.weights import finished, keep, weights
 from ad_jax.store import Record
 from ad_jax.train.setting import Config, Setting, checked_settings
 
@@ -87,11 +87,12 @@ class Selection(Judged):
     """Outcome of a selection on one problem; nothing in it depends on labels.
 
     Attributes:
-      ensemble: all finished settings by their weights; the detector to score with.
+      ensemble: all finished settings by their weights; the detector to score with. None of a
+        tuning, which asks whether its end is better than the default.
       detector: the pick's trained seeds; the others as in `Judged`.
     """
 
-    ensemble: Ensemble
+    ensemble: Ensemble | None
     detector: FittedDetector
 
 
@@ -184,13 +185,21 @@ def select_all(
     spec: Spec = Spec(),
     runtime: Runtime = Runtime(),
     second: np.ndarray | None = None,
+    kept: int | None = None,
 ) -> list[Selection]:
-    """`select` for several problems that share their normals, and so their trainings."""
+    """`select` for several problems that share their normals, and so their trainings.
+
+    `kept` settings make the ensemble; None takes all.
+    """
+
+    def weights_of(judged: Judged) -> dict[str, float]:
+        return judged.weights if kept is None else keep(judged.pool, judged.weights, kept)
+
     return [
         Selection(
             **{field.name: getattr(judged, field.name) for field in fields(Judged)},
             ensemble=Ensemble.of_members(
-                problem, list(members.values()), judged.weights, spec.config
+                problem, list(members.values()), weights_of(judged), spec.config
             ),
             detector=_detector(problem, members[judged.pick.key], spec.config),
         )
@@ -277,13 +286,15 @@ def of_images(
       problem: of images.
       cuts, tiling: how their tiles were cut.
     """
-    pool, config = selection.pool, selection.ensemble.config
-    members = selection.ensemble.members()
+    pool, config = selection.pool, selection.detector.config
+    members, shares = {}, {}
+    if selection.ensemble is not None:
+        members, shares = selection.ensemble.members(), selection.ensemble.shares()
     held_out = [
         tiles.held_out_scores(cuts, own, member.seed)
         for member, own in zip(pool.members, pool.held_out_scores, strict=True)
     ]
-    picked = members[selection.pick.key]
+    picked = selection.detector.trained_seeds()
     return replace(
         selection,
         pool=Pool(
@@ -292,8 +303,8 @@ def of_images(
             View(np.stack(held_out)),
             pool.default_head,
         ),
-        ensemble=Ensemble.of_members(
-            problem, list(members.values()), selection.weights, config, tiling
-        ),
+        ensemble=Ensemble.of_members(problem, list(members.values()), shares, config, tiling)
+        if members
+        else None,
         detector=_detector(problem, picked, config, tiling),
     )

@@ -129,6 +129,31 @@ def mean_surprise(pool: Pool, some: Mapping[str, float]) -> np.ndarray:
     return np.sum([weight * own[key] for key, weight in some.items()], axis=0)
 
 
+def keep(pool: Pool, some: Mapping[str, float], count: int) -> dict[str, float]:
+    """The weights of `count` settings whose mean surprise is nearest to that of all.
+
+    Forward selection by the squared difference over the target; no label and no order of settings
+    has a say in it. The weights that are left sum to 1.
+    """
+    own = surprises(pool)
+    whole = mean_surprise(pool, some)
+    kept: dict[str, float] = {}
+    total = np.zeros_like(whole)
+    while len(kept) < min(count, len(some)):
+        far = {
+            key: ((total + w * own[key]) / (sum(kept.values()) + w) - whole) ** 2
+            for key, w in some.items()
+            if key not in kept and w > 0
+        }
+        if not far:
+            break
+        best = min(far, key=lambda key: far[key].sum())
+        kept[best] = some[best]
+        total = total + some[best] * own[best]
+    share = sum(kept.values())
+    return {key: weight / share for key, weight in kept.items()}
+
+
 def crossed(pool: Pool, seed: int = 0) -> np.ndarray:
     """`mean_surprise` `[n]` where no sample of the target is judged by weights that it moved.
 

@@ -179,7 +179,11 @@ def tuned(
     reasons = diagnosis(descent) + _preference(selection, descent, picked)
     return Tuned(
         descent,
-        replace(selection, trust=selection.trust._replace(reasons=tuple(reasons))),
+        replace(
+            selection,
+            ensemble=None,
+            trust=selection.trust._replace(reasons=tuple(reasons)),
+        ),
         picked,
     )
 
