@@ -21,6 +21,7 @@ from typing import NamedTuple
 import numpy as np
 
 from ad_jax.base import ranks
+from ad_jax.base.ranks import spearman_rows
 from ad_jax.pool import Pool
 from ad_jax.report.figures import charts
 from ad_jax.selection import rules, weights
@@ -34,6 +35,7 @@ SHARES = (0.0, 0.01, 0.02, 0.05, 0.1, 0.25, 0.5)
 NAMES = [f"{share:.0%}" for share in SHARES]
 DRAWS = 3
 SAFE = 2.0  # standard errors
+BINS = (1.0, 2.0, 4.0, 8.0)  # of the strongest statistic
 FROZEN_SHELF = "runs/frozen_shelf"
 SHOWN = ("default", "pick", "prior", "weights", "oracle")
 
@@ -47,6 +49,7 @@ class Found(NamedTuple):
     share: str
     auroc: dict[str, list[float]]
     settings: dict[str, float]  # label -> AUROC
+    strongest: list[float]  # statistic of any setting on each draw, in standard errors
 
 
 def kind_of(task: Task) -> str:
@@ -107,7 +110,9 @@ def rows(task: Task) -> list[Found]:
     out = []
     for share, text in zip(SHARES, NAMES, strict=True):
         found: dict[str, list[float]] = {}
+        strongest = []
         for drawn, labels in contamination.drawn_with_labels(pool, y, share, DRAWS):
+            strongest.append(weights.evidence(drawn).strongest)
             for way, some in chosen(pool, drawn, labels).items():
                 own = len(some) if way == "default" else 1  # two defaults: the mean of both
                 value = np.mean([each[k] for k in some]) if own > 1 else auroc(some)
@@ -116,7 +121,8 @@ def rows(task: Task) -> list[Found]:
             found |= {"mean member": [float(np.mean(list(each.values())))]}
             found |= {"oracle": [max(each.values())]}
             settings = {names[key]: value for key, value in each.items()}
-            out.append(Found(task.name, kind_of(task), task.group, text, found, settings))
+            about = (task.name, kind_of(task), task.group, text)
+            out.append(Found(*about, found, settings, strongest))
     return out
 
 
@@ -131,6 +137,69 @@ def with_constant(found: Sequence[Found]) -> list[Found]:
             one = one._replace(auroc={**one.auroc, "best constant": [one.settings[best]]})
         out.append(one)
     return out
+
+
+class Draw(NamedTuple):
+    """One drawn target: its evidence, and by how much the ensemble was better than the pick."""
+
+    task: str
+    kind: str
+    group: str
+    bin: int
+    regret: float
+
+
+def forecast(found: Sequence[Found]) -> list[Table | str]:
+    """Regret of the pick against the ensemble by the strength of evidence, and as a forecast.
+
+    A forecast is the mean regret of the same bin over all other training sets.
+    """
+    draws = [
+        Draw(one.task, one.kind, one.group, int(np.digitize(s, BINS)), float(better - pick))
+        for one in found
+        for s, better, pick in zip(
+            one.strongest, one.auroc["weights"], one.auroc["pick"], strict=True
+        )
+    ]
+    names = [f"below {BINS[0]:g}", *(f"{a:g} to {b:g}" for a, b in zip(BINS, BINS[1:]))]
+    names.append(f"{BINS[-1]:g} and more")
+    known = means([Value(*d[:3], (names[d.bin],), d.regret) for d in draws])
+    lines: list[list[Cell]] = []
+    for i, name in enumerate(names):
+        own = [d for d in draws if d.bin == i]
+        if own:
+            worst, tenth = (float(np.quantile([d.regret for d in own], q)) for q in (1.0, 0.9))
+            tasks = len({d.task for d in own})
+            lines.append([name, tasks, len(own), known[name,], tenth, worst])
+    predicted, realised = [], []
+    for d in draws:
+        others = [o.regret for o in draws if o.bin == d.bin and o.group != d.group]
+        if others:
+            predicted.append(float(np.mean(others)))
+            realised.append(d.regret)
+    columns = ["strongest statistic", "tasks", "draws", "regret", "90 %", "worst"]
+    said = (
+        "\nRegret of the pick (AUROC of the ensemble less the pick's) by the strength of evidence"
+    )
+    if len(set(predicted)) < 2:
+        return [said, Table(columns, lines)]
+    order = np.argsort(predicted, kind="stable")
+    thirds: list[list[Cell]] = [
+        [
+            float(np.mean(np.array(predicted)[some])),
+            float(np.mean(np.array(realised)[some])),
+            len(some),
+        ]
+        for some in np.array_split(order, 3)
+    ]
+    rank = float(spearman_rows(np.array([predicted]), np.array([realised]))[0])
+    return [
+        said,
+        Table(columns, lines),
+        f"\nForecast from other training sets: Spearman with the regret {rank:.2f} over "
+        f"{len(predicted)} draws; by thirds of the forecast",
+        Table(["forecast", "realised", "draws"], thirds),
+    ]
 
 
 def table(found: Sequence[Found]) -> Result:
@@ -168,6 +237,7 @@ def table(found: Sequence[Found]) -> Result:
             share: {way: known[way, share] for way in SHOWN if (way, share) in known}
             for share in NAMES
         }
+    blocks += forecast(found)
     across = "anomalies in the target"
     return Result(blocks, lambda path: charts.lines(path, across, "AUROC", panels))
 

@@ -126,14 +126,15 @@ def test_localise_study(tmp_path):
 
 
 def test_frozen_study(tmp_path):
-    each, means, cost = smoke("frozen", tmp_path).tables
+    each, precision, means, pixels, cost = smoke("frozen", tmp_path).tables
     (row,) = each.rows
+    assert precision.header == each.header and pixels.rows == []  # digits have no masks
     assert row[:2] == ["digit 3", 32] and len(row) == len(each.header)
     pick, oracle, member = (
         row[each.header.index(c)].value for c in ("pick", "oracle", "mean member")
     )
     assert pick <= oracle and member <= oracle
-    assert means.column("AUROC").keys() >= {"patch nearest neighbour", "from scratch"}
+    assert means.column("32 px").keys() >= {"patch nearest neighbour", "from scratch"}
     assert cost.rows[0][-1] >= 0
 
 
@@ -143,6 +144,13 @@ def test_few_normals_study(tmp_path):
     for row in found.rows:
         assert all(0.0 <= cell.value <= 1.0 for cell in row[2:6])
         assert row[6].value == pytest.approx(row[4].value - row[2].value)
+
+
+def test_transductive_study(tmp_path):
+    """Half of the target anomalous, and three quarters: digits of other kinds are told apart."""
+    (found,) = smoke("transductive", tmp_path).tables
+    assert found.header == ["set", "50%", "75%"]
+    assert all(0.0 <= cell.value <= 1.0 for cell in found.rows[0][1:])
 
 
 def test_halved_trust_study(tmp_path):

@@ -20,6 +20,7 @@ from experiments.studies import (
     another_product,
     bias,
     contamination,
+    ensemble,
     geometric_vs_local,
     planted,
     published,
@@ -115,6 +116,27 @@ def test_contamination_needs_anomalies():
     assert none["auroc_held_out"].value == pytest.approx(0.0)  # all settings look alike
     last = "(the null stands, share of draws)"
     assert none[last] == "1.00" and table.column("25%")[last] == "0.00"
+
+
+def test_an_ensemble_follows_evidence_and_the_pick_is_judged_against_it():
+    """The first setting sees all anomalies; the third ranks them last, and drags the prior down."""
+    rows = [row for g in "ab" for row in ensemble.rows(task(f"t{g}", group=g))]
+    assert [row.share for row in rows[:7]] == ensemble.NAMES
+    many = next(row for row in rows if row.share == "50%").auroc
+    assert many["oracle"] == [1.0] and np.mean(many["label pick"]) == 1.0
+    assert np.mean(many["pick"]) == np.mean(many["largest weight"]) == 1.0
+    assert np.mean(many["prior"]) < np.mean(many["weights"]) <= 1.0
+    assert many["mean member"][0] == pytest.approx(0.5, abs=0.02)
+    none = next(row for row in rows if row.share == "0%").auroc
+    assert "label pick" not in none and none["weights"] == none["prior"]
+    found = ensemble.table(rows)
+    shares, worst, bins = found.tables[:3]
+    assert shares.column("50%")["best constant"].value == 1.0
+    assert worst.column("0%")["default"] == 0.0
+    assert sum(row[2] for row in bins.rows) == 2 * (1 + 6 * ensemble.DRAWS) - 2 * sum(
+        not ensemble.contamination.drawn_with_labels(task().run.pool, task().anomalous, share, 1)
+        for share in ensemble.SHARES
+    )
 
 
 def test_selection_tells_what_a_rule_sees():
