@@ -398,7 +398,7 @@ def test_weights_of_another_network_are_refused_by_tensor():
 def test_an_encoder_of_spoilt_weights_is_refused(spoil, message, tmp_path):
     tensors, path = drawn(TINY), tmp_path / "some.npz"
     np.savez(path, **tensors)
-    same = encoders.efficientnet_lite("tiny", TINY, path)
+    same = encoders.built("tiny", efficientnet, TINY, path)
     assert same.digest == tiny().digest
     if spoil is None:
         path.write_bytes(path.read_bytes()[:-100])
@@ -406,10 +406,10 @@ def test_an_encoder_of_spoilt_weights_is_refused(spoil, message, tmp_path):
         spoil(tensors)
         np.savez(path, **tensors)
     with pytest.raises(InputError, match=message) as caught:
-        encoders.efficientnet_lite("tiny", TINY, path)
+        encoders.built("tiny", efficientnet, TINY, path)
     assert "\n" not in str(caught.value)
     with pytest.raises(InputError, match="none.npz cannot be read as weights"):
-        encoders.efficientnet_lite("tiny", TINY, tmp_path / "none.npz")
+        encoders.built("tiny", efficientnet, TINY, tmp_path / "none.npz")
 
 
 def test_pictures_of_any_kind_are_seen_alike(tmp_path):

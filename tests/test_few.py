@@ -8,7 +8,7 @@ from test_frozen import CONFIG as OTHER
 from test_frozen import SETTINGS, eyes  # noqa: F401  (a fixture)
 
 import ad_jax
-from ad_jax import Config, setting
+from ad_jax import Config, features, setting
 from ad_jax.base.ranks import surprise
 from ad_jax.detect.calibration import calibrate
 from ad_jax.detect.detector import FittedDetector
@@ -61,7 +61,7 @@ def test_from_scratch_on_two_normals(tmp_path):
 
 def test_donors_are_left_out_with_their_sample(eyes):  # noqa: F811
     """A normal alone in its fold lends itself its own turned copies, never another normal."""
-    draws = Draws(CONFIG, problem_of(3, 4, 32))
+    draws = Draws(CONFIG, problem_of(3, 4, 32), features.Eyes("tiny"))
     assert (draws._donors // 4 == np.arange(12) // 4).all()
     assert (draws._donors != np.arange(12)).all()
     for seed in range(3):

@@ -105,10 +105,15 @@ def test_without_settings_members_are_numbered(scores):
 def test_rules_that_scores_can_serve(scores, held_out):
     alone = rules.available(Pool.from_scores(scores))
     assert set(alone) == {
-        "score_variance", "score_entropy", "model_centrality", "hits", "select", "random",
+        "score_variance", "score_entropy", "rtm", "eag", "model_centrality", "hits", "select",
+        "random",
     }  # fmt: skip
     more = set(rules.available(Pool.from_scores(scores, NAMES, held_out))) - set(alone)
-    assert more == {"tail_share", "auroc_held_out", "tail_and_auroc", "several_tails", "udr"}
+    assert more == {
+        *("tail_share", "auroc_held_out", "tail_and_auroc", "several_tails", "udr"),
+        *("wilcoxon_7", "wilcoxon_31", "magnitude_tail", "higher_criticism", "adadetect"),
+        *("other_families", "other_families_twice"),
+    }
     assert "held-out" in rules.left_out(Pool.from_scores(scores))["tail_share"]
 
 

@@ -112,6 +112,11 @@ class Committee:
     def plan(self) -> Plan | None:
         return self.parts[0].plan
 
+    @property
+    def tiles(self) -> int:
+        """Tiles a sample; 1 where it is seen whole."""
+        return self.parts[0].tiles
+
     @in_float32
     def raw(self, samples: Any) -> np.ndarray:
         """Every row's own score `[rows, n]`; see `Networks.raw`."""

@@ -92,8 +92,10 @@ def check_settings(settings: Sequence[Setting], shape: tuple[int, ...], config: 
                 f"none, take backbone {next(iter(ENCODERS))}"
             )
         pretext = pretext_of(config, setting)
-        entry.check(setting.augmentation, setting.hyper, shape)
+        if pretext.shown is not None:  # before views are made of samples that cannot have them
+            entry.check(setting.augmentation, setting.hyper, shape)
         network(config, seen_shape(config.backbone, shape, pretext.shown), pretext)
+        entry.check(setting.augmentation, setting.hyper, shape)
         TRAINING.check("training", setting.training)
 
 

@@ -243,6 +243,7 @@ def select(
     Raises:
       InputError: settings, rule or problem that cannot run; nothing is written then.
     """
+    check_problems([problem])
     config = defaults(backbone_for(problem.shape)).config if config is None else config
     spec = Spec(settings, seeds, rule, search, config)
     return select_all([problem], spec, Runtime(record, report), second)[0]

@@ -56,8 +56,8 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as text:
         out = Path(text)
         members = [(setting, seed) for setting in settings for seed in seeds]
-        part = plan.Part({"made up": problem}, [problem], settings, list(seeds))
-        timed("plan of all members", lambda: plan.write(out, [part], config, "all", None))
+        part = plan.Part({"made up": problem}, [problem], settings, list(seeds), config)
+        timed("plan of all members", lambda: plan.write(out, [part], "all", None))
         data = Data.of([problem])
         keys = [names(config, data, *member, config.steps) for member in members]
         made = {"params": np.zeros(200, np.float32), "seconds": np.array(1.0)}

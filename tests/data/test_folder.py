@@ -532,6 +532,6 @@ def test_magnetic_tile(real_data):
 def test_bottle(real_data, monkeypatch):
     monkeypatch.setenv("AD_JAX_DATA", str(real_data))
     problem, truth = load("mvtec_bottle", limit=50)
-    assert problem.shape == (64, 64, 3)
+    assert problem.shape == (160, 160, 3)
     assert len(problem.target) == len(truth) == 50
     assert sorted(content_hashes(problem.target)) == problem.sample_hashes
