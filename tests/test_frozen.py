@@ -567,3 +567,39 @@ def test_what_cannot_be_restored_or_told_is_refused(problem):
             ad_jax.select(problem, [one], config=CONFIG)
     with pytest.raises(InputError, match="pooled"):
         ad_jax.select(problem, [setting("pooled", "cutpaste")], config=Config(4, 8))
+
+
+# ---- scores that are fitted in the place of heads that learn ----
+
+
+@pytest.mark.parametrize("name", ["neighbour", "density", "subspace"])
+def test_a_fitted_score_is_a_member_like_others(name, eyes, problem, tmp_path):
+    one = setting(name, "identity")
+    found = ad_jax.select(problem, [one, SETTINGS[0]], seeds=(0, 1), config=CONFIG)
+    pool = found.pool
+    rows = pool.rows(one, trained=True)
+    assert len(rows) == 2
+    control = {"neighbour": "nearest_neighbour", "subspace": "principal_components"}
+    (same,) = [c for c in pool.controls() if c.augmentation == f"patch_{control.get(name, name)}"]
+    own, others = (pool.own_scores()[0][some] for some in (rows, pool.rows(same)))
+    # 300 positions fill the bank unevenly: another draw of them, a slightly other density.
+    np.testing.assert_allclose(own, others, rtol=1e-2, atol=1e-2)
+    detector = FittedDetector.of(
+        problem,
+        one,
+        found.ensemble.members()[one.key].trained,
+        found.ensemble.members()[one.key].held_out,
+        CONFIG,
+    )
+    np.testing.assert_allclose(detector.networks.raw(problem.target), own, rtol=2e-3, atol=2e-3)
+    detector.fit_localiser(problem, "head")
+    detector.save(tmp_path / name)
+    again = FittedDetector.load(tmp_path / name)
+    heat = again.heatmaps(problem.target)
+    np.testing.assert_allclose(heat, detector.heatmaps(problem.target), rtol=1e-4, atol=1e-4)
+    assert heat.shape == (10, 32, 40)
+
+
+def test_what_a_fitted_score_would_not_use_is_refused(problem):
+    with pytest.raises(InputError, match="trains nothing, so 'cutpaste' changes nothing"):
+        ad_jax.select(problem, [setting("neighbour", "cutpaste")], config=CONFIG)

@@ -10,6 +10,7 @@ import jax.numpy as jnp
 
 from ad_jax.base.errors import lookup
 from ad_jax.base.numerics import rowwise
+from ad_jax.detect.positions import fitted_head
 from ad_jax.features import ENCODERS
 from ad_jax.train import pretexts
 from ad_jax.train.backbones import BACKBONES, Backbone, patch_head, whole_head
@@ -25,6 +26,8 @@ def network(config: Config, shape: tuple[int, ...], pretext: Pretext) -> Backbon
     Raises:
       InputError: an unknown name or a shape it cannot take.
     """
+    if pretext.fitted:
+        return fitted_head(pretext.fitted, shape)
     head = patch_head if pretext.shown is None else whole_head
     known = {**BACKBONES, **dict.fromkeys(ENCODERS, head)}
     factory = lookup(known, config.backbone, "backbone")

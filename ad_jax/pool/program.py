@@ -249,7 +249,9 @@ def make_member(
             chance_loss=pretext.chance(as_unit(train)),
             discrimination=ranks.auroc(
                 normals.strangeness[told:], normals.augmented_strangeness[told:]
-            ),
+            )
+            if backbone.learns
+            else jnp.float32(1.0),
             target=View(scored[:, 2 * kept :], of_target),
             held_out=View(scored[:, :kept], of_held_out),
             generated=View(scored[:, kept : 2 * kept]),

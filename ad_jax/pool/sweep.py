@@ -48,6 +48,7 @@ from ad_jax.train.pretexts import Pretext
 from ad_jax.train.setting import Config, Setting, checked_settings
 from ad_jax.train.trainer import Hyper, Keys, State, seed_keys
 
+OF_FEATURES = (*FEATURES, "identity")  # what needs no image to be drawn
 # States, members and shared data of `Program.run`: which of them have an axis of members.
 OF_MEMBERS = (True, True, False)
 
@@ -170,12 +171,12 @@ class Sweep:
     def program_of(self, setting: Setting) -> tuple[str, tuple[str, ...]]:
         """Pretext and families of the program that a setting runs in."""
         apart = (setting.augmentation,) if setting.pretext in pretexts.APART else ()
-        if self._draws is not None and setting.augmentation not in FEATURES:
+        if self._draws is not None and setting.augmentation not in OF_FEATURES:
             return setting.pretext, (DRAWN, *apart)
         if apart:
             return setting.pretext, apart
         own = [s.augmentation for s in self.settings if s.pretext == setting.pretext]
-        same = own if self._draws is None else [name for name in own if name in FEATURES]
+        same = own if self._draws is None else [name for name in own if name in OF_FEATURES]
         return setting.pretext, tuple(dict.fromkeys(same))
 
     def advance(

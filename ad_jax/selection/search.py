@@ -40,7 +40,8 @@ WIDE = (  # what `--families wide` stands for: every group of the catalogue and 
     "binary/brightness",
     "denoising/pixel_mask",
 )
-FROZEN = (  # the default on a frozen encoder's features: 17 settings
+FROZEN = (  # the default on a frozen encoder's features: 18 settings
+    "neighbour/identity",
     "binary/feature_noise",
     "binary/cutpaste",
     "binary/scar",
@@ -49,6 +50,8 @@ FROZEN = (  # the default on a frozen encoder's features: 17 settings
 )
 FROZEN_WIDE = (
     *FROZEN,
+    "density/identity",
+    "subspace/identity",
     "binary/feature_mixup",
     "binary/feature_extrapolation",
     "binary/channel_dropout",

@@ -49,6 +49,7 @@ class Pretext(NamedTuple):
       jitter: whether inputs are jittered; not where the network has to reproduce them.
       shown: `(image) -> [v, h, w, c]`, what a frozen encoder is shown of an image so that the
         network sees its embeddings `[v, 1, k]`; None: the network sees the image's grid.
+      fitted: name of the score that is fitted to the normals in the place of a head that learns.
     """
 
     classes: int
@@ -62,6 +63,7 @@ class Pretext(NamedTuple):
     score: str
     jitter: bool = True
     shown: Callable[[jax.Array], jax.Array] | None = None
+    fitted: str = ""
 
     @property
     def reconstructs(self) -> bool:
@@ -275,12 +277,28 @@ def _denoising_of_positions(augmentation: str) -> Pretext:
     )
 
 
+def _fitted(augmentation: str, score: str) -> Pretext:
+    """Nothing is trained: a score of positions is fitted to the normals.
+
+    Raises:
+      InputError: an augmentation, which would change nothing.
+    """
+    if augmentation != "identity":
+        raise InputError(
+            f"pretext {score!r} trains nothing, so {augmentation!r} changes nothing; take "
+            f"{score}/identity"
+        )
+    return binary(augmentation, PATCHES)._replace(fitted=score)
+
+
+FITTED = ("neighbour", "density", "subspace")  # scores of `detect.scores`
 ON_FEATURES: dict[str, Callable[[str], Pretext]] = {
     "binary": partial(binary, size=PATCHES),
     "kinds": partial(kinds, size=PATCHES),
     "denoising": _denoising_of_positions,
     "pooled": _pooled,
     "prediction": _prediction_of_embeddings,
+    **{name: partial(_fitted, score=name) for name in FITTED},
 }
 
 

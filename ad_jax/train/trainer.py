@@ -136,6 +136,8 @@ def make_train(backbone: Backbone, pretext: Pretext, augment: Augmenter) -> Trai
         return State(params, optimiser(hyper, jnp.int32(0)).init(params), jnp.int32(0))
 
     def step(state: State, keys: Keys, hyper: Hyper, normals: jax.Array) -> tuple[State, Info]:
+        if not backbone.learns:
+            return state._replace(step=state.step + 1), Info(jnp.float32(0.0))
         order = jax.random.fold_in(keys.order, state.step)
         draw, jitter = jax.random.split(jax.random.fold_in(keys.augmentation, state.step))
         rows = jax.random.randint(order, (pretext.normals,), 0, normals.shape[0])

@@ -67,6 +67,7 @@ class Backbone(NamedTuple):
       fixed: names of the params that `fit` sets and training leaves alone.
       pieces: `(samples [n, ...]) -> [k, ...]`: what a training step draws from, where that is not
         whole samples.
+      learns: whether training changes anything; else all that it knows comes from `fit`.
     """
 
     init: Callable[[jax.Array], Any]
@@ -76,6 +77,7 @@ class Backbone(NamedTuple):
     fit: Callable[[Any, jax.Array], Any] = lambda params, normals: params
     fixed: tuple[str, ...] = ()
     pieces: Callable[[jax.Array], jax.Array] = lambda samples: samples
+    learns: bool = True
 
 
 class Factory(Protocol):
