@@ -29,7 +29,8 @@ DRAWN = "drawn"  # family of the one program that all of them share
 DRAWS = 2  # of every normal
 COVERED = 0.1  # share of a cell
 PIECES = 4096  # positions that a member draws from
-_KEPT = 4  # settings in memory
+KEPT = 4  # settings in memory
+OF_FEATURES = (*augmentations.FEATURES, "identity")  # what needs no image to be drawn
 
 
 class Drawn(NamedTuple):
@@ -120,7 +121,7 @@ class Draws:
         if setting.key not in self._made:
             self._made[setting.key] = self._draw(setting)
         self._made.move_to_end(setting.key)
-        while len(self._made) > _KEPT:
+        while len(self._made) > KEPT:
             self._made.popitem(last=False)
         whole = self._made[setting.key]
         train, held_out = self.rows(seed)

@@ -17,7 +17,6 @@ import jax.numpy as jnp
 import numpy as np
 from jax.flatten_util import ravel_pytree
 
-from ad_jax.augment import FEATURES
 from ad_jax.base.devices import capacity, check_backend, spread
 from ad_jax.base.errors import MembersFailed
 from ad_jax.base.numerics import in_float32, over_members
@@ -38,7 +37,7 @@ from ad_jax.pool.chunks import (
     union,
 )
 from ad_jax.pool.controls import control_members
-from ad_jax.pool.drawn import DRAWN, Draws
+from ad_jax.pool.drawn import DRAWN, OF_FEATURES, Draws
 from ad_jax.pool.program import PerMember, Program, Shared, make_program
 from ad_jax.pool.rows import Data, Ledger, Members, Row, gatherer, rows_of
 from ad_jax.pool.view import View
@@ -48,7 +47,6 @@ from ad_jax.train.pretexts import Pretext
 from ad_jax.train.setting import Config, Setting, checked_settings
 from ad_jax.train.trainer import Hyper, Keys, State, seed_keys
 
-OF_FEATURES = (*FEATURES, "identity")  # what needs no image to be drawn
 # States, members and shared data of `Program.run`: which of them have an axis of members.
 OF_MEMBERS = (True, True, False)
 

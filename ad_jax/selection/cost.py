@@ -14,7 +14,8 @@ from ad_jax.augment import PACKED
 from ad_jax.base.numerics import in_float32
 from ad_jax.data import Problem
 from ad_jax.detect.look import EMBED_BLOCK, network, pretext_of
-from ad_jax.features import frozen, seen_shape
+from ad_jax.features import frozen, grids, see, seen_shape
+from ad_jax.pool.drawn import DRAWS, KEPT, OF_FEATURES
 from ad_jax.selection import search
 from ad_jax.train import pretexts
 from ad_jax.train.setting import Config, Setting
@@ -73,10 +74,36 @@ def estimate(
     held = sum(2 * p.train.nbytes + p.target.nbytes for p in problems)
     # a block of samples under four views as float32, cut into 3 x 3 patches
     block = EMBED_BLOCK * 4 * int(np.prod(problem.shape)) * 9 * 4
-    return Cost(
-        members,
-        steps,
-        steps * step * MEASURING / 60.0,
-        (scratch + held + 4 * block) / 1e6,
-        len({(s.pretext, s.pretext in pretexts.APART and s.augmentation) for s in settings}),
-    )
+    seconds, programs = steps * step * MEASURING, {program_of(config, s) for s in settings}
+    if frozen(config.backbone):
+        encoding = _encoding(config, problem, settings)
+        seconds += encoding.seconds
+        held, block = held + encoding.held, EMBED_BLOCK * int(np.prod(seen)) * 4
+    return Cost(members, steps, seconds / 60.0, (scratch + held + 4 * block) / 1e6, len(programs))
+
+
+class _Encoding(NamedTuple):
+    """What a frozen encoder costs: seconds, and bytes of features that are held."""
+
+    seconds: float
+    held: int
+
+
+def _encoding(config: Config, problem: Problem, settings: Sequence[Setting]) -> _Encoding:
+    """Of normals, target and what is drawn for every setting that changes images."""
+    some = problem.train[: grids.BLOCK]
+    see(config.backbone, some)  # compiles
+    start = time.perf_counter()
+    seen = see(config.backbone, some)
+    each, size = (time.perf_counter() - start) / len(some), seen[0].nbytes
+    own = len(problem.train) + len(problem.target)
+    drawn = DRAWS * len(problem.train)
+    count = sum(s.augmentation not in OF_FEATURES for s in settings)
+    return _Encoding(each * (own + count * drawn), size * (2 * own + KEPT * drawn))
+
+
+def program_of(config: Config, setting: Setting) -> tuple[str, ...]:
+    """What settings share that run in one program."""
+    apart = (setting.augmentation,) if setting.pretext in pretexts.APART else ()
+    drawn = frozen(config.backbone) and setting.augmentation not in OF_FEATURES
+    return (setting.pretext, "drawn" if drawn else "", *apart)
