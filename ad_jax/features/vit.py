@@ -162,7 +162,7 @@ def maps(params: Params, images: jax.Array, plan: Plan) -> Maps:
         seen = jax.nn.dot_product_attention(*jnp.moveaxis(split, 2, 0))
         return linear(seen.reshape(x.shape), f"{name}.proj")
 
-    count, (height, width) = len(images), map(_count, images.shape[1:3])
+    count, (height, width) = images.shape[0], map(_count, images.shape[1:3])
     x = jax.image.resize(images, (count, height * PATCH, width * PATCH, 3), "linear")
     x = standardised(x).reshape(count, height, PATCH, width, PATCH, 3).transpose(0, 1, 3, 5, 2, 4)
     kernel = params["patch_embed.proj.weight"].reshape(plan.width, -1).T
