@@ -67,6 +67,9 @@ def add(adder: Adder) -> None:
 
     one = adder("info", info, "what is in a saved detector: setting, seeds, thresholds, size")
     one.add_argument("detector", help="folder of a detector, or of a run that holds detector/")
+    one.add_argument(
+        "--pick", action="store_true", help="of a run: the setting that was picked, no ensemble"
+    )
     one.add_argument("--alpha", help="change its false-positive rate, and save that")
 
     one = adder("export", export, "write one .npz that scores with jax and numpy alone")
@@ -85,18 +88,26 @@ def folder_of(text: str) -> Path:
     )
 
 
+def _ensemble_of(text: str) -> Path | None:
+    """The folder of an ensemble: as given, or `ensemble/` of a run; None where there is none."""
+    from ad_jax.detect.ensemble import JSON
+
+    folder = Path(os.path.expanduser(text))
+    places = [place for place in (folder, folder / "ensemble") if (place / JSON).is_file()]
+    return places[0] if places else None
+
+
 def _loaded(arguments: argparse.Namespace) -> Any:
     """The detector to score with: of a run its ensemble, unless the pick's is asked for."""
     from ad_jax.detect.detector import FittedDetector
-    from ad_jax.detect.ensemble import JSON, Ensemble
+    from ad_jax.detect.ensemble import Ensemble
 
-    folder = Path(os.path.expanduser(arguments.detector))
-    for place in (folder, folder / "ensemble"):
-        if (place / JSON).is_file() and not (arguments.pick or arguments.heatmaps):
-            detector = Ensemble.load(place)
-            say(f"  scored by the ensemble of {len(detector.weights_)} settings")
-            return detector
-    return FittedDetector.load(folder_of(arguments.detector))
+    folder = _ensemble_of(arguments.detector)
+    if folder is None or arguments.pick or arguments.heatmaps:
+        return FittedDetector.load(folder_of(arguments.detector))
+    detector = Ensemble.load(folder)
+    say(f"  scored by the ensemble of {len(detector.weights_)} settings")
+    return detector
 
 
 def _sources(texts: Iterable[str]) -> Iterator[str | None]:
@@ -360,16 +371,43 @@ def export(arguments: argparse.Namespace) -> None:
 
 
 def info(arguments: argparse.Namespace) -> None:
-    from ad_jax.detect import saving
+    from ad_jax.detect import ensemble, saving
     from ad_jax.detect.detector import FittedDetector
 
+    folder = _ensemble_of(arguments.detector)
+    if folder is not None and not arguments.pick:
+        _tell(ensemble.Ensemble.load(folder), folder, ensemble.FORMAT, arguments)
+        return
     folder = folder_of(arguments.detector)
-    saved_as = saving.read(folder).format
-    detector = FittedDetector.load(folder)
+    saved_as = saving.read(folder).format if arguments.alpha is None else saving.FORMAT
+    _tell(FittedDetector.load(folder), folder, saved_as, arguments)
+
+
+def _made_of(detector: Any) -> dict[str, Any]:
+    """What a detector was trained on: its setting, or the settings of an ensemble."""
+    state = detector.state_
+    own = getattr(detector, "weights_", None)
+    if own is not None:
+        ordered = sorted(own, key=lambda one: -one[1])
+        return {
+            "settings": len(own),
+            "weights": {one.label: round(weight, 4) for one, weight in ordered},
+            "seeds": sorted(set(state.seeds)),
+        }
+    return {
+        "setting": state.setting.label,
+        "hyper": state.setting.hyper,
+        "score": state.score,
+        "seeds": list(state.seeds),
+        "parameters": int(np.size(state.arrays["params"])),
+    }
+
+
+def _tell(detector: Any, folder: Path, saved_as: int, arguments: argparse.Namespace) -> None:
+    """Prints what is in a detector; with `--alpha` changes its rate before."""
     if arguments.alpha is not None:
         detector.set_threshold(arguments.alpha)
         detector.save(folder)
-        saved_as = saving.FORMAT
     known, state = detector.calibration_, detector.state_
     thresholds = {
         f"{level:g}": known.threshold(level) if level >= known.smallest() else None
@@ -378,13 +416,9 @@ def info(arguments: argparse.Namespace) -> None:
     about = {
         "folder": str(folder),
         "format": saved_as,
-        "setting": state.setting.label,
-        "hyper": state.setting.hyper,
-        "score": state.score,
-        "seeds": list(state.seeds),
+        **_made_of(detector),
         "steps": state.config.steps,
         "backbone": f"{state.config.backbone}, width {state.config.width}",
-        "parameters": int(np.size(state.arrays["params"])),
         "shape": list(state.shape),
         "fit": detector.loading.fit if detector.loading else None,
         "range": detector.loading.range if detector.loading else None,
@@ -399,7 +433,11 @@ def info(arguments: argparse.Namespace) -> None:
         "smallest_alpha": known.smallest(),
         "smallest_alpha_proven": known.smallest(proven=True),
         "thresholds": thresholds,
-        "bytes": {p.name: p.stat().st_size for p in sorted(folder.iterdir()) if p.is_file()},
+        "bytes": {
+            str(p.relative_to(folder)): p.stat().st_size
+            for p in sorted(folder.rglob("*"))
+            if p.is_file()
+        },
     }
     if arguments.json:
         print(json_text(about))
