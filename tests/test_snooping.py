@@ -24,7 +24,7 @@ from ad_jax.report.figures import theme
 from ad_jax.report.judged.audit import audit, snooping_summary, summary
 from ad_jax.report.judged.picture import audit_picture
 from ad_jax.report.page.terminal import terminal
-from ad_jax.selection import Selection
+from ad_jax.selection import Selection, weights
 from ad_jax.train.setting import Setting
 
 SPLITS = 12
@@ -434,7 +434,11 @@ def test_ensembles_of_the_best_by_the_rule():
     pool, labels = make_pool()
     result = audit_of(pool, labels, splits=2)
     names = ["all members", "the best 3 settings by the rule", "the best 5 settings by the rule"]
-    assert list(result.ensembles) == names
+    assert list(result.ensembles) == ["weighted mean surprise", *names]
+    mixed = weights.crossed(pool)
+    assert result.ensembles["weighted mean surprise"]["auroc"] == pytest.approx(
+        roc_auc_score(labels, mixed), abs=1e-6
+    )
     own = pool.own_scores()[0]
     rows = [i for s in pool.settings[:3] for i in pool.rows(s)]
     ranked = np.mean([[(np.sum(r < v) + np.sum(r <= v)) / 2 for v in r] for r in own[rows]], axis=0)

@@ -23,6 +23,7 @@ from ad_jax.evaluate.pools import (
 from ad_jax.evaluate.snooping import SPLITS, Snooping, measure, no_finite_scores
 from ad_jax.pool import Pool
 from ad_jax.selection import Selection
+from ad_jax.selection.weights import crossed, prior
 from ad_jax.train.setting import Setting
 
 TOP = (3, 5)  # settings of the ensembles
@@ -120,8 +121,9 @@ class Audit:
       pick: label, AUROC per trained seed and their mean, AP per seed, rank among the settings that
         are compared.
       detector: AUROC and AP of the picked detector (its seeds together).
-      ensembles: AUROC and AP of the mean rank of all trained members, and of those of the best
-        settings by the rule.
+      ensembles: AUROC and AP of the weighted mean surprise of all settings (`selection.weights`,
+        no sample by weights that it moved), of the mean rank of all trained members, and of those
+        of the best settings by the rule.
       baselines: control members and mean brightness, AUROC (mean over seeds).
       across, within: scopes; `within` holds families of at least three settings.
       tried: settings, and what became of them.
@@ -155,7 +157,7 @@ class Audit:
 def _ensembles(
     selected: Selected, scores: np.ndarray, anomalous: np.ndarray
 ) -> dict[str, dict[str, float]]:
-    """AUROC and AP of mean ranks: of all trained members, of those of the rule's best settings."""
+    """AUROC and AP of the mean surprise, and of mean ranks: of all, of the rule's best settings."""
     pool, losses = selected.pool, selected.losses[selected.rule]
     finite = np.isfinite(scores).all(1)
     ordered = sorted(pool.settings, key=lambda s: losses[s.key])
@@ -163,6 +165,13 @@ def _ensembles(
     groups = {"all members": pool.settings}
     groups |= {f"the best {k} settings by the rule": best[:k] for k in TOP if k <= len(best)}
     out = {}
+    if pool.held_out_scores.shape[2] and prior(pool):
+        mixed = crossed(pool)
+        if np.isfinite(mixed).all():
+            found = quality(mixed, anomalous)
+            out["weighted mean surprise"] = dict(
+                zip(("auroc", "average_precision"), found, strict=True)
+            )
     for name, settings in groups.items():
         rows = [i for s in settings for i in pool.rows(s, trained=True) if finite[i]]
         ranked = ranks.rank_rows(scores[rows]).mean(0, dtype=float)
