@@ -27,7 +27,7 @@ from ad_jax.detect.prevalence import Share
 from ad_jax.detect.state import Loading, NotFitted, State, Tiling
 from ad_jax.pool.sweep import Progress
 from ad_jax.selection import rules
-from ad_jax.selection.search import backbone_for, defaults
+from ad_jax.selection.search import config_for, defaults
 from ad_jax.selection.selection import choose, train_one
 from ad_jax.selection.spec import Runtime, Spec
 from ad_jax.selection.trust import Trust
@@ -258,13 +258,8 @@ class Detector(FittedDetector):
 
     def _config(self, shape: tuple[int, ...]) -> Config:
         """Of the training on samples of a shape."""
-        backbone = backbone_for(shape) if self.backbone is None else word("backbone", self.backbone)
-        default = defaults(backbone).config
-        return default._replace(
-            steps=default.steps if self.steps is None else self.steps,
-            width=default.width if self.width is None else self.width,
-            root=self.root,
-        ).checked()
+        backbone = None if self.backbone is None else word("backbone", self.backbone)
+        return config_for(shape, backbone, self.steps, self.width, self.root).checked()
 
     def _tiling(self, roi: Any) -> Tiling | None:
         if self.tile is None:

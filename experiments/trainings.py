@@ -30,18 +30,6 @@ def loaded(text: str) -> tuple[Problem, Truth]:
     return load(source, **options)
 
 
-def trained(
-    problems: Sequence[Problem],
-    settings: Sequence[Setting],
-    seeds: Sequence[int],
-    config: Config,
-    record: Record,
-    how: str = "all",
-) -> list[Pool]:
-    """A pool a problem of one training set; also where nothing learns, which `select` refuses."""
-    return swept(problems, settings, seeds, config, record, how).pools
-
-
 def swept(
     problems: Sequence[Problem],
     settings: Sequence[Setting],
@@ -50,7 +38,10 @@ def swept(
     record: Record,
     how: str = "all",
 ) -> Outcome:
-    """`trained`, with the networks."""
+    """A pool a problem of one training set, and the networks of all.
+
+    Also where nothing learns, which `select` refuses.
+    """
     sweep = Sweep(list(problems), list(settings), seeds, config, record)
     return sweep.finish(search.SEARCHES[how](sweep, rules.DEFAULT))
 

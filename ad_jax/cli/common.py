@@ -103,13 +103,12 @@ def choices_of(arguments: argparse.Namespace) -> dict[str, Any]:
     return config
 
 
-def training(choices: dict[str, Any], shape: tuple[int, ...] | None = None) -> Any:
+def training(choices: dict[str, Any], shape: tuple[int, ...] = ()) -> Any:
     """The training's `Config`; what nobody says becomes what fits samples of a shape."""
     from ad_jax.selection import search
 
-    backbone = choices["backbone"] or ("encoder" if shape is None else search.backbone_for(shape))
-    given = {name: choices[name] for name in ("steps", "width") if choices[name] is not None}
-    return search.defaults(backbone).config._replace(**given, root=choices["root"])
+    backbone = choices["backbone"] or None
+    return search.config_for(shape, backbone, choices["steps"], choices["width"], choices["root"])
 
 
 def seeds_of(choices: dict[str, Any]) -> tuple[int, ...]:

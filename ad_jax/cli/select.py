@@ -27,7 +27,7 @@ from ad_jax.cli.common import (
 from ad_jax.cli.jobs import Job, add_tiles, job_of, other_target, write_run
 from ad_jax.cli.streams import say
 
-WIDE = "wide"  # stands for the families of `search.WIDE`
+WIDE = "wide"  # stands for `search.Defaults.wide`
 
 
 def add(adder: Adder) -> None:

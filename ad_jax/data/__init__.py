@@ -46,20 +46,9 @@ class Source(NamedTuple):
     takes: str = ""
 
 
-_TEXTURE_OPTIONS = ("size", "limit", "turns")
+_TEXTURE_OPTIONS = ("size", "limit")
 _FOLDER_OPTIONS = (
-    *(
-        "size",
-        "limit",
-        "kind",
-        "group",
-        "fit",
-        "colour",
-        "range",
-        "max_pixels",
-        "skip_bad",
-        "turns",
-    ),
+    *("size", "limit", "kind", "group", "fit", "colour", "range", "max_pixels", "skip_bad"),
 )
 
 
@@ -75,11 +64,12 @@ SOURCES: dict[str, Source] = {
     "textures:gravel-orientation": Source(
         partial(load_textures, "gravel-orientation"), _TEXTURE_OPTIONS
     ),
-    "digits": Source(load_digits, ("normal", "size", "limit", "kind", "turns")),
+    "digits": Source(load_digits, ("normal", "size", "limit", "kind")),
     "FOLDER": Source(load_folder, _FOLDER_OPTIONS, takes="path"),
-    "FILE.npz": Source(load_npz, ("normal", "size", "limit", "kind", "turns"), takes="path"),
-    "tfds:NAME": Source(load_tfds, ("normal", "size", "limit", "data_dir", "turns"), takes="name"),
+    "FILE.npz": Source(load_npz, ("normal", "size", "limit", "kind"), takes="path"),
+    "tfds:NAME": Source(load_tfds, ("normal", "size", "limit", "data_dir"), takes="name"),
 }
+SOURCES = {name: one._replace(options=(*one.options, "turns")) for name, one in SOURCES.items()}
 # Those of any base, which refuses what it does not know; its anomalies, so their kind, are unused.
 _BASE_OPTIONS = [o for source in SOURCES.values() for o in source.options if o != "kind"]
 SOURCES["planted:GENERATOR"] = Source(

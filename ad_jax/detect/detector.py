@@ -56,6 +56,8 @@ class FittedDetector:
     alpha: float
     loading: Loading | None
 
+    _compiled: Any = Networks  # what makes networks of a state
+
     def __init__(
         self, networks: Networks, alpha: float = 0.05, loading: Loading | None = None
     ) -> None:
@@ -105,7 +107,7 @@ class FittedDetector:
     def __setstate__(self, state: dict[str, Any]) -> None:
         self.__dict__.update(state)
         if "state_" in state:
-            self._use(Networks(self.state_))
+            self._use(self._compiled(self.state_))
 
     def _use(self, networks: Networks) -> None:
         localised = networks.state.localised

@@ -22,12 +22,12 @@ from ad_jax.detect import saving
 from ad_jax.detect.calibration import check_level
 from ad_jax.detect.detector import FittedDetector
 from ad_jax.detect.fitting import networks_of
-from ad_jax.detect.look import pretext_of
-from ad_jax.detect.networks import BLOCKS, Networks, refuse_infinite
+from ad_jax.detect.networks import Networks
 from ad_jax.detect.normals import Normals
 from ad_jax.detect.state import Loading, Localised, State, Tiling, TrainedSeeds, seeds_of
 from ad_jax.detect.tiles import Plan, tiled
 from ad_jax.store import write_whole
+from ad_jax.train import pretexts
 from ad_jax.train.setting import Config, Setting
 
 JSON = "ensemble.json"
@@ -120,15 +120,9 @@ class Committee:
     @in_float32
     def raw(self, samples: Any) -> np.ndarray:
         """Every row's own score `[rows, n]`; see `Networks.raw`."""
-        first = self.parts[0]
-        samples = first.of_shape(samples)
-        out = np.empty((len(self.weights), len(samples)), np.float32)
-        sizes = tuple(max(1, size // first.tiles) for size in BLOCKS)
-        for start, stop, block in first.batches(samples, sizes):
-            found = np.concatenate(list(self._scored(block)))[:, : stop - start]
-            refuse_infinite(found.T, start, "score")
-            out[:, start:stop] = found
-        return out
+        return self.parts[0].block_by_block(
+            samples, len(self.weights), lambda block: np.concatenate(list(self._scored(block)))
+        )
 
     def _scored(self, block: np.ndarray) -> Iterator[np.ndarray]:
         """Scores of every part; parts that look at the same see it once."""
@@ -152,6 +146,8 @@ class Ensemble(FittedDetector):
 
     Everything of a `FittedDetector` but heatmaps and export.
     """
+
+    _compiled = Committee
 
     @classmethod
     def of_members(
@@ -181,7 +177,7 @@ class Ensemble(FittedDetector):
             if weights.get(one.setting.key, 0.0) > 0.0 and one.seeds:
                 # Single held-out normals are compared over one setting's seeds (`State.among`).
                 alone = one.setting.key if one.held_out.shape[1] == 1 else ""
-                alike.setdefault((alone, *_network_of(one.setting, config)), []).append(one)
+                alike.setdefault((alone, *_network_of(one.setting)), []).append(one)
         if not alike:
             raise InputError("no setting of the ensemble has a weight; give one at least")
         states, settings, shares = [], [], []
@@ -223,11 +219,6 @@ class Ensemble(FittedDetector):
 
     def __repr__(self) -> str:
         return f"Ensemble({len(self.weights_)} settings, {len(self.state_.seeds)} trainings)"
-
-    def __setstate__(self, state: dict[str, Any]) -> None:
-        self.__dict__.update(state)
-        if "state_" in state:
-            self._use(Committee(self.state_))  # type: ignore[arg-type]
 
     def fit_localiser(self, X: Any, method: str = "", **normals: Any) -> Ensemble:
         raise InputError("an ensemble draws no heatmaps yet; take the detector of its pick")
@@ -277,8 +268,6 @@ class Ensemble(FittedDetector):
         return cls(Committee(state), saved[0].alpha, loading)  # type: ignore[arg-type]
 
 
-def _network_of(setting: Setting, config: Config) -> tuple[Any, ...]:
+def _network_of(setting: Setting) -> tuple[str, str]:
     """What settings share whose networks are alike, so that one program runs them all."""
-    pretext = pretext_of(config, setting)
-    own = setting.augmentation if pretext.shown or pretext.classes > 2 else ""
-    return (setting.pretext, own)
+    return (setting.pretext, setting.augmentation if setting.pretext in pretexts.APART else "")

@@ -94,11 +94,19 @@ class Networks:
         Raises:
           InputError: samples of another shape, dtype or range, or whose scores are not finite.
         """
+        return self.block_by_block(
+            samples, len(self.state.seeds), lambda block: self.scored(self.look_at(block))
+        )
+
+    def block_by_block(
+        self, samples: Any, rows: int, score: Callable[[np.ndarray], np.ndarray]
+    ) -> np.ndarray:
+        """Scores `[rows, n]` of samples by `score`, which takes a block of one of few sizes."""
         samples = self.of_shape(samples)
-        out = np.empty((len(self.state.seeds), len(samples)), np.float32)
+        out = np.empty((rows, len(samples)), np.float32)
         sizes = tuple(max(1, size // self.tiles) for size in BLOCKS)
         for start, stop, block in self.batches(samples, sizes):
-            found = self.scored(self.look_at(block))[:, : stop - start]
+            found = score(block)[:, : stop - start]
             refuse_infinite(found.T, start, "score")
             out[:, start:stop] = found
         return out

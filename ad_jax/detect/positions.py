@@ -48,6 +48,12 @@ def fit(
     return Positions(units, score.fit(bank))
 
 
+def _said(score: scores.Score, state: Any, grids: jax.Array) -> jax.Array:
+    """Scores `[n, positions]` of grids `[n, gh, gw, d]` in units of the normals' spread."""
+    flat = grids.reshape(-1, grids.shape[-1])
+    return score.score(state, flat).reshape(grids.shape[0], -1)
+
+
 def fitted_head(name: str, shape: tuple[int, ...]) -> Backbone:
     """A score of positions in the place of a head that learns: its params are the fitted score.
 
@@ -68,10 +74,9 @@ def fitted_head(name: str, shape: tuple[int, ...]) -> Backbone:
         return {"fitted": jax.tree.map(lambda leaf: jnp.zeros(leaf.shape, leaf.dtype), made)}
 
     def apply(params: Any, samples: jax.Array) -> Outputs:
-        count, width = samples.shape[0], samples.shape[-1]
-        flat = samples.reshape(-1, width)
-        said = score.score(params["fitted"].state, flat).reshape(count, -1)
-        told, embedding = strangest(said, said[..., None], samples.reshape(count, -1, width))
+        said = _said(score, params["fitted"].state, samples)
+        positions = samples.reshape(samples.shape[0], -1, samples.shape[-1])
+        told, embedding = strangest(said, said[..., None], positions)
         logits = jnp.concatenate([jnp.zeros_like(told), told], axis=-1)
         return Outputs(embedding, logits, (said.reshape(*samples.shape[:3], 1),))
 
@@ -88,8 +93,7 @@ def of_images(score: scores.Score, fitted: Positions, samples: jax.Array) -> jax
     """Scores `[n]` of grids `[n, gh, gw, d]`: the mean of each one's strangest positions."""
 
     def block(grids: jax.Array) -> jax.Array:
-        flat = fitted.units(grids).reshape(-1, grids.shape[-1])
-        found = score.score(fitted.state, flat).reshape(len(grids), -1)
+        found = _said(score, fitted.state, fitted.units(grids))
         return strangest(found, found[..., None])[0][:, 0]
 
     return rowwise(block, samples, 16)

@@ -15,7 +15,8 @@ from ad_jax.base.errors import InputError
 from ad_jax.data import Problem
 from ad_jax.detect.look import network, pretext_of
 from ad_jax.features import ENCODERS, frozen, seen_shape
-from ad_jax.pool.drawn import DRAWN, Draws
+from ad_jax.pool.drawn import DRAWN, OF_FEATURES, Draws
+from ad_jax.train import pretexts
 from ad_jax.train.setting import TRAINING, Config, Setting
 from ad_jax.train.trainer import Hyper
 
@@ -78,6 +79,21 @@ def union(problems: Sequence[Problem]) -> Union:
     place = {name: row for row, name in enumerate(sorted(samples))}
     rows = tuple(np.array([place[name] for name in p.sample_hashes]) for p in problems)
     return Union(np.stack([samples[name] for name in place]), rows)
+
+
+def program_of(
+    setting: Setting, settings: Sequence[Setting], backbone: str
+) -> tuple[str, tuple[str, ...]]:
+    """Pretext and families of the program that one of the settings of a sweep runs in."""
+    apart = (setting.augmentation,) if setting.pretext in pretexts.APART else ()
+    on_features = frozen(backbone)
+    if on_features and setting.augmentation not in OF_FEATURES:
+        return setting.pretext, (DRAWN, *apart)
+    if apart:
+        return setting.pretext, apart
+    own = [s.augmentation for s in settings if s.pretext == setting.pretext]
+    same = [name for name in own if name in OF_FEATURES] if on_features else own
+    return setting.pretext, tuple(dict.fromkeys(same))
 
 
 def check_settings(settings: Sequence[Setting], shape: tuple[int, ...], config: Config) -> None:

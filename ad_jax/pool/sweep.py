@@ -32,17 +32,17 @@ from ad_jax.pool.chunks import (
     check_settings,
     chunks,
     pack_chunk,
+    program_of,
     sharded,
     stacked_folds,
     union,
 )
 from ad_jax.pool.controls import control_members
-from ad_jax.pool.drawn import DRAWN, OF_FEATURES, Draws
+from ad_jax.pool.drawn import Draws
 from ad_jax.pool.program import PerMember, Program, Shared, make_program
 from ad_jax.pool.rows import Data, Ledger, Members, Row, gatherer, rows_of
 from ad_jax.pool.view import View
 from ad_jax.store import Record
-from ad_jax.train import pretexts
 from ad_jax.train.pretexts import Pretext
 from ad_jax.train.setting import Config, Setting, checked_settings
 from ad_jax.train.trainer import Hyper, Keys, State, seed_keys
@@ -168,14 +168,7 @@ class Sweep:
 
     def program_of(self, setting: Setting) -> tuple[str, tuple[str, ...]]:
         """Pretext and families of the program that a setting runs in."""
-        apart = (setting.augmentation,) if setting.pretext in pretexts.APART else ()
-        if self._draws is not None and setting.augmentation not in OF_FEATURES:
-            return setting.pretext, (DRAWN, *apart)
-        if apart:
-            return setting.pretext, apart
-        own = [s.augmentation for s in self.settings if s.pretext == setting.pretext]
-        same = own if self._draws is None else [name for name in own if name in OF_FEATURES]
-        return setting.pretext, tuple(dict.fromkeys(same))
+        return program_of(setting, self.settings, self.config.backbone)
 
     def advance(
         self,

@@ -15,9 +15,9 @@ from ad_jax.base.numerics import in_float32
 from ad_jax.data import Problem
 from ad_jax.detect.look import EMBED_BLOCK, network, pretext_of
 from ad_jax.features import frozen, grids, see, seen_shape
+from ad_jax.pool.chunks import program_of
 from ad_jax.pool.drawn import DRAWS, KEPT, OF_FEATURES
 from ad_jax.selection import search
-from ad_jax.train import pretexts
 from ad_jax.train.setting import Config, Setting
 from ad_jax.train.trainer import Hyper, make_train, over, seed_keys
 
@@ -74,7 +74,10 @@ def estimate(
     held = sum(2 * p.train.nbytes + p.target.nbytes for p in problems)
     # a block of samples under four views as float32, cut into 3 x 3 patches
     block = EMBED_BLOCK * 4 * int(np.prod(problem.shape)) * 9 * 4
-    seconds, programs = steps * step * MEASURING, {program_of(config, s) for s in settings}
+    seconds, programs = (
+        steps * step * MEASURING,
+        {program_of(s, settings, config.backbone) for s in settings},
+    )
     if frozen(config.backbone):
         encoding = _encoding(config, problem, settings)
         seconds += encoding.seconds
@@ -100,10 +103,3 @@ def _encoding(config: Config, problem: Problem, settings: Sequence[Setting]) -> 
     drawn = DRAWS * len(problem.train)
     count = sum(s.augmentation not in OF_FEATURES for s in settings)
     return _Encoding(each * (own + count * drawn), size * (2 * own + KEPT * drawn))
-
-
-def program_of(config: Config, setting: Setting) -> tuple[str, ...]:
-    """What settings share that run in one program."""
-    apart = (setting.augmentation,) if setting.pretext in pretexts.APART else ()
-    drawn = frozen(config.backbone) and setting.augmentation not in OF_FEATURES
-    return (setting.pretext, "drawn" if drawn else "", *apart)

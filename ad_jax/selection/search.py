@@ -140,12 +140,26 @@ def defaults(backbone: str) -> Defaults:
     return Defaults(default_setting(), FAMILIES, WIDE, AREAS, {}, Config(backbone=backbone))
 
 
-def backbone_for(*shapes: tuple[int, ...]) -> str:
-    """The backbone of samples of these shapes: frozen features where all are large images."""
-    large = all(
-        len(shape) == 3 and shape[2] in (1, 3) and min(shape[:2]) >= LARGE for shape in shapes
-    )
+def backbone_for(shape: tuple[int, ...]) -> str:
+    """The backbone of samples of a shape: frozen features where they are large images."""
+    large = len(shape) == 3 and shape[2] in (1, 3) and min(shape[:2]) >= LARGE
     return next(iter(ENCODERS)) if large else Config().backbone
+
+
+def config_for(
+    shape: tuple[int, ...],
+    backbone: str | None = None,
+    steps: int | None = None,
+    width: int | None = None,
+    root: int = 0,
+) -> Config:
+    """What samples of a shape are trained with; None takes what suits them and the backbone."""
+    default = defaults(backbone_for(shape) if backbone is None else backbone).config
+    return default._replace(
+        steps=default.steps if steps is None else steps,
+        width=default.width if width is None else width,
+        root=root,
+    )
 
 
 def _split(families: Sequence[str]) -> list[tuple[str, str]]:

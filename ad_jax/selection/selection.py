@@ -18,7 +18,7 @@ from ad_jax.pool import Pool, View
 from ad_jax.pool.sweep import Progress, Sweep
 from ad_jax.selection import rules
 from ad_jax.selection.failure_modes import Signature, signatures
-from ad_jax.selection.search import SEARCHES, backbone_for, defaults, train_all
+from ad_jax.selection.search import SEARCHES, config_for, train_all
 from ad_jax.selection.spec import SEEDS, Runtime, Spec
 from ad_jax.selection.trust import Trust, trust
 from ad_jax.selection.weights import finished, keep, weights
@@ -244,7 +244,7 @@ def select(
       InputError: settings, rule or problem that cannot run; nothing is written then.
     """
     check_problems([problem])
-    config = defaults(backbone_for(problem.shape)).config if config is None else config
+    config = config_for(problem.shape) if config is None else config
     spec = Spec(settings, seeds, rule, search, config)
     return select_all([problem], spec, Runtime(record, report), second)[0]
 

@@ -9,7 +9,7 @@ finds the target stranger than held-out normals, the prior stands as it is, to t
 that differs from held-out normals for another reason opens it, too.
 
 Order, pull and gate were chosen on the 34 tasks of networks trained from scratch; those of frozen
-features were not looked at (results/ensemble.txt).
+features were not looked at (experiments/results/ensemble.txt).
 """
 
 from __future__ import annotations
@@ -100,7 +100,11 @@ def weights(pool: Pool, seed: int = 0) -> dict[str, float]:
     before = prior(pool)
     if len(before) < 2 or not pool.held_out_scores.shape[2]:
         return before
-    found = evidence(pool, seed)
+    return followed(before, evidence(pool, seed))
+
+
+def followed(before: dict[str, float], found: Evidence) -> dict[str, float]:
+    """Weights by setting key, moved from those before as far as the evidence goes."""
     if not found.gate:
         return before
     pull = PULL * found.gate
@@ -123,10 +127,14 @@ def surprises(pool: Pool) -> dict[str, np.ndarray]:
     return out
 
 
+def mixed(own: Mapping[str, np.ndarray], some: Mapping[str, float]) -> np.ndarray:
+    """Weighted mean `[n]` of the settings' surprise by their keys."""
+    return np.sum([weight * own[key] for key, weight in some.items()], axis=0)
+
+
 def mean_surprise(pool: Pool, some: Mapping[str, float]) -> np.ndarray:
     """Weighted mean surprise `[n]` of the target."""
-    own = surprises(pool)
-    return np.sum([weight * own[key] for key, weight in some.items()], axis=0)
+    return mixed(surprises(pool), some)
 
 
 def keep(pool: Pool, some: Mapping[str, float], count: int) -> dict[str, float]:
@@ -136,7 +144,7 @@ def keep(pool: Pool, some: Mapping[str, float], count: int) -> dict[str, float]:
     has a say in it. The weights that are left sum to 1.
     """
     own = surprises(pool)
-    whole = mean_surprise(pool, some)
+    whole = mixed(own, some)
     kept: dict[str, float] = {}
     total = np.zeros_like(whole)
     while len(kept) < min(count, len(some)):

@@ -237,7 +237,7 @@ APART = ("kinds", "prediction")  # their network depends on the family: one prog
 
 
 def _pooled(augmentation: str) -> Pretext:
-    """`binary` on the embedding of the whole image: for anomalies that are nowhere in particular"""
+    """`binary` on the whole image's embedding: for anomalies that are nowhere in particular."""
     return binary(augmentation, WHOLE)._replace(shown=_alone)
 
 

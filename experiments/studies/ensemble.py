@@ -72,12 +72,15 @@ def _best(values: dict[str, float]) -> str:
     return max(values, key=values.__getitem__)
 
 
-def chosen(pool: Pool, drawn: Pool, labels: np.ndarray) -> dict[str, dict[str, float]]:
-    """Way -> weights of settings, chosen on a drawn target with its labels `[n]`."""
-    before, own = weights.prior(drawn), weights.weights(drawn)
+def chosen(
+    pool: Pool, drawn: Pool, labels: np.ndarray, found: weights.Evidence
+) -> dict[str, dict[str, float]]:
+    """Way -> weights of settings, chosen on a drawn target with its labels `[n]` and evidence."""
+    before = weights.prior(drawn)
+    own = weights.followed(before, found)
     losses = rules.losses(drawn, rules.DEFAULT)
     default = dict.fromkeys(defaults(pool), 1.0)
-    ahead = weights.evidence(drawn).leads
+    ahead = found.leads
     lead = _best(ahead)
     clear = ahead[lead] - np.mean([ahead[key] for key in default]) > SAFE
     ways = {
@@ -103,7 +106,7 @@ def rows(task: Task) -> list[Found]:
     names = {s.key: s.label for s in weights.finished(pool)}
 
     def auroc(some: dict[str, float]) -> float:
-        mixed = np.sum([weight * surprise[key] for key, weight in some.items()], axis=0)
+        mixed = weights.mixed(surprise, some)
         return float(ranks.auroc(mixed[y == 0], mixed[y == 1]))
 
     each = {key: auroc({key: 1.0}) for key in surprise}
@@ -112,8 +115,9 @@ def rows(task: Task) -> list[Found]:
         found: dict[str, list[float]] = {}
         strongest = []
         for drawn, labels in contamination.drawn_with_labels(pool, y, share, DRAWS):
-            strongest.append(weights.evidence(drawn).strongest)
-            for way, some in chosen(pool, drawn, labels).items():
+            seen = weights.evidence(drawn)
+            strongest.append(seen.strongest)
+            for way, some in chosen(pool, drawn, labels, seen).items():
                 own = len(some) if way == "default" else 1  # two defaults: the mean of both
                 value = np.mean([each[k] for k in some]) if own > 1 else auroc(some)
                 found.setdefault(way, []).append(float(value))

@@ -21,7 +21,7 @@ from ad_jax.train.setting import Config
 from experiments.result import Cell, Result, Table
 from experiments.studies.frozen import BACKBONE, DEFAULT, SOURCES
 from experiments.study import Axis, Options, Row, grid
-from experiments.trainings import loaded, trained
+from experiments.trainings import loaded, swept
 
 TURNS = (1, 8)
 DRAWS = range(5)
@@ -47,7 +47,8 @@ def make(source: str, normals: int, options: Options) -> list[Row]:
                 turns=turns,
             )
             about = {"source": source, "normals": len(drawn), "draw": draw, "turns": turns}
-            pools.append((about, trained([few], [DEFAULT], (draw,), config, record)[0]))
+            found = swept([few], [DEFAULT], (draw,), config, record)
+            pools.append((about, found.pools[0]))
     anomalous = np.asarray(truth.open("few normals study").anomalous)
     rows = []
     for about, pool in pools:

@@ -28,7 +28,7 @@ from ad_jax.train.setting import Config
 from experiments.configs.shelf import TILE
 from experiments.result import Cell, Result, Table
 from experiments.study import Axis, Options, Row, grid
-from experiments.trainings import loaded, pick, swept, trained
+from experiments.trainings import loaded, pick, swept
 
 BACKBONE = "efficientnet_lite0"
 SOURCES = {
@@ -91,8 +91,7 @@ def heatmaps(
     )
     out = {}
     for method in LOCALISERS:
-        groups = None if problem.groups is None else problem.groups.tolist()
-        detector.fit_localiser(problem.train, method, held_out=problem.held_out, groups=groups)
+        detector.fit_localiser(problem, method)
         found = audit_pixels(detector.heatmaps(problem.target), labels)
         out[method] = [found.auroc, found.average_precision, found.aupro]
     return out
@@ -110,9 +109,8 @@ def make(source: str, size: int, options: Options) -> Row:
     outcome = swept([problem], settings, seeds, config, record)
     (pool,) = outcome.pools
     tiny, other = loaded(f"{SOURCES[source]},size=32")
-    (scratch,) = trained(
-        [tiny], [search.default_setting()], seeds, Config(8, 8) if small else Config(), record
-    )
+    plain = Config(8, 8) if small else Config()
+    (scratch,) = swept([tiny], [search.default_setting()], seeds, plain, record).pools
     labels = truth.open("frozen study: what features are worth")
     anomalous = np.asarray(labels.anomalous)
     named = dict(zip(truth.names, anomalous.tolist(), strict=True))

@@ -30,7 +30,7 @@ from ad_jax.train.setting import Config
 from experiments.configs.shelf import AREAS, FAMILIES, TILE
 from experiments.result import Cell, Panels, Result, Table
 from experiments.study import PARTS, SHELF, Axis, Options, Row, grid, shelf
-from experiments.trainings import contenders, loaded, trained
+from experiments.trainings import contenders, loaded, swept
 
 SOURCES = {  # name -> part of the shelf, source
     "brick defects": ("textures", "textures:brick-defect"),
@@ -107,8 +107,8 @@ def make(task: str, options: Options) -> list[Row]:
     small = options.smoke
     settings = search.grid(problem.shape, AREAS, FAMILIES[2:4] if small else FAMILIES)
     config, seeds = (Config(60, 8), SEEDS[:1]) if small else (Config(), SEEDS)
-    found = trained(list(targets.values()), settings, seeds, config, options.record(part))
-    pools = dict(zip(targets, found, strict=True))
+    found = swept(list(targets.values()), settings, seeds, config, options.record(part))
+    pools = dict(zip(targets, found.pools, strict=True))
     rows = []
     for how in (how for how in pools if not how.endswith(PICKS)):
         first = pools.get(f"{how}, {PICKS}", pools[PICKS])

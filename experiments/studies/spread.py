@@ -22,7 +22,7 @@ from ad_jax.selection import search
 from ad_jax.train.setting import Config, Setting
 from experiments.result import Cell, Result, Table
 from experiments.study import Axis, Options, Row, grid
-from experiments.trainings import auroc_of, loaded, trained
+from experiments.trainings import auroc_of, loaded, swept
 
 TASKS = {
     "bottle": "mvtec_bottle,size=32",
@@ -101,7 +101,10 @@ def make(task: str, options: Options) -> Row:
         pools = {}
         for value, (setting, config) in list(values.items())[: 1 if options.smoke else None]:
             own = Config(3, 8, config.backbone) if options.smoke else config
-            pools[value] = setting, trained([problem], [setting], seeds, own, options.record())[0]
+            pools[value] = (
+                setting,
+                swept([problem], [setting], seeds, own, options.record()).pools[0],
+            )
         found[factor] = pools
     anomalous = np.asarray(truth.open("spread study").anomalous)
     deep = {

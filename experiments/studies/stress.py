@@ -141,7 +141,8 @@ def make(base: str, case: str, seed: int, options: Options) -> Row:
     default = trainings.default_setting(space)
     settings = list({s.key: s for s in (default, *trainings.ends_of(space, descent))}.values())
     # Both sets are targets of one training set, so one sweep serves them.
-    own, fresh = trainings.trained([sets.problem, sets.fresh], settings, (seed,), config, record)
+    both = [sets.problem, sets.fresh]
+    own, fresh = trainings.swept(both, settings, (seed,), config, record).pools
     picks = {"default": default, "tuned": tuned, "by the rule": trainings.pick(own, settings)}
     thetas = np.stack(
         [unconstrain(space, {k: s.hyper[k] for k in space.names}) for s in (default, tuned)]

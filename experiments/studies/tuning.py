@@ -59,12 +59,13 @@ def make(seed: int, task: str, options: Options) -> Row:
         for start in descent.starts
     ]
     settings = {s.key: s for s in (default, *drawn, *ends, *(s for some in grids for s in some))}
-    (pool,) = trainings.trained([problem], list(settings.values()), (seed,), config, record)
+    own = list(settings.values())
+    (pool,) = trainings.swept([problem], own, (seed,), config, record).pools
     found: dict[str, dict[int, tuple[Pool, Setting]]] = {name: {} for name in METHODS}
     for budget, cells, count in zip(budgets, grids, starts, strict=True):
         lowest = min(range(count), key=lambda i: descent.starts[i].loss)
         wider = trainings.random_settings(space, WIDER * budget, seed)
-        (halved,) = trainings.trained([problem], wider, (seed,), config, record, "halving")
+        (halved,) = trainings.swept([problem], wider, (seed,), config, record, "halving").pools
         found["random search"][budget] = pool, trainings.pick(pool, drawn[:budget])
         found["grid"][budget] = pool, trainings.pick(pool, cells)
         found["halving"][budget] = halved, trainings.pick(halved, halved.settings)

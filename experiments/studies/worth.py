@@ -128,9 +128,9 @@ class Bench(NamedTuple):
 
     def pool(self, settings: Sequence[Setting], how: str = "all") -> Pool:
         config = trainings.tuning_setup(self.options.smoke)[1]
-        (pool,) = trainings.trained(
+        (pool,) = trainings.swept(
             [self.problem], settings, (self.seed,), config, self.options.record(), how
-        )
+        ).pools
         return pool
 
     def tuned(self, name: str) -> Tuned:

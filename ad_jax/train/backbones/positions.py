@@ -61,7 +61,7 @@ class Head(nn.Module):
 
 def _told(hidden: jax.Array, logits: jax.Array) -> Outputs:
     """Outputs of `[n, gh, gw, ...]`: means over the strangest positions, by the log-odds."""
-    count, *sides, width = hidden.shape
+    count, width = hidden.shape[0], hidden.shape[-1]
     odds = jax.nn.logsumexp(logits[..., 1:], axis=-1) - logits[..., 0]
     flat = (hidden.reshape(count, -1, width), logits.reshape(count, -1, logits.shape[-1]))
     embedding, told = strangest(odds.reshape(count, -1), *flat)
