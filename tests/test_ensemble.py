@@ -11,6 +11,7 @@ from ad_jax.base import ranks
 from ad_jax.base.errors import InputError
 from ad_jax.detect.detector import FittedDetector
 from ad_jax.detect.ensemble import JSON, Ensemble
+from ad_jax.pool import Member, View
 from ad_jax.selection import weights as weighing
 
 CONFIG = Config(steps=6, width=8, most_loss=9.0, least_auroc=0.0)
@@ -114,20 +115,63 @@ def test_every_family_weighs_the_same_before():
 def test_without_evidence_the_weights_are_the_prior():
     """To the bit where no setting sees more than one standard error, near it else."""
     pools = [pool_of(0, seed=seed) for seed in range(20)]
-    stood = [weighing.weights(pool) == weighing.prior(pool) for pool in pools]
-    assert stood == [weighing.evidence(pool).strongest <= 1.0 for pool in pools]
-    assert 3 <= sum(stood) <= 17
-    assert np.median([max(weighing.weights(pool).values()) for pool in pools]) < 1.6 / 6
+    early = weighing.Constants(closed=1.0, open=4.0)
+    for constants in (early, weighing.CONSTANTS):
+        found = [weighing.weights(pool, constants=constants) for pool in pools]
+        stood = [own == weighing.prior(pool) for own, pool in zip(found, pools, strict=True)]
+        seen = [weighing.evidence(pool).strongest for pool in pools]
+        assert stood == [strongest <= constants.closed for strongest in seen]
+        assert np.median([max(own.values()) for own in found]) < 1.6 / 6
+        assert 3 <= sum(stood) <= (17 if constants == early else 20)
 
 
 def test_evidence_moves_weight_to_what_sees_the_anomalies():
-    ahead, strongest = weighing.evidence(pool_of(40))
-    assert strongest > 4
+    found = weighing.evidence(pool_of(40))
+    ahead = found.leads(weighing.prior(pool_of(40)))
+    assert found.strongest > 4
     best = max(ahead, key=ahead.__getitem__)
     assert '"k": 1.0' in best and '"a"' in best and ahead[best] > 3
     weights = weighing.weights(pool_of(40))
     assert weights[best] > 1.5 / 6 and sum(weights.values()) == pytest.approx(1.0)
     assert weighing.weights(pool_of(40)) == weights  # bootstrap and permutations have a seed
+
+
+def pool_with_default(anomalies: int, good: tuple[float, ...], seed: int = 0) -> Pool:
+    """Two areas around the default's and two settings of other families, by what each sees."""
+    settings = [
+        *(setting("binary", "cutpaste", area=area) for area in (0.01, 0.04)),
+        setting("binary", "scar"),
+        setting("binary", "cutout"),
+    ]
+    generator = np.random.default_rng(seed)
+    target, held_out = generator.normal(size=(4, 100)), generator.normal(size=(4, 60))
+    target[:, :anomalies] += np.array(good)[:, None]
+    members = tuple(Member(one, 0, "ok", 0.1, 0.9, 1.0) for one in settings)
+    views = (View(scores[:, None].astype(np.float32)) for scores in (target, held_out))
+    return Pool(members, *views, default_head=np.zeros(4, int))
+
+
+def test_the_default_has_a_share_of_the_prior_before_the_families():
+    """Half for both areas around .02, which are as near to it; a sixth for each family."""
+    pool = pool_with_default(0, (0.0, 0.0, 0.0, 0.0))
+    expected = [0.25 + 1 / 12, 0.25 + 1 / 12, 1 / 6, 1 / 6]
+    np.testing.assert_allclose(list(weighing.prior(pool).values()), expected)
+    assert weighing.defaults(pool) == [s.key for s in pool.settings[:2]]
+    np.testing.assert_allclose(
+        list(weighing.prior(pool, 0.0).values()), [1 / 6, 1 / 6, 1 / 3, 1 / 3]
+    )
+    assert not weighing.defaults(pool_of(0))  # of another library: families share all
+
+
+def test_a_safe_pick_leaves_the_default_only_for_a_clear_lead():
+    default, _, _, other = pool_with_default(0, (0.0,) * 4).settings
+    assert weighing.safe_pick(pool_with_default(40, (0.0, 0.0, 0.0, 3.0))) == other.key
+    assert weighing.safe_pick(pool_with_default(40, (2.0, 2.0, 0.0, 2.0))) == default.key
+    nothing = [pool_with_default(0, (0.0,) * 4, seed) for seed in range(10)]
+    kept = [weighing.safe_pick(pool, errors=3.0) == default.key for pool in nothing]
+    assert sum(kept) >= 8
+    with pytest.raises(InputError, match="no setting of the default's kind"):
+        weighing.safe_pick(pool_of(40))
 
 
 def test_a_target_scores_itself_by_the_weights_of_its_other_half():

@@ -19,8 +19,8 @@ from ad_jax.evaluate.pools import on_seeds, picked, trained_rows
 from ad_jax.evaluate.split_half import half_aurocs, split
 from ad_jax.pool import Pool
 from ad_jax.selection import rules
+from ad_jax.selection.resampling import RESAMPLED
 from ad_jax.selection.rules import Rule
-from ad_jax.selection.trust import RESAMPLED
 
 RATES = (0.0, 0.01, 0.05, 0.1, 0.25)
 DRAWS = 20

@@ -40,8 +40,9 @@ WIDE = (  # what `--families wide` stands for: every group of the catalogue and 
     "binary/brightness",
     "denoising/pixel_mask",
 )
-FROZEN = (  # the default on a frozen encoder's features: 18 settings
+FROZEN = (  # the default on a frozen encoder's features: 19 settings
     "neighbour/identity",
+    "global_neighbour/identity",
     "binary/feature_noise",
     "binary/cutpaste",
     "binary/scar",

@@ -76,9 +76,9 @@ def judge(pool: Pool, rule: str, progress: Progress, second: Pool | None = None)
             f"none of the {whole} settings that were trained to the end learned anything; train "
             "longer (more steps) or give more normals"
         )
-    supported = trust(pool, rule, member_losses[rule], by_key, best)
-    seen = signatures(pool, rule, best, supported, second)
     own = weights(pool)
+    supported = trust(pool, rule, member_losses[rule], by_key, best, own)
+    seen = signatures(pool, rule, best, supported, second)
     return Judged(pool, rule, member_losses, losses, best, supported, seen, own, progress)
 
 

@@ -1,17 +1,18 @@
-"""How far to trust a pick, from the pool alone: noise, stability, agreement, and the null.
+"""How far to trust a pick, from the pool alone: a forecast, and what speaks for and against it.
 
-Nothing here sees labels. The verdict is a summary of the numbers beside it: low if anything speaks
-against the pick, high if there is at most one doubt and the pick was compared with something. Over
-34 development tasks (experiments/results/rules.txt) the regret of a pick, to the best of settings
-and controls, was .000, .015 and .011 AUROC where it said high, medium and low: within chance
-(Spearman -.23, p .18). Of its parts the margin says most (-.32, p .07); that a control looks
-better was true of 18 of the 20 tasks of which it was said. Agreement with rules of other kinds says
-nothing good of a pick, as they pick worse.
+Nothing here sees labels. The forecast is of the AUROC that the ensemble of all settings
+(`selection.weights`) has ahead of the pick. It follows from how differently the two order the
+target: where they agree there is nothing to lose, and where they do not, the pick was mostly the
+worse one. `FORECAST` is what that came to on development tasks, targets drawn with 0 to 50 % of
+anomalies; on training sets that were left out it holds as experiments/results/ensemble.txt says.
+The verdict is a function of the forecast. Noise, stability, agreement, the null and controls stand
+beside it: over 34 development tasks none of them told a good pick from a bad one beyond chance
+(experiments/results/rules.txt).
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
@@ -21,7 +22,9 @@ from scipy.stats import rankdata
 from ad_jax.base.ranks import spearman_rows
 from ad_jax.pool import Pool
 from ad_jax.selection import rules
+from ad_jax.selection.resampling import RESAMPLED, draw, halves, resampled, sizes
 from ad_jax.selection.rules.contract import voters
+from ad_jax.selection.weights import finished, mixed, surprises
 from ad_jax.train.setting import Setting
 
 DRAWS = 100  # bootstrap draws, and pairs of halves
@@ -32,7 +35,13 @@ FEWEST = 8  # different target samples that it takes to judge by
 LEFT = 3  # settings that a search has to leave: of two equal ones the better often looks clear
 ROUNDING = 1e-6  # of a loss: seeds that differ by no more, as rules in float32 make them, agree
 ALIKE = 1e-5  # of the spread of a member's scores: samples that differ by no more look alike
-RESAMPLED = ("target", "scores", "parts")  # what rules need that follow from single samples
+FORECAST = (  # disagreement below -> AUROC of the ensemble less the pick's: mean, 10 % and 90 %
+    (0.05, 0.006, 0.000, 0.016),
+    (0.15, -0.002, -0.030, 0.019),
+    (0.35, 0.032, 0.001, 0.055),
+    (2.01, 0.142, -0.010, 0.434),
+)
+HIGH, MEDIUM = 0.01, 0.05  # forecast up to which a pick is trusted highly, and still somewhat
 UNRELATED = {  # one rule of every kind: what else could have picked
     "scores": "several_tails",
     "parts": "calibrated_separability_uncapped",
@@ -44,7 +53,12 @@ class Trust(NamedTuple):
     """How far the pool itself supports the pick.
 
     Attributes:
-      verdict: "high", "medium" or "low".
+      verdict: "high", "medium" or "low" by the forecast; "none" with fewer than two settings that
+        can be picked.
+      disagreement: 1 - Spearman correlation of pick and ensemble over the target, 0 to 2; NaN
+        where one of them is constant.
+      regret: forecast of the ensemble's AUROC less the pick's; NaN without a disagreement.
+      regret_low, regret_high: between which it was on eight of ten development draws like it.
       margin: loss of the runner-up minus loss of the pick, in standard errors over seeds; NaN with
         one seed, one setting that can be picked, or seeds that agree but for rounding.
       stability: share of bootstrap draws of target and held-out normals in which a setting of
@@ -59,13 +73,16 @@ class Trust(NamedTuple):
         there is something to find.
       untrained: settings with seeds that learned nothing.
       control: the best control member by the same rule if it beats the pick, else "".
-      reasons: the same in plain words, what decides the verdict first. Each begins with what it
-        counts for: "against it" (one makes the verdict low), "a doubt" (two keep it from high),
-        "for it", or "note" (nothing).
+      reasons: the same in plain words, the forecast first. Each begins with what it is: "forecast",
+        "limit" (keeps the verdict below what the forecast says), "against it", "for it", or "note".
       stopped: settings that a search dropped early; all of the above but the null is of the others.
     """
 
     verdict: str
+    disagreement: float
+    regret: float
+    regret_low: float
+    regret_high: float
     margin: float
     stability: float
     reliability: float
@@ -75,36 +92,6 @@ class Trust(NamedTuple):
     control: str
     reasons: tuple[str, ...]
     stopped: int = 0
-
-
-class Rows(NamedTuple):
-    """Samples of the target `[k]` and of the held-out normals `[l]`; they may repeat."""
-
-    target: np.ndarray
-    held_out: np.ndarray
-
-
-def draw(pool: Pool, generator: np.random.Generator) -> Rows:
-    """A bootstrap draw of target and held-out normals."""
-    return Rows(*(generator.integers(0, n, n) for n in _sizes(pool)))
-
-
-def halves(pool: Pool, generator: np.random.Generator) -> tuple[Rows, Rows]:
-    """Complementary halves of target and held-out normals."""
-    orders = [generator.permutation(n) for n in _sizes(pool)]
-    return (
-        Rows(*(order[: len(order) // 2] for order in orders)),
-        Rows(*(order[len(order) // 2 :] for order in orders)),
-    )
-
-
-def _sizes(pool: Pool) -> tuple[int, int]:
-    return pool.scores.shape[2], pool.held_out_scores.shape[2]
-
-
-def resampled(pool: Pool, rule: str, draws: Sequence[Rows]) -> np.ndarray:
-    """Losses of every setting on each of the draws, `[draws, settings]`; infinite: no pick."""
-    return np.stack([list(rules.losses(pool.take(*rows), rule).values()) for rows in draws])
 
 
 def null(pool: Pool, seed: int = 0, permutations: int = PERMUTATIONS) -> float:
@@ -177,7 +164,7 @@ def _stability(
         mine = np.array([s.family == pick.family for s in pool.settings])
         best = drawn == drawn.min(1, keepdims=True)  # settings that tie share a draw
         stability = float(((best & mine).sum(1) / best.sum(1)).mean())
-    if len(finished) < 3 or 1 in _sizes(pool):
+    if len(finished) < 3 or 1 in sizes(pool):
         return stability, reliability
     pairs = [halves(pool, generator) for _ in range(DRAWS // 2)]
     on_halves = resampled(pool, rule, [half for pair in pairs for half in pair])
@@ -209,12 +196,42 @@ def _agreement(pool: Pool, rule: str, pick: Setting) -> tuple[float, list[str]]:
     return (float(np.mean(places)) if places else float("nan")), against
 
 
+class Forecast(NamedTuple):
+    """What the ensemble is expected to have ahead of a pick; see `Trust`."""
+
+    disagreement: float
+    regret: float
+    low: float
+    high: float
+
+
+def forecast(pool: Pool, weights: Mapping[str, float], pick: Setting) -> Forecast:
+    """How differently pick and ensemble order the target, and what that came to elsewhere.
+
+    Args:
+      pool: with held-out normals; without them nothing is known.
+      weights: of the ensemble, by setting key.
+      pick: one of its settings.
+    """
+    unknown = float("nan")
+    if not pool.held_out_scores.shape[2] or pick.key not in weights:
+        return Forecast(*4 * [unknown])
+    own = surprises(pool)
+    both = np.stack([own[pick.key], mixed(own, weights)])
+    both = np.where(np.ptp(both, axis=1, keepdims=True) > ALIKE, both, 0.0)
+    alike = float(spearman_rows(both[:1], both[1:])[0])
+    if not np.isfinite(alike):
+        return Forecast(*4 * [unknown])
+    return Forecast(1.0 - alike, *next(row[1:] for row in FORECAST if 1.0 - alike < row[0]))
+
+
 def trust(
     pool: Pool,
     rule: str,
     per_member: np.ndarray,
     losses: dict[str, float],
     pick: Setting,
+    weights: Mapping[str, float],
     seed: int = 0,
 ) -> Trust:
     """How far the pool supports a pick.
@@ -224,6 +241,7 @@ def trust(
       per_member: the rule's loss `[members]`.
       losses: the rule's loss by setting key.
       pick: the setting.
+      weights: of the ensemble of all settings, by setting key.
       seed: of draws, halves and permutations.
     """
     said = _Said()
@@ -231,18 +249,21 @@ def trust(
     stability, reliability = _stability(pool, rule, losses, pick, seed)
     agreement, others = _agreement(pool, rule, pick)
     _say_noise(said, margin, stability, reliability, others)
-    chance = _say_null(said, pool, seed)
+    chance, few = _say_null(said, pool, seed)
     control = _control(pool, rule, per_member, losses[pick.key])
     if control:
         said.against.append(f"the control member {control} looks better by the same rule")
-    lacking = _say_stopped(said, pool, losses, bool(np.isfinite([margin, stability]).any()))
+    left = _say_stopped(said, pool, losses)
     learned_nothing = {m.setting.key for m in pool.members if m.status in ("untrained", "failed")}
     untrained = tuple(s.label for s in pool.settings if s.key in learned_nothing)
     if untrained:
         said.notes.append(f"seeds that learned nothing in {', '.join(untrained)}")
-    verdict = "low" if said.against else "medium" if len(said.doubts) > 1 or lacking else "high"
+    _say_moved(said, pool, weights)
+    told = forecast(pool, weights, pick)
+    verdict = _verdict(said, told, sum(np.isfinite(list(losses.values()))), few, left)
     return Trust(
         verdict,
+        *told,
         margin,
         stability,
         reliability,
@@ -250,26 +271,62 @@ def trust(
         chance,
         untrained,
         control,
-        said.lines(verdict),
+        said.lines(),
         len(pool.stopped),
     )
 
 
 @dataclass
 class _Said:
-    """Reasons in plain words: one against makes the verdict low, two doubts keep it from high."""
+    """Reasons in plain words; what decides the verdict is said first."""
 
+    forecast: list[str] = field(default_factory=list)
+    limits: list[str] = field(default_factory=list)
     against: list[str] = field(default_factory=list)
-    doubts: list[str] = field(default_factory=list)
     support: list[str] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
 
-    def lines(self, verdict: str) -> tuple[str, ...]:
-        """What decides the verdict first."""
-        counted = [("against it", self.against), ("a doubt", self.doubts)]
-        counted.insert(1 if verdict == "high" else 2, ("for it", self.support))
-        counted.append(("note", self.notes))
-        return tuple(f"{word}: {line}" for word, lines in counted for line in lines)
+    def lines(self) -> tuple[str, ...]:
+        kinds = {
+            "forecast": self.forecast,
+            "limit": self.limits,
+            "against it": self.against,
+            "for it": self.support,
+            "note": self.notes,
+        }
+        return tuple(f"{word}: {line}" for word, lines in kinds.items() for line in lines)
+
+
+def _verdict(said: _Said, told: Forecast, finished: int, few: str, left: str) -> str:
+    """The verdict, and in words what it comes from.
+
+    Args:
+      said: gets the forecast and the limits.
+      told: the forecast.
+      finished: settings that can be picked.
+      few: why the target says nothing, in words; "" if it does.
+      left: why a search left too little to compare, in words; "" if it did not.
+    """
+    if finished < 2:
+        said.forecast.append("none: no other setting was trained to the end and can be judged")
+        return "none"
+    if few:
+        said.limits.append(f"{few}, which makes it low")
+    if np.isnan(told.regret):
+        said.forecast.append("none: pick or ensemble says the same of all target samples")
+        return "low"
+    said.forecast.append(
+        f"the ensemble of all settings is expected to have {told.regret:+.3f} AUROC on the pick "
+        f"({told.low:+.3f} to {told.high:+.3f} on eight of ten development targets like it): they "
+        f"order the target alike to {1.0 - told.disagreement:.2f}"
+    )
+    if few:
+        return "low"
+    if left:
+        said.limits.append(f"{left}, which keeps it from high")
+    if told.regret <= HIGH and not left:
+        return "high"
+    return "medium" if told.regret <= MEDIUM else "low"
 
 
 def _say_noise(
@@ -278,28 +335,30 @@ def _say_noise(
     if np.isfinite(margin):
         word = "within" if margin < NOISE else "above"
         line = f"the runner-up is {margin:.1f} standard errors behind, {word} seed noise"
-        (said.doubts if margin < NOISE else said.support).append(line)
+        (said.against if margin < NOISE else said.support).append(line)
     if np.isfinite(stability):
         line = f"its family wins on {100 * stability:.0f} % of bootstrap draws"
-        kind = said.against if stability < 0.5 else said.doubts if stability < 0.8 else said.support
-        kind.append(line)
+        (said.against if stability < 0.8 else said.support).append(line)
     if np.isfinite(reliability):
         line = f"halves of the samples order the settings alike to {reliability:.2f}"
-        (said.doubts if reliability < 0.7 else said.support).append(line)
+        (said.against if reliability < 0.7 else said.support).append(line)
     if others:
-        said.doubts.append(f"{', '.join(others)} put it in the lower half")
+        said.against.append(f"{', '.join(others)} put it in the lower half")
 
 
-def _say_null(said: _Said, pool: Pool, seed: int) -> float:
-    """The null, on the target samples that members tell apart if those are few."""
-    different = _different(pool)
+def _say_null(said: _Said, pool: Pool, seed: int) -> tuple[float, str]:
+    """The null, on the target samples that members tell apart if those are few, and that they are.
+
+    In words; "" if they are not few.
+    """
+    different, few = _different(pool), ""
     if len(different) < FEWEST:
         looks = "looks" if len(different) == 1 else "look"
-        said.against.append(
-            f"{len(different)} of {_sizes(pool)[0]} target samples {looks} different to the "
+        few = (
+            f"{len(different)} of {sizes(pool)[0]} target samples {looks} different to the "
             f"settings; it takes {FEWEST} to judge by"
         )
-        pool = pool.take(different, np.arange(_sizes(pool)[1]))
+        pool = pool.take(different, np.arange(sizes(pool)[1]))
     chance = null(pool, seed)
     if chance > RARE:
         said.against.append(
@@ -308,21 +367,40 @@ def _say_null(said: _Said, pool: Pool, seed: int) -> float:
         )
     else:
         said.support.append(f"target and held-out normals differ (p = {chance:.3f})")
-    return chance
+    return chance, few
 
 
-def _say_stopped(said: _Said, pool: Pool, losses: dict[str, float], measured: bool) -> str:
-    """What keeps the verdict from high whatever else is said; "" if nothing does."""
+def _say_stopped(said: _Said, pool: Pool, losses: dict[str, float]) -> str:
+    """What a search left too little of to compare with, in words; "" if nothing."""
     stopped = len(pool.stopped)
-    lacking = _lacking(losses, stopped, measured)
-    if lacking:
-        said.doubts.insert(0, f"{lacking}, which alone keeps it from high")
+    finished = int(np.isfinite(list(losses.values())).sum())
     if stopped:
-        said.doubts.append(
+        said.against.append(
             f"{stopped} of {len(pool.settings)} settings were stopped early, some of which might "
             "have won; all but the likeness to held-out normals is of the others"
         )
-    return lacking
+    few = stopped and finished < LEFT
+    return f"the search left {finished} settings to compare" if few else ""
+
+
+def _say_moved(said: _Said, pool: Pool, weights: Mapping[str, float]) -> None:
+    """How much of the target lies above where held-out normals lie, by the weights of settings.
+
+    Storey's estimate of the share of anomalies (`detect.prevalence`): twice the share that the
+    target lacks below the median of held-out normals.
+    """
+    target, held_out = pool.own_scores()
+    if not held_out.shape[1]:
+        return
+    below = (target <= np.median(held_out, axis=1, keepdims=True)).mean(1)
+    by_key = {s.key: below[pool.rows(s, trained=True)].mean() for s in finished(pool)}
+    moved = 1.0 - 2.0 * sum(weight * by_key[key] for key, weight in weights.items())
+    if moved > 0.0:
+        said.notes.append(
+            f"about {100 * moved:.0f} % of the target lie above where held-out normals lie: "
+            "anomalies, or normals of another day or place, which scores cannot tell apart; "
+            "held-out normals of the target's day and place can"
+        )
 
 
 def _different(pool: Pool) -> np.ndarray:
@@ -338,16 +416,6 @@ def _different(pool: Pool) -> np.ndarray:
             if len(found) == FEWEST:
                 break
     return np.array(found, int)
-
-
-def _lacking(losses: dict[str, float], stopped: int, measured: bool) -> str:
-    """What a pick lacks to be compared with, in words; "" if nothing."""
-    finished = int(np.isfinite(list(losses.values())).sum())
-    if finished < 2:
-        return "no other setting that the rule can judge was trained to the end"
-    if stopped and finished < LEFT:
-        return f"the search left {finished} settings to compare"
-    return "" if measured else f"of {finished} settings neither noise nor stability can be told"
 
 
 def _control(pool: Pool, rule: str, per_member: np.ndarray, own: float) -> str:

@@ -1,35 +1,54 @@
 """How much every setting of a pool says: a prior that evidence moves as far as it beats noise.
 
-The prior gives every family the same, and in a family every setting. Evidence is the order-31
-Wilcoxon statistic of target against held-out normals (`rules.tails`): a setting's lead over the
-prior's mean, in standard errors of a bootstrap that draws target and held-out normals for all
-settings at once. Its weight grows by `exp(PULL gate z)`. The gate opens from 0 to 1 as the largest
-statistic of any setting grows from `CLOSED` to `OPEN` of its own standard errors: where no setting
-finds the target stranger than held-out normals, the prior stands as it is, to the bit. A target
-that differs from held-out normals for another reason opens it, too.
+The prior gives a share to the default setting, where a pool holds one, and the rest to the
+families, each the same, and in a family to every setting. Evidence is the order-31 Wilcoxon
+statistic of target against held-out normals (`rules.tails`): a setting's lead over the prior's
+mean, in standard errors of a bootstrap that draws target and held-out normals for all settings at
+once. Its weight grows by `exp(pull gate z)`. The gate opens from 0 to 1 as the largest statistic of
+any setting grows from `closed` to `open` of its own standard errors: where no setting finds the
+target stranger than held-out normals, the prior stands as it is, to the bit. A target that differs
+from held-out normals for another reason opens it, too.
 
-Order, pull and gate were chosen on the 34 tasks of networks trained from scratch; those of frozen
-features were not looked at (experiments/results/ensemble.txt).
+Constants were chosen on development tasks, and what they are worth on halves of the training sets
+that did not choose them is in experiments/results/ensemble.txt.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 import numpy as np
 
 from ad_jax.base import ranks
+from ad_jax.base.errors import InputError
 from ad_jax.pool import Pool
+from ad_jax.selection.resampling import draw
 from ad_jax.selection.rules.tails import order_statistic
-from ad_jax.selection.trust import draw
+from ad_jax.selection.search import default_on_features, default_setting
 from ad_jax.train.setting import Setting
 
 ORDER = 31
-PULL = 0.3  # of one standard error, on the log weight
-MOST = 10.0  # standard errors that count: no weight grows or falls by more than e^3
-CLOSED, OPEN = 1.0, 4.0
+MOST = 10.0  # standard errors that count: no weight grows or falls by more than e^3 at a pull of .3
 DRAWS = 60
+
+
+class Constants(NamedTuple):
+    """How weights are made.
+
+    Attributes:
+      default: share of the prior that the default setting has; 0 to 1.
+      pull: of one standard error, on the log weight.
+      closed, open: standard errors of the strongest statistic between which the gate opens.
+    """
+
+    default: float = 0.5
+    pull: float = 0.3
+    closed: float = 2.0
+    open: float = 6.0
+
+
+CONSTANTS = Constants()
 
 
 def finished(pool: Pool) -> list[Setting]:
@@ -37,40 +56,77 @@ def finished(pool: Pool) -> list[Setting]:
     return [setting for setting in pool.settings if pool.pickable(setting)]
 
 
-def prior(pool: Pool) -> dict[str, float]:
-    """Weight of every finished setting by its key; they sum to 1."""
+def defaults(pool: Pool) -> list[str]:
+    """Keys of the finished settings that stand for the default: none, it, or the nearest.
+
+    Of its pretext and augmentation, by the logarithm of the strength; both where two are as near.
+    """
+    known = finished(pool)
+    of_features = any(s.augmentation == "feature_noise" for s in known)
+    wanted = default_on_features() if of_features else default_setting()
+    own = {s.key: s.strength for s in known if s.family == wanted.family and s.strength}
+    away = {key: abs(np.log(value / (wanted.strength or 1.0))) for key, value in own.items()}
+    return [key for key, far in away.items() if far <= min(away.values()) + 1e-9]
+
+
+def prior(pool: Pool, share: float = CONSTANTS.default) -> dict[str, float]:
+    """Weight of every finished setting by its key; they sum to 1.
+
+    Args:
+      pool: whose settings they are.
+      share: that the default setting has before families share the rest; where the pool holds no
+        setting of its kind families share all.
+    """
     settings = finished(pool)
     families = [setting.family for setting in settings]
-    share = 1.0 / max(1, len(set(families)))
-    return {s.key: share / families.count(s.family) for s in settings}
+    trusted = defaults(pool)
+    left = (1.0 - share if trusted else 1.0) / max(1, len(set(families)))
+    return {
+        s.key: left / families.count(s.family) + (share / len(trusted) if s.key in trusted else 0.0)
+        for s in settings
+    }
 
 
 class Evidence(NamedTuple):
     """What a target says of a pool's settings.
 
     Attributes:
-      leads: setting key -> how far it is ahead of the prior's mean, in standard errors.
-      strongest: largest statistic of a setting, in its own standard errors.
+      statistic: setting key -> order-31 Wilcoxon statistic.
+      drawn: `[draws, settings]` the same of draws of the target and of held-out normals.
     """
 
-    leads: dict[str, float]
-    strongest: float
+    statistic: dict[str, float]
+    drawn: np.ndarray
+
+    def leads(self, before: Mapping[str, float]) -> dict[str, float]:
+        """How far every setting is ahead of the mean by some weights, in standard errors."""
+        share = np.array([before[key] for key in self.statistic])
+        own = np.array(list(self.statistic.values()))
+        noise = self.drawn - (self.drawn @ share)[:, None]
+        return dict(zip(self.statistic, _in_errors(own - own @ share, noise).tolist(), strict=True))
 
     @property
-    def gate(self) -> float:
-        """How far the weights follow the leads, 0 to 1."""
-        return float(np.clip((self.strongest - CLOSED) / (OPEN - CLOSED), 0.0, 1.0))
+    def strongest(self) -> float:
+        """Largest statistic of a setting, in its own standard errors."""
+        return float(_in_errors(np.array(list(self.statistic.values())), self.drawn).max())
+
+
+def _in_errors(values: np.ndarray, drawn: np.ndarray) -> np.ndarray:
+    """Values `[settings]` in the spread of their draws; 0 where they do not vary."""
+    spread = drawn.std(0)
+    out = np.divide(values, spread, out=np.zeros_like(values), where=spread > 0)
+    return np.clip(out, -MOST, MOST)
 
 
 def evidence(pool: Pool, seed: int = 0) -> Evidence:
-    """Leads of every finished setting, and whether any sees more than noise.
+    """What the target says of every finished setting, and how much of it is noise.
 
     Args:
       pool: whose target and held-out normals are drawn anew, for all settings at once.
       seed: of the bootstrap.
     """
-    before = prior(pool)
-    members = [pool.rows(s, trained=True) for s in finished(pool)]
+    settings = finished(pool)
+    members = [pool.rows(setting, trained=True) for setting in settings]
     target, held_out = pool.own_scores()
     generator = np.random.default_rng(seed)
 
@@ -79,38 +135,71 @@ def evidence(pool: Pool, seed: int = 0) -> Evidence:
         return np.array([values[rows].mean() for rows in members])
 
     everyone = (np.arange(target.shape[1]), np.arange(held_out.shape[1]))
-    own = statistic(everyone)
+    own = statistic(everyone).tolist()
     drawn = np.stack([statistic(draw(pool, generator)) for _ in range(DRAWS)])
-    share = np.array(list(before.values()))
-    ahead, noise = own - own @ share, drawn - (drawn @ share)[:, None]
-    leads, strong = (
-        np.clip(np.divide(x, s, out=np.zeros_like(x), where=s > 0), -MOST, MOST)
-        for x, s in ((ahead, noise.std(0)), (own, drawn.std(0)))
-    )
-    return Evidence(dict(zip(before, leads.tolist(), strict=True)), float(strong.max()))
+    return Evidence(dict(zip((s.key for s in settings), own, strict=True)), drawn)
 
 
-def weights(pool: Pool, seed: int = 0) -> dict[str, float]:
+def weights(pool: Pool, seed: int = 0, constants: Constants = CONSTANTS) -> dict[str, float]:
     """Weight of every finished setting by its key; they sum to 1.
 
     Args:
       pool: without held-out normals, or without evidence, the prior comes back as it is.
       seed: of the bootstrap.
+      constants: of prior, pull and gate.
     """
-    before = prior(pool)
+    before = prior(pool, constants.default)
     if len(before) < 2 or not pool.held_out_scores.shape[2]:
         return before
-    return followed(before, evidence(pool, seed))
+    return followed(before, evidence(pool, seed), constants)
 
 
-def followed(before: dict[str, float], found: Evidence) -> dict[str, float]:
+def followed(
+    before: dict[str, float], found: Evidence, constants: Constants = CONSTANTS
+) -> dict[str, float]:
     """Weights by setting key, moved from those before as far as the evidence goes."""
-    if not found.gate:
+    closed, opened = constants.closed, constants.open
+    gate = float(np.clip((found.strongest - closed) / (opened - closed), 0.0, 1.0))
+    if not gate:
         return before
-    pull = PULL * found.gate
-    moved = {key: value * float(np.exp(pull * found.leads[key])) for key, value in before.items()}
+    leads = found.leads(before)
+    moved = {
+        key: value * float(np.exp(constants.pull * gate * leads[key]))
+        for key, value in before.items()
+    }
     total = sum(moved.values())
     return {key: value / total for key, value in moved.items()}
+
+
+def safe_pick(pool: Pool, errors: float = 2.0, seed: int = 0) -> str:
+    """Key of the default setting, or of one that the target says is clearly ahead of it.
+
+    Args:
+      pool: with held-out normals; one that holds no default has none to be safe with.
+      errors: standard errors that the lead over the default has to exceed.
+      seed: of the bootstrap.
+
+    Returns:
+      the setting whose statistic leads most; where it does not lead by so many standard errors of
+      the difference, the default's (of two that are as near, the first).
+
+    Raises:
+      InputError: the pool holds no finished setting of the default's kind.
+    """
+    trusted = defaults(pool)
+    if not trusted:
+        raise InputError(
+            "the pool holds no setting of the default's kind to fall back on; add one "
+            "(search.default_setting(), on frozen features search.default_on_features())"
+        )
+    return ahead_of(evidence(pool, seed), trusted, errors)
+
+
+def ahead_of(found: Evidence, trusted: Sequence[str], errors: float) -> str:
+    """The key that leads some others' mean by more than so many errors, else the first of them."""
+    leads = found.leads({key: (key in trusted) / len(trusted) for key in found.statistic})
+    best = max(leads, key=leads.__getitem__)
+    return best if leads[best] > errors else trusted[0]
 
 
 def surprises(pool: Pool) -> dict[str, np.ndarray]:

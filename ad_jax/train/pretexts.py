@@ -277,28 +277,34 @@ def _denoising_of_positions(augmentation: str) -> Pretext:
     )
 
 
-def _fitted(augmentation: str, score: str) -> Pretext:
-    """Nothing is trained: a score of positions is fitted to the normals.
+def _fitted(augmentation: str, name: str) -> Pretext:
+    """Nothing is trained: a score of positions, or of whole images, is fitted to the normals.
 
     Raises:
       InputError: an augmentation, which would change nothing.
     """
     if augmentation != "identity":
         raise InputError(
-            f"pretext {score!r} trains nothing, so {augmentation!r} changes nothing; take "
-            f"{score}/identity"
+            f"pretext {name!r} trains nothing, so {augmentation!r} changes nothing; take "
+            f"{name}/identity"
         )
-    return binary(augmentation, PATCHES)._replace(fitted=score)
+    score, shown = FITTED[name]
+    return binary(augmentation, WHOLE if shown else PATCHES)._replace(fitted=score, shown=shown)
 
 
-FITTED = ("neighbour", "density", "subspace")  # scores of `detect.scores`
+FITTED: dict[str, tuple[str, Callable[[jax.Array], jax.Array] | None]] = {
+    "neighbour": ("neighbour", None),  # score of `detect.scores`, and `Pretext.shown`
+    "density": ("density", None),
+    "subspace": ("subspace", None),
+    "global_neighbour": ("neighbour", _alone),
+}
 ON_FEATURES: dict[str, Callable[[str], Pretext]] = {
     "binary": partial(binary, size=PATCHES),
     "kinds": partial(kinds, size=PATCHES),
     "denoising": _denoising_of_positions,
     "pooled": _pooled,
     "prediction": _prediction_of_embeddings,
-    **{name: partial(_fitted, score=name) for name in FITTED},
+    **{name: partial(_fitted, name=name) for name in FITTED},
 }
 
 

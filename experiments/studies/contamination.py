@@ -21,7 +21,8 @@ from ad_jax.evaluate.pools import setting_aurocs
 from ad_jax.pool import Pool
 from ad_jax.report.figures import charts
 from ad_jax.selection import rules
-from ad_jax.selection.trust import RARE, RESAMPLED, null
+from ad_jax.selection.resampling import RESAMPLED
+from ad_jax.selection.trust import RARE, null
 from experiments.result import Cell, Panels, Result, Table, to_two_digits
 from experiments.study import from_runs
 from experiments.tasks import KINDS, Task, Won, counted, gains, won
@@ -43,13 +44,13 @@ class Found(NamedTuple):
 
 def drawn(pool: Pool, anomalous: np.ndarray, share: float) -> list[Pool]:
     """Pools whose target has the share; none where not one anomaly fits."""
-    return [one for one, _ in drawn_with_labels(pool, anomalous, share)]
+    return [one for _, one in drawn_rows(pool, anomalous, share)]
 
 
-def drawn_with_labels(
+def drawn_rows(
     pool: Pool, anomalous: np.ndarray, share: float, draws: int = DRAWS
-) -> list[tuple[Pool, np.ndarray]]:
-    """The same with the labels `[n]` of every target."""
+) -> list[tuple[np.ndarray, Pool]]:
+    """The same, and which samples of the whole target each holds."""
     good, bad = np.flatnonzero(anomalous == 0), np.flatnonzero(anomalous == 1)
     count = round(share / (1.0 - share) * len(good))
     if share and not count:
@@ -60,7 +61,7 @@ def drawn_with_labels(
     for _ in range(draws if share else 1):
         some = generator.choice(bad, count, replace=count > len(bad))
         kept = np.concatenate([good, some])
-        out.append((pool.take(kept, everyone), anomalous[kept]))
+        out.append((kept, pool.take(kept, everyone)))
     return out
 
 

@@ -4,40 +4,49 @@ Reads runs of the shelf and of frozen features, draws targets with a given share
 the run's own (its normals, and as many anomalies as make the share, three draws), lets every way
 choose on each, and judges what was chosen on the whole target, by AUROC of the mean surprise over
 seeds. The ways: the default setting (from scratch CutPaste of .02, or of the two areas around it;
-feature noise nearest to .8 on frozen features), the default rule's pick, the pick of the largest
-weight, the default unless another setting's lead is more than two standard errors ahead of its own
-(safe pick), the ensemble by the prior and by the weights, the setting that is best on all other
-training sets (best constant), the best by the labels of the same draw (label pick; none at 0 %),
-and the best in hindsight (oracle). Prints means over tasks with 95 % intervals over training sets,
-and the worst loss against the default. Nothing is tuned on these tasks but the weights' pull of
-.3, which was said by an earlier experiment on other members (issue of the project).
+feature noise nearest to .8 on frozen features), the default rule's pick, the default unless another
+setting's lead over it is more than two standard errors of the difference (safe pick), all families
+alike (uniform), the prior, which gives the default a share of its own, the weights that evidence
+makes of it, the same with constants that the other training sets chose, the setting that is best on
+all other training sets (best constant), the best by the labels of the same draw (label pick; none
+at 0 %), and the best in hindsight (oracle). Prints means over tasks with 95 % intervals over
+training sets, and the worst loss against the default.
+
+Constants of the weights are chosen on one half of the training sets of every kind, and reported on
+the other, both ways round, ten times: the best mean over kinds, of the mean over tasks and shares.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 import numpy as np
 
-from ad_jax.base import ranks
-from ad_jax.base.ranks import spearman_rows
+from ad_jax.base.ranks import auroc_rows
 from ad_jax.pool import Pool
 from ad_jax.report.figures import charts
 from ad_jax.selection import rules, weights
-from ad_jax.selection.search import default_on_features, default_setting
+from ad_jax.selection.weights import CONSTANTS, Constants
 from experiments.result import Cell, Panels, Result, Table
 from experiments.studies import contamination
-from experiments.study import SHELF, from_runs, shelf
+from experiments.study import PARTS, SHELF, from_runs, shelf
 from experiments.tasks import Task, Value, counted, means
 
 SHARES = (0.0, 0.01, 0.02, 0.05, 0.1, 0.25, 0.5)
 NAMES = [f"{share:.0%}" for share in SHARES]
 DRAWS = 3
 SAFE = 2.0  # standard errors
-BINS = (1.0, 2.0, 4.0, 8.0)  # of the strongest statistic
+HALVES = 10
+GRID = [  # of constants
+    Constants(share, pull, *gate)
+    for share in (0.0, 0.25, 0.5, 0.75)
+    for pull in (0.1, 0.3, 0.6)
+    for gate in ((1.0, 4.0), (2.0, 6.0), (3.0, 8.0))
+]
 FROZEN_SHELF = "runs/frozen_shelf"
-SHOWN = ("default", "pick", "prior", "weights", "oracle")
+SHOWN = ("default", "pick", "uniform", "weights", "oracle")
+CHOSEN = "weights, constants of the other half"
 
 
 class Found(NamedTuple):
@@ -49,7 +58,7 @@ class Found(NamedTuple):
     share: str
     auroc: dict[str, list[float]]
     settings: dict[str, float]  # label -> AUROC
-    strongest: list[float]  # statistic of any setting on each draw, in standard errors
+    by_constants: list[float]  # AUROC of the weights by each of `GRID`, mean over draws
 
 
 def kind_of(task: Task) -> str:
@@ -58,75 +67,69 @@ def kind_of(task: Task) -> str:
     return f"{'frozen features' if frozen else 'from scratch'}, {task.kind}"
 
 
-def defaults(pool: Pool) -> list[str]:
-    """Keys of the settings that stand for the default: the nearest on a log scale, or both."""
-    known = {s.key: s for s in weights.finished(pool)}
-    of_features = any(s.augmentation == "feature_noise" for s in known.values())
-    wanted = default_on_features() if of_features else default_setting()
-    own = {k: s.strength for k, s in known.items() if s.family == wanted.family and s.strength}
-    away = {k: abs(np.log(v / (wanted.strength or 1.0))) for k, v in own.items()}
-    return [k for k, far in away.items() if far <= min(away.values()) + 1e-9]
-
-
-def _best(values: dict[str, float]) -> str:
+def _best(values: Mapping[str, float]) -> str:
     return max(values, key=values.__getitem__)
 
 
 def chosen(
-    pool: Pool, drawn: Pool, labels: np.ndarray, found: weights.Evidence
+    drawn: Pool, labels: np.ndarray, found: weights.Evidence, surprise: np.ndarray
 ) -> dict[str, dict[str, float]]:
-    """Way -> weights of settings, chosen on a drawn target with its labels `[n]` and evidence."""
-    before = weights.prior(drawn)
-    own = weights.followed(before, found)
+    """Way -> weights of settings, chosen on a drawn target with its labels `[n]` and evidence.
+
+    `surprise [settings, n]` is every finished setting's.
+    """
+    before, trusted = weights.prior(drawn), weights.defaults(drawn)
     losses = rules.losses(drawn, rules.DEFAULT)
-    default = dict.fromkeys(defaults(pool), 1.0)
-    ahead = found.leads
-    lead = _best(ahead)
-    clear = ahead[lead] - np.mean([ahead[key] for key in default]) > SAFE
-    ways = {
-        "default": default,
-        "pick": {min(before, key=losses.__getitem__): 1.0},
-        "largest weight": {_best(own): 1.0},
-        "safe pick": {lead: 1.0} if clear and own != before else default,
+    ways = {"pick": {min(before, key=losses.__getitem__): 1.0}}
+    if trusted:
+        ways["default"] = dict.fromkeys(trusted, 1.0)
+        ways["safe pick"] = {weights.ahead_of(found, trusted, SAFE): 1.0}
+    ways |= {
+        "uniform": weights.prior(drawn, 0.0),
         "prior": before,
-        "weights": own,
+        "weights": weights.followed(before, found),
     }
     if labels.any():
-        surprise = weights.surprises(drawn)
-        by_label = {
-            key: float(ranks.auroc(s[labels == 0], s[labels == 1])) for key, s in surprise.items()
-        }
-        ways["label pick"] = {_best(by_label): 1.0}
+        by_label = auroc_rows(surprise[:, labels == 0], surprise[:, labels == 1])
+        ways["label pick"] = {list(before)[int(np.argmax(by_label))]: 1.0}
     return ways
+
+
+def by_constants(drawn: Pool, found: weights.Evidence) -> np.ndarray:
+    """Weights of every finished setting by each of `GRID` `[grid, settings]`."""
+    before = {share: weights.prior(drawn, share) for share in {one.default for one in GRID}}
+    own = [weights.followed(before[one.default], found, one) for one in GRID]
+    return np.array([list(one.values()) for one in own])
 
 
 def rows(task: Task) -> list[Found]:
     pool, y = task.run.pool, task.anomalous
-    surprise = weights.surprises(pool)
+    by_key = weights.surprises(pool)
     names = {s.key: s.label for s in weights.finished(pool)}
+    surprise, places = np.stack(list(by_key.values())), {key: i for i, key in enumerate(by_key)}
 
-    def auroc(some: dict[str, float]) -> float:
-        mixed = weights.mixed(surprise, some)
-        return float(ranks.auroc(mixed[y == 0], mixed[y == 1]))
+    def aurocs(scores: np.ndarray) -> np.ndarray:
+        return np.asarray(auroc_rows(scores[:, y == 0], scores[:, y == 1]))
 
-    each = {key: auroc({key: 1.0}) for key in surprise}
+    each = aurocs(surprise)
     out = []
     for share, text in zip(SHARES, NAMES, strict=True):
         found: dict[str, list[float]] = {}
-        strongest = []
-        for drawn, labels in contamination.drawn_with_labels(pool, y, share, DRAWS):
+        grid = []
+        for kept, drawn in contamination.drawn_rows(pool, y, share, DRAWS):
             seen = weights.evidence(drawn)
-            strongest.append(seen.strongest)
-            for way, some in chosen(pool, drawn, labels, seen).items():
-                own = len(some) if way == "default" else 1  # two defaults: the mean of both
-                value = np.mean([each[k] for k in some]) if own > 1 else auroc(some)
+            grid.append(aurocs(by_constants(drawn, seen) @ surprise))
+            for way, some in chosen(drawn, y[kept], seen, surprise[:, kept]).items():
+                own = [each[places[key]] for key in some]
+                alone = len(some) == 1 or way == "default"  # two defaults: the mean of both
+                mixed = weights.mixed(by_key, some)[None]
+                value = np.mean(own) if alone else aurocs(mixed)[0]
                 found.setdefault(way, []).append(float(value))
         if found:
-            found |= {"mean member": [float(np.mean(list(each.values())))]}
-            found |= {"oracle": [max(each.values())]}
-            settings = {names[key]: value for key, value in each.items()}
+            found |= {"mean member": [float(np.mean(each))], "oracle": [float(np.max(each))]}
+            settings = {names[key]: float(each[i]) for key, i in places.items()}
             about = (task.name, kind_of(task), task.group, text)
-            out.append(Found(*about, found, settings, strongest))
+            out.append(Found(*about, found, settings, np.mean(grid, axis=0).tolist()))
     return out
 
 
@@ -143,71 +146,46 @@ def with_constant(found: Sequence[Found]) -> list[Found]:
     return out
 
 
-class Draw(NamedTuple):
-    """One drawn target: its evidence, and by how much the ensemble was better than the pick."""
-
-    task: str
-    kind: str
-    group: str
-    bin: int
-    regret: float
-
-
-def forecast(found: Sequence[Found]) -> list[Table | str]:
-    """Regret of the pick against the ensemble by the strength of evidence, and as a forecast.
-
-    A forecast is the mean regret of the same bin over all other training sets.
-    """
-    draws = [
-        Draw(one.task, one.kind, one.group, int(np.digitize(s, BINS)), float(better - pick))
-        for one in found
-        for s, better, pick in zip(
-            one.strongest, one.auroc["weights"], one.auroc["pick"], strict=True
-        )
+def halves(found: Sequence[Found]) -> tuple[list[Found], Table]:
+    """With the weights by constants that other training sets chose, and which these were."""
+    generator = np.random.default_rng(0)
+    kinds = list(dict.fromkeys(one.kind for one in found))
+    groups = {k: sorted({one.group for one in found if one.kind == k}) for k in kinds}
+    grid = np.array([one.by_constants for one in found])
+    values: list[list[float]] = [[] for _ in found]
+    times = np.zeros(len(GRID), int)
+    for _ in range(HALVES):
+        mine = set()
+        for kind, some in groups.items():
+            more = int(generator.integers(2))  # the larger part of an odd number
+            mine |= {(kind, g) for g in generator.permutation(some)[: (len(some) + more) // 2]}
+        inside = np.array([(one.kind, one.group) in mine for one in found])
+        for shown in (inside, ~inside):
+            by_kind = [
+                grid[[s and one.kind == k for s, one in zip(shown, found, strict=True)]].mean(0)
+                for k in kinds
+                if any(s and one.kind == k for s, one in zip(shown, found, strict=True))
+            ]
+            best = int(np.argmax(np.mean(by_kind, axis=0)))
+            times[best] += 1
+            for i in np.flatnonzero(~shown):
+                values[i].append(float(grid[i, best]))
+    told = [
+        one._replace(auroc={**one.auroc, CHOSEN: own})
+        for one, own in zip(found, values, strict=True)
     ]
-    names = [f"below {BINS[0]:g}", *(f"{a:g} to {b:g}" for a, b in zip(BINS, BINS[1:]))]
-    names.append(f"{BINS[-1]:g} and more")
-    known = means([Value(*d[:3], (names[d.bin],), d.regret) for d in draws])
-    lines: list[list[Cell]] = []
-    for i, name in enumerate(names):
-        own = [d for d in draws if d.bin == i]
-        if own:
-            worst, tenth = (float(np.quantile([d.regret for d in own], q)) for q in (1.0, 0.9))
-            tasks = len({d.task for d in own})
-            lines.append([name, tasks, len(own), known[name,], tenth, worst])
-    predicted, realised = [], []
-    for d in draws:
-        others = [o.regret for o in draws if o.bin == d.bin and o.group != d.group]
-        if others:
-            predicted.append(float(np.mean(others)))
-            realised.append(d.regret)
-    columns = ["strongest statistic", "tasks", "draws", "regret", "90 %", "worst"]
-    said = (
-        "\nRegret of the pick (AUROC of the ensemble less the pick's) by the strength of evidence"
-    )
-    if len(set(predicted)) < 2:
-        return [said, Table(columns, lines)]
-    order = np.argsort(predicted, kind="stable")
-    thirds: list[list[Cell]] = [
-        [
-            float(np.mean(np.array(predicted)[some])),
-            float(np.mean(np.array(realised)[some])),
-            len(some),
-        ]
-        for some in np.array_split(order, 3)
+    every = np.mean([grid[[one.kind == k for one in found]].mean(0) for k in kinds], axis=0)
+    lines: list[list[Cell]] = [
+        [*GRID[i], int(times[i]), float(every[i])]
+        for i in np.argsort(-every, kind="stable")
+        if times[i] or GRID[i] == CONSTANTS
     ]
-    rank = float(spearman_rows(np.array([predicted]), np.array([realised]))[0])
-    return [
-        said,
-        Table(columns, lines),
-        f"\nForecast from other training sets: Spearman with the regret {rank:.2f} over "
-        f"{len(predicted)} draws; by thirds of the forecast",
-        Table(["forecast", "realised", "draws"], thirds),
-    ]
+    header = ["default's share", "pull", "closed", "open", "chosen", "mean AUROC of kinds"]
+    return told, Table(header, lines)
 
 
 def table(found: Sequence[Found]) -> Result:
-    found = with_constant(found)
+    found, constants = halves(with_constant(found))
     blocks: list[Table | str] = []
     panels: Panels = {}
     for kind in dict.fromkeys(one.kind for one in found):
@@ -226,7 +204,7 @@ def table(found: Sequence[Found]) -> Result:
                 [
                     float(np.mean(o.auroc[way]) - np.mean(o.auroc["default"]))
                     for o in some
-                    if o.share == share and way in o.auroc
+                    if o.share == share and way in o.auroc and "default" in o.auroc
                 ]
                 for share in NAMES
             ]
@@ -241,16 +219,16 @@ def table(found: Sequence[Found]) -> Result:
             share: {way: known[way, share] for way in SHOWN if (way, share) in known}
             for share in NAMES
         }
-    blocks += forecast(found)
+    blocks += [
+        f"\nConstants of the weights, how often each was chosen by one of {2 * HALVES} halves",
+        constants,
+    ]
     across = "anomalies in the target"
     return Result(blocks, lambda path: charts.lines(path, across, "AUROC", panels))
 
 
-NEEDS = (*shelf("textures", "bottle", "cookie", "tile", "fashion", "digits"),)
-STUDY = from_runs(
-    "ensemble study",
-    rows,
-    table,
-    (SHELF, FROZEN_SHELF),
-    (*NEEDS, f"ad-jax select --config experiments/configs/frozen.py --out {FROZEN_SHELF}"),
+NEEDS = (
+    *shelf(*PARTS),
+    f"ad-jax select --config experiments/configs/frozen.py --out {FROZEN_SHELF}",
 )
+STUDY = from_runs("ensemble study", rows, table, (SHELF, FROZEN_SHELF), NEEDS)

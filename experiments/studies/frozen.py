@@ -113,8 +113,8 @@ def make(source: str, size: int, options: Options) -> Row:
     (scratch,) = swept([tiny], [search.default_setting()], seeds, plain, record).pools
     labels = truth.open("frozen study: what features are worth")
     anomalous = np.asarray(labels.anomalous)
-    named = dict(zip(truth.names, anomalous.tolist(), strict=True))
-    of_scratch = np.array([named[name] for name in other.names])
+    # A limited target is drawn by content, so at another size it may hold other images.
+    of_scratch = np.asarray(other.open("frozen study: from scratch").anomalous)
     means = {key: float(np.mean(own)) for key, own in seed_aurocs(pool, anomalous).items()}
     best, chosen = max(means, key=means.__getitem__), pick(pool, pool.settings)
     lines = {f"control/{c.augmentation}": pool.rows(c) for c in pool.controls()}

@@ -22,6 +22,7 @@ from ad_jax.pool import Member, Pool, View
 from ad_jax.selection import rules
 from ad_jax.selection.search import STAGES, stage_sizes
 from ad_jax.selection.trust import RARE, null, trust
+from ad_jax.selection.weights import weights
 from ad_jax.train.setting import Setting
 from experiments.result import Cell, Result, Table
 from experiments.study import Options, Study
@@ -102,7 +103,7 @@ def verdict(pool: Pool) -> str:
     per_member = rules.get(rules.DEFAULT).loss(pool)
     losses = rules.by_setting(pool, per_member)
     pick = min(pool.settings, key=lambda s: losses[s.key])
-    return trust(pool, rules.DEFAULT, per_member, losses, pick).verdict
+    return trust(pool, rules.DEFAULT, per_member, losses, pick, weights(pool)).verdict
 
 
 def verdicts(settings: int, draws: int) -> dict[str, Counter[str]]:

@@ -27,7 +27,7 @@ from ad_jax.evaluate.pools import member_aurocs, setting_aurocs
 from ad_jax.pool import Pool
 from ad_jax.report.figures import charts
 from ad_jax.selection import rules
-from ad_jax.selection.trust import RESAMPLED
+from ad_jax.selection.resampling import RESAMPLED
 from experiments.result import Panels, Result, Table, to_two_digits
 from experiments.study import from_runs
 from experiments.tasks import KINDS, Task, Won, counted, gains, won

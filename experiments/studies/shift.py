@@ -25,7 +25,7 @@ from ad_jax.data.samples import content_hashes
 from ad_jax.evaluate.pools import seed_aurocs
 from ad_jax.pool import Pool
 from ad_jax.report.figures import charts
-from ad_jax.selection import failure_modes, rules, search, trust
+from ad_jax.selection import failure_modes, rules, search, trust, weights
 from ad_jax.train.setting import Config
 from experiments.configs.shelf import AREAS, FAMILIES, TILE
 from experiments.result import Cell, Panels, Result, Table
@@ -124,7 +124,7 @@ def deployed(first: Pool, pool: Pool, labels: np.ndarray) -> Row:
     picked, again = (min(known, key=own.__getitem__) for own in (losses, there))
     pick = next(s for s in first.settings if s.key == picked)
     per_member = rules.get(rules.DEFAULT).loss(first)
-    supported = trust.trust(first, rules.DEFAULT, per_member, losses, pick)
+    supported = trust.trust(first, rules.DEFAULT, per_member, losses, pick, weights.weights(first))
     said = failure_modes.signatures(first, rules.DEFAULT, pick, supported, pool)
     (sign,) = [one for one in said if one.name == "degrades on the second set"]
     return {

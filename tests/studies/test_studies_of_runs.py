@@ -21,6 +21,7 @@ from experiments.studies import (
     bias,
     contamination,
     ensemble,
+    forecast,
     geometric_vs_local,
     planted,
     published,
@@ -124,19 +125,50 @@ def test_an_ensemble_follows_evidence_and_the_pick_is_judged_against_it():
     assert [row.share for row in rows[:7]] == ensemble.NAMES
     many = next(row for row in rows if row.share == "50%").auroc
     assert many["oracle"] == [1.0] and np.mean(many["label pick"]) == 1.0
-    assert np.mean(many["pick"]) == np.mean(many["largest weight"]) == 1.0
-    assert np.mean(many["prior"]) < np.mean(many["weights"]) <= 1.0
+    assert np.mean(many["pick"]) == np.mean(many["default"]) == np.mean(many["safe pick"]) == 1.0
+    assert np.mean(many["uniform"]) < np.mean(many["prior"]) <= np.mean(many["weights"]) <= 1.0
     assert many["mean member"][0] == pytest.approx(0.5, abs=0.02)
     none = next(row for row in rows if row.share == "0%").auroc
     assert "label pick" not in none and none["weights"] == none["prior"]
+    for one in rows:  # constants of the default are among the grid
+        own = one.by_constants[ensemble.GRID.index(ensemble.CONSTANTS)]
+        assert own == pytest.approx(np.mean(one.auroc["weights"]))
     found = ensemble.table(rows)
-    shares, worst, bins = found.tables[:3]
+    shares, worst, constants = found.tables
     assert shares.column("50%")["best constant"].value == 1.0
     assert worst.column("0%")["default"] == 0.0
-    assert sum(row[2] for row in bins.rows) == 2 * (1 + 6 * ensemble.DRAWS) - 2 * sum(
-        not ensemble.contamination.drawn_with_labels(task().run.pool, task().anomalous, share, 1)
-        for share in ensemble.SHARES
-    )
+    assert sum(row[4] for row in constants.rows) == 2 * ensemble.HALVES
+    best = max(row[5] for row in constants.rows)
+    assert constants.rows[0][5] == best and constants.rows[0][4] > 0
+
+
+def test_constants_are_never_chosen_by_the_training_sets_they_are_reported_on():
+    """Each of two sets likes other constants best: on the other one they are worth nothing."""
+    first, last = np.zeros((2, len(ensemble.GRID)))
+    first[0], last[-1] = 1.0, 1.0
+    rows = [
+        ensemble.Found(g, "defects", g, "0%", {"default": [0.5]}, {}, own.tolist())
+        for g, own in (("a", first), ("b", last))
+    ]
+    found, _ = ensemble.halves(rows)
+    for one in found:
+        assert set(one.auroc[ensemble.CHOSEN]) == {0.0}
+
+
+def test_a_forecast_is_made_by_other_training_sets():
+    own = forecast.rows(task(order=(BAD, NOISE, GOOD)))  # the default ranks upside down
+    assert {row.bin for row in own} > {0}
+    assert min(row.regret for row in own) < 0.0  # of the pick, where evidence is weak yet
+    draws = [
+        forecast.Draw(g, "defects", g, bin, regret)
+        for g, regret in (("a", 0.1), ("b", 0.3), ("c", 0.5))
+        for bin in (0, 3)
+    ]
+    np.testing.assert_allclose(forecast.foretold(draws), [0.4, 0.4, 0.3, 0.3, 0.2, 0.2])
+    assert np.isnan(forecast.foretold(draws[:1])).all()
+    found = forecast.table(draws)
+    assert found.tables[0].rows[0][5].value == pytest.approx(0.3)
+    assert "Spearman" in str(found) and "-1.00" in str(found)  # whoever loses more is told less
 
 
 def test_selection_tells_what_a_rule_sees():

@@ -24,6 +24,8 @@ from ad_jax.report.parts.task import Task, estimates, families, hypers, in_order
 
 TOP = 5  # settings that stand out at first
 FIGURES = {  # of trust -> what it is, and digits
+    "regret": ("forecast of the ensemble's AUROC less the pick's", 3),
+    "disagreement": ("1 - Spearman correlation of pick and ensemble over the target", 2),
     "margin": ("runner-up behind, in standard errors over seeds", 1),
     "stability": ("share of bootstrap draws that the pick's family wins", 2),
     "reliability": ("rank correlation of losses on halves of the samples", 2),
@@ -83,7 +85,7 @@ def trust(tasks: Sequence[Task]) -> Section:
 
 def _trust(tasks: Sequence[Task]) -> Table:
     figure = lambda name: lambda task: known(task.run.trust.get(name))
-    verdict = "high, medium or low, from the figures beside it"
+    verdict = "high, medium or low, by the forecast beside it"
     control = "control member that looks better by the same rule"
     return tabulated(
         "Trust in the picks, without labels",
