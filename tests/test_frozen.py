@@ -455,6 +455,14 @@ def test_scores_of_positions_lower_for_every_platform(name, key):
     lowers(lambda fitted, grids: positions.of_images(score, fitted, grids), fitted, grids)
 
 
+@pytest.mark.parametrize("name", sorted(scores.SCORES))
+def test_scores_of_pixels_and_embeddings_lower_for_every_platform(name):
+    """What raw and global controls run, on rows `[n, d]`."""
+    score, rows = scores.SCORES[name], jnp.ones((20, 8))
+    lowers(score.fit, rows)
+    lowers(score.score, jax.eval_shape(score.fit, rows), rows)
+
+
 # ---- export ----
 
 
@@ -572,15 +580,20 @@ def test_what_cannot_be_restored_or_told_is_refused(problem):
 # ---- scores that are fitted in the place of heads that learn ----
 
 
-@pytest.mark.parametrize("name", ["neighbour", "density", "subspace"])
+@pytest.mark.parametrize("name", ["neighbour", "density", "subspace", "global_neighbour"])
 def test_a_fitted_score_is_a_member_like_others(name, eyes, problem, tmp_path):
     one = setting(name, "identity")
     found = ad_jax.select(problem, [one, SETTINGS[0]], seeds=(0, 1), config=CONFIG)
     pool = found.pool
     rows = pool.rows(one, trained=True)
     assert len(rows) == 2
-    control = {"neighbour": "nearest_neighbour", "subspace": "principal_components"}
-    (same,) = [c for c in pool.controls() if c.augmentation == f"patch_{control.get(name, name)}"]
+    control = {
+        "neighbour": "patch_nearest_neighbour",
+        "density": "patch_density",
+        "subspace": "patch_principal_components",
+        "global_neighbour": "global_nearest_neighbour",
+    }[name]
+    (same,) = [c for c in pool.controls() if c.augmentation == control]
     own, others = (pool.own_scores()[0][some] for some in (rows, pool.rows(same)))
     # 300 positions fill the bank unevenly: another draw of them, a slightly other density.
     np.testing.assert_allclose(own, others, rtol=1e-2, atol=1e-2)
@@ -592,6 +605,10 @@ def test_a_fitted_score_is_a_member_like_others(name, eyes, problem, tmp_path):
         CONFIG,
     )
     np.testing.assert_allclose(detector.networks.raw(problem.target), own, rtol=2e-3, atol=2e-3)
+    if name.startswith("global"):
+        with pytest.raises(InputError, match="global_neighbour"):
+            detector.fit_localiser(problem, "head")
+        return
     detector.fit_localiser(problem, "head")
     detector.save(tmp_path / name)
     again = FittedDetector.load(tmp_path / name)
