@@ -97,8 +97,11 @@ def make(split: int, task: str, steps: int, width: int, seeds: int, options: Opt
         return FittedDetector.of(own, setting, one.trained, one.held_out, config, one.seeds)
 
     before, after = prior(pool), weights(pool)
-    detectors = {"ensemble": ensemble(after), "prior": ensemble(before)}
-    detectors["pick"] = alone(pick(pool, finished(pool)))
+    detectors: dict[str, FittedDetector] = {
+        "ensemble": ensemble(after),
+        "prior": ensemble(before),
+        "pick": alone(pick(pool, finished(pool))),
+    }
     if DEFAULT.key in members:
         detectors["default"] = alone(DEFAULT)
     eyes, rates = Eyes(BACKBONE, record), dict[str, list[float | None]]()

@@ -57,10 +57,8 @@ def table(found: Sequence[Kept]) -> Result:
     lines += [
         [what, None, *(known[what, way] for way in ways)] for what in ("mean", "less that of all")
     ]
-    lines.append(
-        ["the worst of these", None]
-        + [min(one.auroc[way] - one.auroc[ALL] for one in found) for way in ways]
-    )
+    worst = [min(one.auroc[way] - one.auroc[ALL] for one in found) for way in ways]
+    lines.append(["the worst of these", None, *worst])
     return Result(
         [
             f"AUROC by the number of settings kept; means over {counted(found)}, with 95 % "
