@@ -37,12 +37,13 @@ def swept(
     config: Config,
     record: Record,
     how: str = "all",
+    controls: bool = True,
 ) -> Outcome:
     """A pool a problem of one training set, and the networks of all.
 
-    Also where nothing learns, which `select` refuses.
+    Also where nothing learns, which `select` refuses; without `controls` no control members.
     """
-    sweep = Sweep(list(problems), list(settings), seeds, config, record)
+    sweep = Sweep(list(problems), list(settings), seeds, config, record, controls=controls)
     return sweep.finish(search.SEARCHES[how](sweep, rules.DEFAULT))
 
 

@@ -67,6 +67,25 @@ def test_held_out_normals_are_scored_by_those_that_did_not_see_them(selection, p
     assert (p >= 1 / 25).all() and (p <= 1).all()
 
 
+def test_proven_p_values_do_not_hang_on_the_weights(selection, problem):
+    """So a target that moves the weights takes nothing from what is proven of them."""
+    members = list(selection.ensemble.members().values())
+    skewed = {one.key: 10.0**-i for i, one in enumerate(SETTINGS)}
+    other = Ensemble.of_members(problem, members, skewed, CONFIG)
+    raw = selection.ensemble.networks.raw(problem.target)
+    np.testing.assert_array_equal(other.networks.raw(problem.target), raw)
+    assert not np.allclose(other.combine(raw), selection.ensemble.combine(raw))
+    by_hand = [
+        2.0 * np.mean([(1 + (h >= s).sum()) / (len(h) + 1) for h, s in zip(held_out, own)])
+        for held_out, own in zip(
+            [selection.ensemble.state_.arrays["held_out"]] * raw.shape[1], raw.T, strict=True
+        )
+    ]
+    for one in (other, selection.ensemble):
+        found = one.calibration_.proven(raw)
+        np.testing.assert_allclose(found, np.minimum(by_hand, 1.0), rtol=1e-6)
+
+
 def test_saved_and_loaded_scores_are_the_same(selection, problem, tmp_path):
     selection.ensemble.save(tmp_path / "e")
     again = Ensemble.load(tmp_path / "e")

@@ -65,6 +65,15 @@ def test_pool_holds_every_member_and_the_controls(swept):
     assert np.isfinite(pool.own_scores()[0]).all()
 
 
+def test_controls_can_be_left_out(problem, record, swept):
+    one = sweep.Sweep([problem], SETTINGS, SEEDS, CONFIG, Record(record.folder), controls=False)
+    (pool,) = one.finish(search.train_all(one)).pools
+    count = len(SETTINGS) * len(SEEDS)
+    assert pool.controls() == [] and pool.members == swept[0][0].members[:count]
+    for own, whole in zip(pool.own_scores(), swept[0][0].own_scores(), strict=True):
+        np.testing.assert_array_equal(own, whole[:count])
+
+
 def test_finished_members_are_skipped_and_equal(problem, record, swept):
     seen = []
     (pool,), _, progress = run([problem], SETTINGS, SEEDS, Record(record.folder), seen.append)

@@ -32,6 +32,8 @@ to .16 at .20 (four), .13 to .17 at .17 (five), .04 to .11 at .13 (seven).
 **Anomalies among the normals** raise the held-out scores: fewer samples are flagged, not more.
 **A target that chose the setting** by the same held-out normals flatters it: the more settings, the
 more p-values of normals lie below alpha; `experiments/studies/false_positives.py` measures it.
+**An ensemble**, whose weights the target moved, is flattered in its scores alone: no weight enters
+`proven` (docs/guide/ensemble.md; `experiments/studies/ensemble_false_positives.py` measures it).
 """
 
 from __future__ import annotations

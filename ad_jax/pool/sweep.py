@@ -108,6 +108,7 @@ class Sweep:
       config: static choices.
       record: where finished chunks are kept; None keeps nothing.
       report: called after every chunk.
+      controls: whether pools have control members, which cost as much as a few trainings.
 
     Raises:
       InputError: problems or settings that cannot run.
@@ -121,6 +122,7 @@ class Sweep:
         config: Config,
         record: Record | None = None,
         report: Callable[[Progress], None] | None = None,
+        controls: bool = True,
     ) -> None:
         check_backend()
         seeds, config = numbered(seeds), config.checked()
@@ -130,6 +132,7 @@ class Sweep:
         self.problems, self.settings, self.seeds = problems, settings, list(seeds)
         self.config, self.record, self.report = config, record, report
         self.joined = union(problems)
+        self._with_controls = controls
         self._eyes = Eyes(config.backbone, record)
         self._draws = Draws(config, problems[0], self._eyes) if frozen(config.backbone) else None
         *self._normals, self._fold_of = stacked_folds(problems[0], seeds)
@@ -391,7 +394,7 @@ class Sweep:
         return out
 
     def finish(self, rows: Mapping[tuple[str, int], Row]) -> Outcome:
-        """Pools of everything measured, control members included.
+        """Pools of everything measured, control members included unless they were left out.
 
         Members that were stopped before `config.steps` have the status "stopped" (or "failed"): no
         rule can pick them.
@@ -404,9 +407,10 @@ class Sweep:
 
     @functools.cached_property
     def _controls(self) -> tuple[list[Member], np.ndarray, np.ndarray, np.ndarray]:
-        return control_members(
-            self.problems[0], self.joined.target, self.seeds, self.config, self._eyes
-        )
+        target = self.joined.target
+        if not self._with_controls:
+            return [], np.empty((0, 1, len(target))), np.empty((0, 1, 1)), np.empty((0, 1, 1))
+        return control_members(self.problems[0], target, self.seeds, self.config, self._eyes)
 
     def pools(self, rows: Mapping[tuple[str, int], Row], stop: int) -> Iterator[Pool]:
         """One pool per problem of members trained for `stop` steps, and others as "stopped"."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 
 import numpy as np
@@ -147,9 +147,16 @@ def _sweep(problems: Sequence[Problem], spec: Spec, runtime: Runtime) -> Sweep:
     return Sweep(problems, spec.settings, spec.seeds, spec.config, runtime.record, runtime.report)
 
 
-def _trained_seeds(
-    pool: Pool, setting: Setting, trained: dict[tuple[str, int], Trained]
+def trained_seeds(
+    pool: Pool, setting: Setting, trained: Mapping[tuple[str, int], Trained]
 ) -> TrainedSeeds:
+    """The seeds of a setting that learned something.
+
+    Args:
+      pool: of a sweep.
+      setting: of the pool.
+      trained: of every member, as `sweep.Outcome` has them.
+    """
     rows = pool.rows(setting, trained=True)
     seeds = tuple(pool.members[i].seed for i in rows)
     return TrainedSeeds(
@@ -175,7 +182,7 @@ def choose(
     other = pools.pop() if second is not None else None
     found = (judge(pool, spec.rule, progress, other) for pool in pools)
     return [
-        (judged, {s.key: _trained_seeds(judged.pool, s, trained) for s in finished(judged.pool)})
+        (judged, {s.key: trained_seeds(judged.pool, s, trained) for s in finished(judged.pool)})
         for judged in found
     ]
 
@@ -264,7 +271,7 @@ def train_one(
     (setting,) = checked_settings([setting])
     sweep = _sweep([problem], Spec([setting], seeds, config=config), runtime)
     (pool,), trained, _ = sweep.finish(train_all(sweep))
-    members = _trained_seeds(pool, setting, trained)
+    members = trained_seeds(pool, setting, trained)
     if 2 * len(members.seeds) < len(sweep.seeds):
         raise InputError(
             f"{setting.label} learned nothing with {len(sweep.seeds) - len(members.seeds)} of "

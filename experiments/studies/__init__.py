@@ -9,7 +9,8 @@ NAMES = (
     *("contamination", "contaminated_training", "limited_data", "published"),  # of the paper
     *("rules", "sensitivity", "planted", "halving", "first_stage", "halved_trust"),
     *("worth", "stress", "recovery", "failures", "false_positives", "spread"),
-    *("localise", "pyod_pool", "frozen", "few_normals", "transductive", "ensemble", "forecast"),
+    *("localise", "pyod_pool", "frozen", "few_normals", "transductive"),
+    *("ensemble", "forecast", "ensemble_false_positives", "keep"),
 )
 STUDIES: dict[str, Study] = {
     name: importlib.import_module(f"{__name__}.{name}").STUDY for name in NAMES

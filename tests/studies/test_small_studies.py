@@ -1,5 +1,6 @@
 """Studies that train, on their smallest variants."""
 
+import json
 import os
 import sys
 
@@ -107,6 +108,25 @@ def test_false_positives_study(tmp_path):
     ]
     assert len(list(tmp_path.glob("digits-*.json"))) == 2
     assert str(smoke("false_positives", tmp_path)) == str(found)  # from what was kept
+
+
+def test_ensemble_false_positives_study(tmp_path):
+    found = smoke("ensemble_false_positives", tmp_path)
+    names = [row[0].removeprefix("digit 3: ") for row in found.tables[0].rows]
+    ways = false_positives.WAYS
+    for name in ("ensemble", "pick", "default"):
+        assert {f"{name}, {way}" for way in ways} <= set(names)
+    assert len(names) == 3 * len(ways) + 3 and "ensemble, score, its target" in names
+    assert all(row[1:3] == [2, 60] for row in found.tables[0].rows)
+    rows = [json.loads(path.read_text()) for path in sorted(tmp_path.glob("digit 3-*.json"))]
+    assert [row["fresh"] for row in rows] == [20, 20] and rows[0]["rates"] != rows[1]["rates"]
+    for row in rows:
+        for rates in row["rates"].values():
+            known = [rate for rate in rates if rate is not None]
+            assert known == sorted(known) and all(0.0 <= rate <= 1.0 for rate in known)
+        assert row["rates"]["ensemble, score"][0] is None  # 60 normals attain .05, not .01
+        assert row["rates"]["ensemble, score"][1] is not None
+    assert str(smoke("ensemble_false_positives", tmp_path)) == str(found)
 
 
 def test_spread_study(tmp_path):

@@ -13,7 +13,7 @@ from ad_jax.base.errors import InputError
 from ad_jax.base.stats import Estimate
 from ad_jax.pool import Member, Pool, View
 from ad_jax.runs import plan, run
-from ad_jax.selection import rules, search
+from ad_jax.selection import rules, search, weights
 from experiments import __main__ as command
 from experiments.studies import (
     STUDIES,
@@ -23,6 +23,7 @@ from experiments.studies import (
     ensemble,
     forecast,
     geometric_vs_local,
+    keep,
     planted,
     published,
     selection,
@@ -169,6 +170,23 @@ def test_a_forecast_is_made_by_other_training_sets():
     found = forecast.table(draws)
     assert found.tables[0].rows[0][5].value == pytest.approx(0.3)
     assert "Spearman" in str(found) and "-1.00" in str(found)  # whoever loses more is told less
+
+
+def test_few_settings_are_judged_against_all():
+    """The first setting sees all anomalies, the third ranks them last: what is kept shows."""
+    found = [row for g in "ab" for row in keep.rows(task(f"t{g}", group=g))]
+    first = found[0].auroc
+    assert found[0].settings == 3 and first["pick"] == 1.0
+    assert first["3 kept"] == first["8 kept"] == pytest.approx(first[keep.ALL])
+    pool, whole = task().run.pool, weights.weights(task().run.pool)
+    (one,) = weights.keep(pool, whole, 1)
+    assert first["1 kept"] == {GOOD.key: 1.0, BAD.key: 0.0}.get(one, first["1 kept"])
+    (table,) = keep.table(found).tables
+    assert table.column("pick")["mean"].value == 1.0
+    less = table.column("1 kept")["less that of all"].value
+    assert less == pytest.approx(first["1 kept"] - first[keep.ALL])
+    assert table.column("1 kept")["the worst of these"] == pytest.approx(less)
+    assert table.column(keep.ALL)["less that of all"].value == 0.0
 
 
 def test_selection_tells_what_a_rule_sees():

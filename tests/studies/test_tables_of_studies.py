@@ -6,6 +6,7 @@ import pytest
 from ad_jax.base.stats import Estimate
 from experiments.studies import (
     bias,
+    ensemble_false_positives,
     failures,
     false_positives,
     limited_data,
@@ -110,6 +111,20 @@ def test_false_positives_table():
     ]
     one_lost = false_positives.realised([0.1, None])
     assert one_lost == "0.100 [0.100, 0.100], 1 splits"
+
+
+@pytest.mark.parametrize("photographs", [1, 5])
+def test_an_object_is_given_or_of_the_target_or_measures(photographs):
+    owner = np.repeat(np.arange(120), photographs)
+    total = min(len(owner), ensemble_false_positives.MOST)
+    sides = [ensemble_false_positives.parts(owner, split) for split in range(5)]
+    for given, seen, measured in sides:
+        assert len(given) == int(0.6 * total) and len(seen) == int(0.2 * total)
+        assert len(measured) > 0.2 * total - 2 * photographs
+        objects = [set(owner[rows]) for rows in (given, seen, measured)]
+        assert len(set.union(*objects)) == sum(map(len, objects))
+        assert len({*given, *seen, *measured}) == len(given) + len(seen) + len(measured)
+    assert set(sides[0][0]) != set(sides[1][0])
 
 
 def test_spread_lines():
