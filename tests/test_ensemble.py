@@ -2,6 +2,8 @@
 
 import json
 
+import jax
+import jax.export
 import numpy as np
 import pytest
 
@@ -9,8 +11,10 @@ import ad_jax
 from ad_jax import Config, Pool, setting
 from ad_jax.base import ranks
 from ad_jax.base.errors import InputError
+from ad_jax.detect import Networks
 from ad_jax.detect.detector import FittedDetector
 from ad_jax.detect.ensemble import JSON, Ensemble
+from ad_jax.detect.state import Localised
 from ad_jax.selection import weights as weighing
 
 CONFIG = Config(steps=6, width=8, most_loss=9.0, least_auroc=0.0)
@@ -90,6 +94,126 @@ def test_the_detector_of_the_pick_stays(selection, problem):
         again.decision_function(problem.target),
         selection.detector.decision_function(problem.target),
     )
+
+
+# ---- heatmaps ----
+
+
+def alone(selection, problem, one):
+    """The detector of one setting of the ensemble."""
+    members = selection.ensemble.members()[one.key]
+    trained = (members.trained, members.held_out, selection.ensemble.config, members.seeds)
+    return FittedDetector.of(problem, one, *trained)
+
+
+@pytest.fixture(scope="module")
+def drawn(selection, problem):
+    """An ensemble with a localiser, and the detectors of its settings with theirs."""
+    ensemble = Ensemble(selection.ensemble.networks).fit_localiser(problem, "texture")
+    singles = {s.key: alone(selection, problem, s) for s in SETTINGS}
+    return ensemble, {key: one.fit_localiser(problem, "texture") for key, one in singles.items()}
+
+
+def test_heatmaps_are_the_weighted_mean_of_the_settings_heatmaps(drawn, problem):
+    ensemble, singles = drawn
+    expected = sum(
+        ensemble.shares()[key] * singles[key].heatmaps(problem.target) for key in singles
+    )
+    found = ensemble.heatmaps(problem.target)
+    assert found.shape == (16, 16, 16) and found.dtype == np.float32
+    np.testing.assert_allclose(found, expected, atol=2e-3)
+    np.testing.assert_allclose(ensemble.heatmaps(problem.target[7:]), found[7:], atol=1e-4)
+    squares = (problem.target == 250).all(-1)
+    assert found[squares].mean() > found[~squares].mean() + 0.5
+
+
+def test_the_alarm_counts_held_out_images_by_the_joined_heatmap(drawn, problem):
+    """By hand: every image by the seeds that held it out, each by its setting's weight."""
+    ensemble, singles = drawn
+    maxima = []
+    for fold in range(4):  # one seed each
+        held_out, joined = problem.split(fold).held_out, 0.0
+        for key, one in singles.items():
+            state = one.state_
+            arrays = {name: array[[fold]] for name, array in state.arrays.items()}
+            fitted = jax.tree.map(lambda leaf, at=fold: leaf[[at]], state.localised.fitted)
+            seed = FittedDetector(
+                Networks(
+                    state._replace(
+                        arrays=arrays,
+                        seeds=(fold,),
+                        folds=(fold,),
+                        localised=Localised("texture", fitted),
+                    )
+                )
+            )
+            joined = joined + ensemble.shares()[key] * seed.heatmaps(held_out)
+        maxima += joined.max((1, 2)).tolist()
+    assert len(maxima) == 24
+    np.testing.assert_allclose(np.sort(ensemble.state_.highest), np.sort(maxima), atol=5e-3)
+    # Of 24 images: ceil(25 * .9) = 23rd, and 5 % takes 19 images: ceil(25 * .95) = 24th.
+    assert ensemble.heatmap_alarm(0.1) == pytest.approx(np.sort(maxima)[22], abs=5e-3)
+    assert ensemble.heatmap_alarm(0.05) == pytest.approx(max(maxima), abs=5e-3)
+    assert ensemble.heatmap_alarm(0.01) == np.inf
+
+
+def test_saved_and_loaded_heatmaps_are_the_same(drawn, selection, problem, tmp_path):
+    ensemble, _ = drawn
+    ensemble.save(tmp_path / "e")
+    again = Ensemble.load(tmp_path / "e")
+    np.testing.assert_array_equal(again.heatmaps(problem.target), ensemble.heatmaps(problem.target))
+    assert again.heatmap_alarm(0.1) == ensemble.heatmap_alarm(0.1)
+    about = json.loads((tmp_path / "e" / JSON).read_bytes())
+    del about["highest"]  # one of before
+    (tmp_path / "e" / JSON).write_text(json.dumps(about))
+    selection.ensemble.save(tmp_path / "e")
+    without = Ensemble.load(tmp_path / "e")
+    with pytest.raises(InputError, match="no localiser"):
+        without.heatmaps(problem.target)
+
+
+def test_the_heaviest_settings_are_drawn_where_there_is_no_room_for_all(
+    selection, problem, drawn, monkeypatch
+):
+    monkeypatch.setattr("ad_jax.detect.ensemble.ROOM", 1)
+    few = Ensemble(selection.ensemble.networks).fit_localiser(problem, "texture")
+    heaviest = few.setting_
+    parts = [part.localised for part in few.state_.parts]
+    assert sum(len(one.fitted.scale.maxima) for one in parts if one is not None) == 4
+    expected = drawn[1][heaviest.key].heatmaps(problem.target)
+    np.testing.assert_allclose(few.heatmaps(problem.target), expected, atol=2e-3)
+
+
+def test_other_normals_and_unknown_methods_are_refused(selection, problem):
+    other = Ensemble(selection.ensemble.networks)
+    with pytest.raises(InputError, match="not the normals"):
+        other.fit_localiser(problem.train[::-1] // 2, "texture")
+    with pytest.raises(InputError, match="known: position"):
+        other.fit_localiser(problem, 3)
+    with pytest.raises(InputError, match="'head' is of heads"):
+        other.fit_localiser(problem, "head")
+    assert other.state_.localised is None
+
+
+# ---- export ----
+
+
+def test_an_exported_ensemble_scores_like_it(selection, problem, tmp_path):
+    ensemble = selection.ensemble
+    ensemble.export(tmp_path / "e.npz")
+    with np.load(tmp_path / "e.npz") as file:
+        program = jax.export.deserialize(bytearray(file["program"]))
+        about, held_out, threshold = (file[name] for name in ("about", "held_out", "threshold"))
+    assert program.platforms == ("cpu", "cuda", "tpu")
+    for count in (1, 16):
+        expected = ensemble.decision_function(problem.target[:count])
+        np.testing.assert_allclose(
+            program.call(problem.target[:count]), expected, rtol=1e-4, atol=1e-4
+        )
+    np.testing.assert_array_equal(held_out, ensemble.calibration_.scores)
+    assert threshold == np.float32(ensemble.threshold_)
+    weights = dict(json.loads(str(about))["settings"])
+    assert weights == pytest.approx({one.label: weight for one, weight in ensemble.weights_})
 
 
 # ---- weights ----
