@@ -6,15 +6,17 @@ import jax
 import jax.export
 import numpy as np
 import pytest
+from PIL import Image
 
 import ad_jax
-from ad_jax import Config, Pool, setting
+from ad_jax import Config, Pool, cli, setting
 from ad_jax.base import ranks
 from ad_jax.base.errors import InputError
 from ad_jax.detect import Networks
 from ad_jax.detect.detector import FittedDetector
 from ad_jax.detect.ensemble import JSON, Ensemble
-from ad_jax.detect.state import Localised
+from ad_jax.detect.state import Loading, Localised
+from ad_jax.report import heatmaps as pictures
 from ad_jax.selection import weights as weighing
 
 CONFIG = Config(steps=6, width=8, most_loss=9.0, least_auroc=0.0)
@@ -214,6 +216,60 @@ def test_an_exported_ensemble_scores_like_it(selection, problem, tmp_path):
     assert threshold == np.float32(ensemble.threshold_)
     weights = dict(json.loads(str(about))["settings"])
     assert weights == pytest.approx({one.label: weight for one, weight in ensemble.weights_})
+
+
+# ---- the commands ----
+
+
+@pytest.fixture(scope="module")
+def run(drawn, selection, tmp_path_factory):
+    """A run whose ensemble has a localiser, whose pick has none, and two pictures."""
+    folder = tmp_path_factory.mktemp("run")
+    for one, name in ((selection.detector, "detector"), (drawn[0], "ensemble")):
+        made = type(one)(one.networks, 0.2, Loading("stretch"))
+        made.state_ = one.state_
+        made.save(folder / "run" / name)
+    (folder / "new").mkdir()
+    for name, image in zip(("a.png", "b.png"), new_images(), strict=True):
+        Image.fromarray(image[..., 0]).save(folder / "new" / name)
+    return folder
+
+
+def new_images():
+    generator = np.random.default_rng(5)
+    found = generator.integers(100, 130, (2, 16, 16, 1)).astype(np.uint8)
+    found[0, 2:8, 8:14] = 250
+    return found
+
+
+def test_score_draws_the_heatmaps_of_the_ensemble(run, drawn, capsys):
+    ensemble = drawn[0]
+    scoring = ["score", str(run / "run"), str(run / "new"), "--alpha", "0.2"]
+    assert cli.main([*scoring, "--heatmaps", str(run / "maps"), "--json"]) == 0
+    told = capsys.readouterr()
+    assert "by the ensemble of 4 settings" in told.err
+    scores = [json.loads(line)["score"] for line in told.out.splitlines()]
+    np.testing.assert_allclose(scores, ensemble.decision_function(new_images()), atol=1e-5)
+    assert f"reach {ensemble.heatmap_alarm(0.2):.1f} somewhere" in told.err
+    top = pictures.top_of(ensemble.heatmap_ends().tolist())
+    heat = ensemble.heatmaps(new_images())
+    for name, image, one in zip(("a.png", "b.png"), new_images(), heat, strict=True):
+        with Image.open(run / "maps" / f"{name}.png") as written:
+            found = np.asarray(written.convert("RGB"), float)
+        expected = np.asarray(pictures.overlay(image, one, top).convert("RGB"), float)
+        np.testing.assert_allclose(found, expected, atol=2)
+    assert cli.main([*scoring, "--pick", "--heatmaps", str(run / "other")]) == 2
+    assert "no localiser" in capsys.readouterr().err
+
+
+def test_export_writes_the_ensemble_or_the_pick(run, drawn, selection, capsys):
+    for rest, one in (([], drawn[0]), (["--pick"], selection.detector)):
+        file = run / f"e{len(rest)}.npz"
+        assert cli.main(["export", str(run / "run"), str(file), *rest]) == 0
+        with np.load(file) as content:
+            program = jax.export.deserialize(bytearray(content["program"]))
+        expected = one.decision_function(new_images())
+        np.testing.assert_allclose(program.call(new_images()), expected, atol=1e-4)
 
 
 # ---- weights ----
