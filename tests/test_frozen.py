@@ -648,7 +648,7 @@ def test_an_ensemble_draws_by_what_has_positions(method, mixed, tmp_path):
     np.testing.assert_allclose(heat, expected, rtol=2e-3, atol=2e-3)
     squares = (problem.target == 250).all(-1)
     if method != "head":  # a few steps on an encoder of random weights teach a head no squares
-        assert heat[squares].mean() > 2 * heat[~squares].mean()
+        assert heat[squares].mean() > heat[~squares].mean() + 3  # decades
     ensemble.save(tmp_path / "e")
     again = Ensemble.load(tmp_path / "e")
     np.testing.assert_array_equal(again.heatmaps(problem.target), heat)
