@@ -2,16 +2,22 @@
 
 import json
 
+import jax
+import jax.export
 import numpy as np
 import pytest
+from PIL import Image
 
 import ad_jax
-from ad_jax import Config, Pool, setting
+from ad_jax import Config, Pool, cli, setting
 from ad_jax.base import ranks
 from ad_jax.base.errors import InputError
+from ad_jax.detect import Networks
 from ad_jax.detect.detector import FittedDetector
 from ad_jax.detect.ensemble import JSON, Ensemble
+from ad_jax.detect.state import Loading, Localised
 from ad_jax.pool import Member, View
+from ad_jax.report import heatmaps as pictures
 from ad_jax.selection import weights as weighing
 
 CONFIG = Config(steps=6, width=8, most_loss=9.0, least_auroc=0.0)
@@ -110,6 +116,180 @@ def test_the_detector_of_the_pick_stays(selection, problem):
         again.decision_function(problem.target),
         selection.detector.decision_function(problem.target),
     )
+
+
+# ---- heatmaps ----
+
+
+def alone(selection, problem, one):
+    """The detector of one setting of the ensemble."""
+    members = selection.ensemble.members()[one.key]
+    trained = (members.trained, members.held_out, selection.ensemble.config, members.seeds)
+    return FittedDetector.of(problem, one, *trained)
+
+
+@pytest.fixture(scope="module")
+def drawn(selection, problem):
+    """An ensemble with a localiser, and the detectors of its settings with theirs."""
+    ensemble = Ensemble(selection.ensemble.networks).fit_localiser(problem, "texture")
+    singles = {s.key: alone(selection, problem, s) for s in SETTINGS}
+    return ensemble, {key: one.fit_localiser(problem, "texture") for key, one in singles.items()}
+
+
+def test_heatmaps_are_the_weighted_mean_of_the_settings_heatmaps(drawn, problem):
+    ensemble, singles = drawn
+    expected = sum(
+        ensemble.shares()[key] * singles[key].heatmaps(problem.target) for key in singles
+    )
+    found = ensemble.heatmaps(problem.target)
+    assert found.shape == (16, 16, 16) and found.dtype == np.float32
+    np.testing.assert_allclose(found, expected, atol=2e-3)
+    np.testing.assert_allclose(ensemble.heatmaps(problem.target[7:]), found[7:], atol=1e-4)
+    squares = (problem.target == 250).all(-1)
+    assert found[squares].mean() > found[~squares].mean() + 0.5
+
+
+def test_the_alarm_counts_held_out_images_by_the_joined_heatmap(drawn, problem):
+    """By hand: every image by the seeds that held it out, each by its setting's weight."""
+    ensemble, singles = drawn
+    maxima = []
+    for fold in range(4):  # one seed each
+        held_out, joined = problem.split(fold).held_out, 0.0
+        for key, one in singles.items():
+            state = one.state_
+            arrays = {name: array[[fold]] for name, array in state.arrays.items()}
+            fitted = jax.tree.map(lambda leaf, at=fold: leaf[[at]], state.localised.fitted)
+            seed = FittedDetector(
+                Networks(
+                    state._replace(
+                        arrays=arrays,
+                        seeds=(fold,),
+                        folds=(fold,),
+                        localised=Localised("texture", fitted),
+                    )
+                )
+            )
+            joined = joined + ensemble.shares()[key] * seed.heatmaps(held_out)
+        maxima += joined.max((1, 2)).tolist()
+    assert len(maxima) == 24
+    np.testing.assert_allclose(np.sort(ensemble.state_.highest), np.sort(maxima), atol=5e-3)
+    # Of 24 images: ceil(25 * .9) = 23rd, and 5 % takes 19 images: ceil(25 * .95) = 24th.
+    assert ensemble.heatmap_alarm(0.1) == pytest.approx(np.sort(maxima)[22], abs=5e-3)
+    assert ensemble.heatmap_alarm(0.05) == pytest.approx(max(maxima), abs=5e-3)
+    assert ensemble.heatmap_alarm(0.01) == np.inf
+
+
+def test_saved_and_loaded_heatmaps_are_the_same(drawn, selection, problem, tmp_path):
+    ensemble, _ = drawn
+    ensemble.save(tmp_path / "e")
+    again = Ensemble.load(tmp_path / "e")
+    np.testing.assert_array_equal(again.heatmaps(problem.target), ensemble.heatmaps(problem.target))
+    assert again.heatmap_alarm(0.1) == ensemble.heatmap_alarm(0.1)
+    about = json.loads((tmp_path / "e" / JSON).read_bytes())
+    del about["highest"]  # one of before
+    (tmp_path / "e" / JSON).write_text(json.dumps(about))
+    selection.ensemble.save(tmp_path / "e")
+    without = Ensemble.load(tmp_path / "e")
+    with pytest.raises(InputError, match="no localiser"):
+        without.heatmaps(problem.target)
+
+
+def test_the_heaviest_settings_are_drawn_where_there_is_no_room_for_all(
+    selection, problem, drawn, monkeypatch
+):
+    monkeypatch.setattr("ad_jax.detect.ensemble.ROOM", 1)
+    few = Ensemble(selection.ensemble.networks).fit_localiser(problem, "texture")
+    heaviest = few.setting_
+    parts = [part.localised for part in few.state_.parts]
+    assert sum(len(one.fitted.scale.maxima) for one in parts if one is not None) == 4
+    expected = drawn[1][heaviest.key].heatmaps(problem.target)
+    np.testing.assert_allclose(few.heatmaps(problem.target), expected, atol=2e-3)
+
+
+def test_other_normals_and_unknown_methods_are_refused(selection, problem):
+    other = Ensemble(selection.ensemble.networks)
+    with pytest.raises(InputError, match="not the normals"):
+        other.fit_localiser(problem.train[::-1] // 2, "texture")
+    with pytest.raises(InputError, match="known: position"):
+        other.fit_localiser(problem, 3)
+    with pytest.raises(InputError, match="'head' is of heads"):
+        other.fit_localiser(problem, "head")
+    assert other.state_.localised is None
+
+
+# ---- export ----
+
+
+def test_an_exported_ensemble_scores_like_it(selection, problem, tmp_path):
+    ensemble = selection.ensemble
+    ensemble.export(tmp_path / "e.npz")
+    with np.load(tmp_path / "e.npz") as file:
+        program = jax.export.deserialize(bytearray(file["program"]))
+        about, held_out, threshold = (file[name] for name in ("about", "held_out", "threshold"))
+    assert program.platforms == ("cpu", "cuda", "tpu")
+    for count in (1, 16):
+        expected = ensemble.decision_function(problem.target[:count])
+        np.testing.assert_allclose(
+            program.call(problem.target[:count]), expected, rtol=1e-4, atol=1e-4
+        )
+    np.testing.assert_array_equal(held_out, ensemble.calibration_.scores)
+    assert threshold == np.float32(ensemble.threshold_)
+    weights = dict(json.loads(str(about))["settings"])
+    assert weights == pytest.approx({one.label: weight for one, weight in ensemble.weights_})
+
+
+# ---- the commands ----
+
+
+@pytest.fixture(scope="module")
+def run(drawn, selection, tmp_path_factory):
+    """A run whose ensemble has a localiser, whose pick has none, and two pictures."""
+    folder = tmp_path_factory.mktemp("run")
+    for one, name in ((selection.detector, "detector"), (drawn[0], "ensemble")):
+        made = type(one)(one.networks, 0.2, Loading("stretch"))
+        made.state_ = one.state_
+        made.save(folder / "run" / name)
+    (folder / "new").mkdir()
+    for name, image in zip(("a.png", "b.png"), new_images(), strict=True):
+        Image.fromarray(image[..., 0]).save(folder / "new" / name)
+    return folder
+
+
+def new_images():
+    generator = np.random.default_rng(5)
+    found = generator.integers(100, 130, (2, 16, 16, 1)).astype(np.uint8)
+    found[0, 2:8, 8:14] = 250
+    return found
+
+
+def test_score_draws_the_heatmaps_of_the_ensemble(run, drawn, capsys):
+    ensemble = drawn[0]
+    scoring = ["score", str(run / "run"), str(run / "new"), "--alpha", "0.2"]
+    assert cli.main([*scoring, "--heatmaps", str(run / "maps"), "--json"]) == 0
+    told = capsys.readouterr()
+    assert "by the ensemble of 4 settings" in told.err
+    scores = [json.loads(line)["score"] for line in told.out.splitlines()]
+    np.testing.assert_allclose(scores, ensemble.decision_function(new_images()), atol=1e-5)
+    assert f"reach {ensemble.heatmap_alarm(0.2):.1f} somewhere" in told.err
+    top = pictures.top_of(ensemble.heatmap_ends().tolist())
+    heat = ensemble.heatmaps(new_images())
+    for name, image, one in zip(("a.png", "b.png"), new_images(), heat, strict=True):
+        with Image.open(run / "maps" / f"{name}.png") as written:
+            found = np.asarray(written.convert("RGB"), float)
+        expected = np.asarray(pictures.overlay(image, one, top).convert("RGB"), float)
+        np.testing.assert_allclose(found, expected, atol=2)
+    assert cli.main([*scoring, "--pick", "--heatmaps", str(run / "other")]) == 2
+    assert "no localiser" in capsys.readouterr().err
+
+
+def test_export_writes_the_ensemble_or_the_pick(run, drawn, selection, capsys):
+    for rest, one in (([], drawn[0]), (["--pick"], selection.detector)):
+        file = run / f"e{len(rest)}.npz"
+        assert cli.main(["export", str(run / "run"), str(file), *rest]) == 0
+        with np.load(file) as content:
+            program = jax.export.deserialize(bytearray(content["program"]))
+        expected = one.decision_function(new_images())
+        np.testing.assert_allclose(program.call(new_images()), expected, atol=1e-4)
 
 
 # ---- weights ----

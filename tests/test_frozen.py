@@ -14,6 +14,7 @@ from ad_jax.base.errors import InputError
 from ad_jax.base.numerics import IN_TURN, SIDE_BY_SIDE
 from ad_jax.detect import Networks, Tiling, localise, positions, scores, tiles
 from ad_jax.detect.detector import FittedDetector
+from ad_jax.detect.ensemble import Committee, Ensemble, EnsembleState
 from ad_jax.detect.look import make_look, network, pretext_of
 from ad_jax.features import encoders
 from ad_jax.pool import drawn
@@ -620,3 +621,100 @@ def test_a_fitted_score_is_a_member_like_others(name, eyes, problem, tmp_path):
 def test_what_a_fitted_score_would_not_use_is_refused(problem):
     with pytest.raises(InputError, match="trains nothing, so 'cutpaste' changes nothing"):
         ad_jax.select(problem, [setting("neighbour", "cutpaste")], config=CONFIG)
+
+
+# ---- the ensemble ----
+
+
+@pytest.fixture(scope="module")
+def mixed(eyes):
+    """An ensemble of heads on positions, on whole images, and of a fitted score."""
+    generator = np.random.default_rng(1)
+    normal = generator.integers(100, 130, (24, 48, 61, 1)).astype(np.uint8)
+    strange = normal[16:].copy()
+    strange[:, 16:32, 32:48] = 250
+    problem = ad_jax.Problem(train=normal[:16], target=strange)
+    settings = [*SETTINGS[:2], WHOLE[0], WHOLE[2], setting("neighbour", "identity")]
+    return ad_jax.select(problem, settings, seeds=(0, 1, 4), config=CONFIG), problem
+
+
+def single(mixed, one):
+    found, problem = mixed
+    members = found.ensemble.members()[one.key]
+    trained = (members.trained, members.held_out, CONFIG, members.seeds)
+    return FittedDetector.of(problem, one, *trained)
+
+
+def fresh(found):
+    """The ensemble anew, without a localiser."""
+    return Ensemble(Committee(found.ensemble.state_))
+
+
+@pytest.mark.parametrize("method", ["head", "position"])
+def test_an_ensemble_draws_by_what_has_positions(method, mixed, tmp_path):
+    """By hand: the weighted mean of the settings' heatmaps without those on whole images."""
+    found, problem = mixed
+    ensemble = fresh(found).fit_localiser(problem, method)
+    shares = {key: w for key, w in ensemble.shares().items() if '"binary"' in key or "neigh" in key}
+    assert len(shares) == 3 and len(ensemble.shares()) == 5
+    expected = 0.0
+    for one in (*SETTINGS[:2], setting("neighbour", "identity")):
+        own = single(mixed, one).fit_localiser(problem, method).heatmaps(problem.target)
+        expected = expected + shares[one.key] / sum(shares.values()) * own
+    heat = ensemble.heatmaps(problem.target)
+    np.testing.assert_allclose(heat, expected, rtol=2e-3, atol=2e-3)
+    squares = (problem.target == 250).all(-1)
+    if method != "head":  # a few steps on an encoder of random weights teach a head no squares
+        assert heat[squares].mean() > heat[~squares].mean() + 3  # decades
+    ensemble.save(tmp_path / "e")
+    again = Ensemble.load(tmp_path / "e")
+    np.testing.assert_array_equal(again.heatmaps(problem.target), heat)
+    assert again.heatmap_alarm(0.2) == ensemble.heatmap_alarm(0.2) < np.inf
+    kept = [len(p.localised.fitted.scale.maxima) for p in again.state_.parts if p.localised]
+    assert sorted(kept) == ([3, 6] if method == "head" else [2, 2])  # seeds 0 and 4 are one fold
+
+
+def test_an_image_is_encoded_once_for_all_parts(mixed, monkeypatch):
+    found, problem = mixed
+    ensemble, encoded, true = fresh(found), [], features.grids.in_blocks
+
+    def counted(encoder, images, *rest):
+        encoded.append(len(images))
+        return true(encoder, images, *rest)
+
+    monkeypatch.setattr("ad_jax.features.grids.in_blocks", counted)
+    ensemble.fit_localiser(problem, "head")
+    # The normals, and their two views for `prediction`, when they are checked; nothing after.
+    assert sum(encoded) <= 16 + 2 * 16 and len(problem.train) == 16
+    encoded.clear()
+    ensemble.heatmaps(problem.target)
+    assert encoded == [16]  # a block
+
+
+def test_pretexts_on_whole_images_draw_nothing(mixed):
+    found, problem = mixed
+    with pytest.raises(InputError, match="pooled sees one embedding of a whole image"):
+        single(mixed, WHOLE[0]).fit_localiser(problem, "position")
+    state, rows = found.ensemble.state_, found.ensemble.rows()
+    ((part, _), *_) = rows[WHOLE[2].key]
+    count = len(state.parts[part].seeds)
+    only = Ensemble(
+        Committee(EnsembleState((state.parts[part],), (WHOLE[2],) * count, (1 / count,) * count))
+    )
+    with pytest.raises(InputError, match="no positions") as told:
+        only.fit_localiser(problem)
+    assert "\n" not in str(told.value)
+
+
+def test_an_exported_ensemble_holds_the_encoder_once(mixed, eyes, tmp_path):
+    found, problem = mixed
+    found.ensemble.set_threshold(0.5).export(tmp_path / "e.npz")
+    with np.load(tmp_path / "e.npz") as file:
+        content = file["program"].tobytes()
+    program = jax.export.deserialize(bytearray(content))
+    for count in (1, 5):
+        images = problem.target[:count]
+        expected = found.ensemble.decision_function(images)
+        np.testing.assert_allclose(program.call(images), expected, rtol=1e-4, atol=1e-4)
+    largest = max(jax.tree.leaves(eyes.params), key=np.size)
+    assert content.count(np.asarray(largest, np.float32).tobytes()) == 1

@@ -516,8 +516,12 @@ def test_select_on_tiles_from_end_to_end(relaxed, tmp_path, capsys):
     capsys.readouterr()
     assert cli.main(["score", str(run), str(source / "test"), "--heatmaps", str(maps)]) == 2
     assert "unattainable" in capsys.readouterr().err and not maps.exists()  # 6 held out, alpha .05
-    asked = ["--alpha", "0.2", "--heatmaps", str(maps)]
-    assert cli.main(["score", str(run), str(source / "test"), *asked]) == 0
+    asked = ["--alpha", "0.2", "--heatmaps"]
+    scoring = ["score", str(run), str(source / "test"), *asked]
+    assert cli.main([*scoring, str(tmp_path / "joined")]) == 0  # by the ensemble
+    assert len(list((tmp_path / "joined").rglob("*.png.png"))) == 6
+    capsys.readouterr()
+    assert cli.main([*scoring, str(maps), "--pick"]) == 0
     rows = list(csv.DictReader(io.StringIO(capsys.readouterr().out)))
     np.testing.assert_allclose(
         sorted(float(row["score"]) for row in rows), np.sort(pick), rtol=1e-3, atol=1e-3

@@ -62,7 +62,7 @@ def add(adder: Adder) -> None:
     )
     one.add_argument(
         "--heatmaps",
-        help="folder for an overlay of each image's heatmap (PNG); of a run they are the pick's",
+        help="folder for an overlay of each image's heatmap (PNG), of a run by its ensemble, too",
     )
 
     one = adder("info", info, "what is in a saved detector: setting, seeds, thresholds, size")
@@ -75,6 +75,9 @@ def add(adder: Adder) -> None:
     one = adder("export", export, "write one .npz that scores with jax and numpy alone")
     one.add_argument("detector", help="folder of a detector, or of a run that holds detector/")
     one.add_argument("file", help="the .npz to write")
+    one.add_argument(
+        "--pick", action="store_true", help="of a run: the setting that was picked, no ensemble"
+    )
 
 
 def folder_of(text: str) -> Path:
@@ -98,15 +101,15 @@ def _ensemble_of(text: str) -> Path | None:
 
 
 def _loaded(arguments: argparse.Namespace) -> Any:
-    """The detector to score with: of a run its ensemble, unless the pick's is asked for."""
+    """The detector to work with: of a run its ensemble, unless the pick's is asked for."""
     from ad_jax.detect.detector import FittedDetector
     from ad_jax.detect.ensemble import Ensemble
 
     folder = _ensemble_of(arguments.detector)
-    if folder is None or arguments.pick or arguments.heatmaps:
+    if folder is None or arguments.pick:
         return FittedDetector.load(folder_of(arguments.detector))
     detector = Ensemble.load(folder)
-    say(f"  scored by the ensemble of {len(detector.weights_)} settings")
+    say(f"  by the ensemble of {len(detector.weights_)} settings")
     return detector
 
 
@@ -357,12 +360,10 @@ def _writer(out: IO[str], as_json: bool) -> Callable[[Row, bool], None]:
 
 
 def export(arguments: argparse.Namespace) -> None:
-    from ad_jax.detect.detector import FittedDetector
-
     path = Path(os.path.expanduser(arguments.file))
     if path.suffix.lower() != ".npz":
         raise InputError(f"{arguments.file} does not end in .npz, which numpy reads it by")
-    FittedDetector.load(folder_of(arguments.detector)).export(path)
+    _loaded(arguments).export(path)
     size = path.stat().st_size
     if arguments.json:
         print(json_text({"file": str(path), "bytes": size}))

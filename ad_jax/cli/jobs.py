@@ -10,6 +10,7 @@ import numpy as np
 
 from ad_jax.base.errors import InputError
 from ad_jax.cli.common import load
+from ad_jax.cli.streams import say
 
 
 def add_tiles(one: argparse.ArgumentParser) -> None:
@@ -87,7 +88,7 @@ def write_run(
     spec: Any,
     opened: list[tuple[str, str]],
 ) -> Any:
-    """Writes the run of a selection on a job's task, with a localiser if one is asked for.
+    """Writes the run of a selection on a job's task, with localisers if one is asked for.
 
     Args:
       spec: what decided its numbers; `config` and `seeds` are kept.
@@ -100,7 +101,8 @@ def write_run(
 
     chosen, problem = job.chosen(selection), job.problem
     if arguments.localiser is not None:
-        chosen.detector.fit_localiser(problem, arguments.localiser)
+        for one, name in ((chosen.detector, "pick"), (chosen.ensemble, "ensemble")):
+            _localise(one, name, problem, arguments.localiser)
     run.write(
         folder,
         chosen,
@@ -112,6 +114,15 @@ def write_run(
         [*job.truth.log, *opened],
     )
     return chosen
+
+
+def _localise(detector: Any, name: str, problem: Any, method: str) -> None:
+    """Fits a localiser; a detector whose networks have no positions goes without, with a line."""
+    try:
+        if detector is not None:
+            detector.fit_localiser(problem, method)
+    except InputError as error:
+        say(f"  the {name} draws no heatmaps: {error}")
 
 
 def tiling_of(arguments: argparse.Namespace, shape: tuple[int, ...], fit: str) -> Any:

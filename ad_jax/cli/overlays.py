@@ -30,17 +30,16 @@ class Overlays:
     """
 
     def __init__(self, detector: Any, folder: str, sources: Sequence[str]) -> None:
-        localised = detector.state_.localised
-        if localised is None:
+        if detector.state_.localised is None:
             raise InputError(
                 "--heatmaps: the detector has no localiser (one saved in format 3 is left out: its "
                 "maps lay off); rerun its `ad-jax select` with --localiser (finished work is "
-                "kept), or see Detector.fit_localiser"
+                "kept), take --pick if the run's pick has one, or see Detector.fit_localiser"
             )
         self._folder = Path(os.path.expanduser(folder))
         if self._folder.exists() and not self._folder.is_dir():
             raise InputError(f"--heatmaps {folder} is a file; give a folder")
-        known = np.asarray(localised.fitted.scale.decades)[:, -1]
+        known = detector.heatmap_ends()
         self.top = pictures.top_of(known.tolist())
         self._scale = pictures.legend(self.top, float(known.mean()), detector.heatmap_alarm())
         places = [os.path.abspath(Path(os.path.expanduser(one))) for one in sources if one != "-"]

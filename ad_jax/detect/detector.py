@@ -25,6 +25,7 @@ from ad_jax.detect.networks import Networks
 from ad_jax.detect.normals import Normals
 from ad_jax.detect.prevalence import Share, anomaly_share
 from ad_jax.detect.state import Loading, State, Tiling, Trained, TrainedSeeds, seeds_of
+from ad_jax.features import Eyes
 from ad_jax.train.setting import Config, Setting
 
 
@@ -110,18 +111,25 @@ class FittedDetector:
             self._use(self._compiled(self.state_))
 
     def _use(self, networks: Networks) -> None:
-        localised = networks.state.localised
         self._networks = networks
-        self._heatmaps = None if localised is None else localising.Heatmaps(networks, localised)
+        parts = self._mapping()
+        self._heatmaps = localising.Heatmaps(parts) if parts else None
+
+    def _mapping(self) -> list[localising.Part]:
+        """What heatmaps are drawn by; nothing without a localiser."""
+        localised, count = self.state_.localised, len(self.state_.seeds)
+        if localised is None:
+            return []
+        return [localising.Part(self._networks, localised, np.full(count, 1.0 / count))]
 
     def _take(self, networks: Networks) -> None:
         state = networks.state
+        self.state_, self.setting_ = state, state.setting
         self._use(networks)
         inside = networks.surprise(state.arrays["held_out"])
         self.calibration_, self._by_fold = calibrate(
             state.arrays["held_out"], inside, state.folds, networks.weights
         )
-        self.state_, self.setting_ = state, state.setting
         self.decision_scores_ = np.concatenate(list(self._by_fold.values()))
 
     @property
@@ -260,7 +268,9 @@ class FittedDetector:
     ) -> Self:
         """Adds a localiser to a trained detector, or another one; trains nothing.
 
-        Costs a forward pass over the normals, a density and one compilation.
+        Costs a forward pass over the normals, a density and one compilation. What a frozen encoder
+        sees of the normals is held in memory meanwhile, as in training. Densities of its features
+        ask no head: seeds that hold out the same normals share one.
 
         Args:
           X, held_out, groups: the normals of the fit, in any order, or the problem as X alone.
@@ -269,7 +279,7 @@ class FittedDetector:
         Raises:
           InputError: other normals than those it was trained on, a network without positions.
         """
-        state, networks = self.state_, self._networks
+        state, networks, eyes = self.state_, self._networks, Eyes(self.config.backbone)
         localising.check(method, state.config, state.shape, networks.plan)
         if isinstance(X, Problem):
             problem = X
@@ -278,18 +288,22 @@ class FittedDetector:
             problem = Problem(train=samples, target=samples[:1], held_out=held_out, groups=groups)  # type: ignore[arg-type]
         cuts = None if networks.plan is None else tiles.tiled(problem, networks.plan)
         normals = Normals.of(problem, cuts)
-        localising.check_normals(networks, normals)
-        localised = localising.fit_localised(networks, method, normals)
-        self.state_ = state._replace(localised=localised)
-        self._heatmaps = localising.Heatmaps(networks, localised)
+        for part in networks.parts:
+            localising.check_normals(part, normals, eyes)
+        self._localise(method, normals, eyes)
         return self
+
+    def _localise(self, method: str, normals: Normals, eyes: Eyes) -> None:
+        localised = localising.fit_localised(self._networks, method, normals, eyes)
+        self.state_ = self.state_._replace(localised=localised)
+        self._use(self._networks)
 
     def heatmaps(self, X: Any) -> np.ndarray:
         """Where samples `[n, h, w, c]` are strange: `[n, h, w]` float32 in decades.
 
         3 means that one in a thousand of held-out normals' pixels scores as high (one scale for
-        all images; see `localise.scale`); the mean over seeds. In fixed memory beyond X and the
-        result. Outside a region of interest 0.
+        all images; see `localise.scale`); the mean over seeds, of an ensemble by weights. In fixed
+        memory beyond X and the result. Outside a region of interest 0.
 
         Raises:
           InputError: no localiser was fitted, or samples that cannot be looked at; names the first.
@@ -300,13 +314,22 @@ class FittedDetector:
         """Decades that about `share` of new normal images reach anywhere: a threshold for heatmaps.
 
         Split-conformal over the highest points of held-out images, each by the seeds that held it
-        out; at most `share` is proven with one seed. Infinite where there are too few images.
+        out; at most `share` is proven with one seed. Infinite where there are too few images. Of a
+        held-out image an ensemble counts the highest point of the joined heatmap of these seeds.
 
         Raises:
           InputError: no localiser was fitted, or a share out of (0, 1).
         """
         self._localised()
         return localising.alarm(self.state_, check_level("share", share))
+
+    def heatmap_ends(self) -> np.ndarray:
+        """Decades `[k]` of the highest held-out pixel of every localiser; beyond is extrapolated.
+
+        Raises:
+          InputError: no localiser was fitted.
+        """
+        return self._localised().ends
 
     def _localised(self) -> localising.Heatmaps:
         if self._heatmaps is None:

@@ -18,7 +18,7 @@ from ad_jax.data.samples import as_array, as_samples
 from ad_jax.detect import scores, tiles
 from ad_jax.detect.look import make_look, network, pretext_of
 from ad_jax.detect.state import State
-from ad_jax.features import frozen, see, seen, seen_shape
+from ad_jax.features import Eyes, frozen, see, seen, seen_shape
 
 BLOCKS = (1, 16, 256)  # samples (or tiles) a program run: the only batch sizes ever compiled
 
@@ -83,19 +83,26 @@ class Networks:
         )
 
     @property
+    def parts(self) -> list[Networks]:
+        """The networks that are alike, of which an ensemble has several; here all."""
+        return [self]
+
+    @property
     def tiles(self) -> int:
         """Tiles a sample; 1 where it is seen whole."""
         return 1 if self.plan is None else len(self.plan.corners)
 
     @in_float32
-    def raw(self, samples: Any) -> np.ndarray:
+    def raw(self, samples: Any, eyes: Eyes | None = None) -> np.ndarray:
         """Every seed's own score `[seeds, n]` of samples `[n, h, w, c]`, `[n, h, w]` or `[n, d]`.
+
+        What `eyes` have seen before is not encoded again.
 
         Raises:
           InputError: samples of another shape, dtype or range, or whose scores are not finite.
         """
         return self.block_by_block(
-            samples, len(self.state.seeds), lambda block: self.scored(self.look_at(block))
+            samples, len(self.state.seeds), lambda block: self.scored(self.look_at(block, eyes))
         )
 
     def block_by_block(
@@ -115,12 +122,14 @@ class Networks:
         """Every seed's own score `[seeds, n]` of what `look_at` made of samples."""
         return np.asarray(self._raw(self.arrays, seen))
 
-    def look_at(self, block: np.ndarray) -> np.ndarray:
+    def look_at(self, block: np.ndarray, eyes: Eyes | None = None) -> np.ndarray:
         """What the networks see of a block: itself, or what a frozen encoder makes of it.
 
-        That is `[n, gh, gw, d]`, of tiles `[n, t, gh, gw, d]`.
+        That is `[n, gh, gw, d]`, of tiles `[n, t, gh, gw, d]`; with `eyes` they remember it.
         """
         backbone, shown = self.state.config.backbone, self.pretext.shown
+        if eyes is not None:
+            return self._seen_by(lambda samples: eyes.see(np.asarray(samples), shown), block)
         return self._seen_by(lambda samples: see(backbone, samples, shown), block)
 
     def seen(self, samples: jax.Array) -> jax.Array:

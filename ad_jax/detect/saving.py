@@ -22,9 +22,10 @@ from ad_jax.features import weights_of
 from ad_jax.store import write_whole
 from ad_jax.train.setting import Config, Setting
 
-FORMAT = 4
+FORMAT = 5
 PLACED = 4  # first format whose localisers know where their positions lie
 REGION, LOCALISER = "region", "localiser"  # arrays beside `ARRAYS`, where there are such
+ROWS = f"{LOCALISER}.rows"
 JSON, TENSORS = "detector.json", "arrays.safetensors"
 
 
@@ -87,7 +88,8 @@ def write(path: str | Path, state: State, alpha: float, loading: Loading | None)
 def read(path: str | Path) -> Saved:
     """Reads a folder.
 
-    Older formats are read. Format 3 has no range of image files, and its localiser is left out: it
+    Older formats are read. Before format 5 every seed has a localiser of its own, or there is none
+    at all. Format 3 has no range of image files, and its localiser is left out: it
     was fitted with coarse maps moved against fine ones, and its heatmaps lay down and right of what
     they show. Format 2 has no tiles or localiser; format 1 no folds, threshold or loading either,
     and a checksum of the arrays alone: its seeds count as holding out different normals, alpha is
@@ -201,6 +203,8 @@ def _packed(localised: Localised) -> dict[str, np.ndarray]:
         place = f"{LOCALISER}.state.precision"
         size = arrays[place].shape[-1]
         arrays[place] = np.asarray(arrays[place])[(..., *np.triu_indices(size))]
+    if localised.rows is not None:
+        arrays[ROWS] = np.array(localised.rows, np.int32)
     return {name: np.asarray(array) for name, array in arrays.items()}
 
 
@@ -215,10 +219,13 @@ def _unpacked(method: str | None, arrays: dict[str, Any]) -> Localised | None:
     if method == "position":
         state["precision"] = _whole(state["precision"], state["mean"].shape[-1])
     spread: Any = arrays[f"{LOCALISER}.spread"]
-    parts = (spread, *state.values(), *scale.values())
-    if any(len(part) != len(arrays["params"]) for part in parts):
+    seeds = len(arrays["params"])
+    rows = tuple(arrays[ROWS].tolist()) if ROWS in arrays else None
+    used = set(range(seeds) if rows is None else rows) - {-1}
+    fitted = (spread, *state.values(), *scale.values())
+    if any(set(range(len(leaf))) != used for leaf in fitted) or len(rows or range(seeds)) != seeds:
         raise ValueError("its localiser and its networks do not belong together")
-    return Localised(method, localise.Fitted(spread, kind(**state), localise.Scale(**scale)))
+    return Localised(method, localise.Fitted(spread, kind(**state), localise.Scale(**scale)), rows)
 
 
 def _whole(half: np.ndarray, size: int) -> np.ndarray:

@@ -101,11 +101,20 @@ class Localised(NamedTuple):
 
     Attributes:
       method: of localisation, one of `localise.METHODS`.
-      fitted: of every seed, stacked: each leaf is `[seeds, ...]`.
+      fitted: of k seeds, stacked: each leaf is `[k, ...]`.
+      rows: which of the fitted every seed looks by, -1 for a seed that does not look; every one of
+        the fitted has a seed. None: every seed by its own.
     """
 
     method: str
     fitted: Fitted
+    rows: tuple[int, ...] | None = None
+
+    @property
+    def firsts(self) -> list[int]:
+        """The first seed `[k]` of every one of the fitted."""
+        count = len(self.fitted.scale.maxima)
+        return list(range(count)) if self.rows is None else [*map(self.rows.index, range(count))]
 
 
 class State(NamedTuple):
@@ -148,6 +157,23 @@ class State(NamedTuple):
             return held_out
         every = np.concatenate(list(by_fold(held_out, self.folds).values()))
         return np.repeat(every[None], len(held_out), axis=0)
+
+    @property
+    def by_setting(self) -> list[tuple[Setting, float]]:
+        """Its setting and the weight of it, as `EnsembleState` has them of several."""
+        return [(self.setting, 1.0)]
+
+    @property
+    def highest(self) -> np.ndarray:
+        """Highest decade `[N]` of every held-out image's heatmap, once each.
+
+        An image that several seeds held out counts by the mean of its highest points: the highest
+        point of the mean heatmap is never above it.
+        """
+        assert self.localised is not None
+        folds = [self.folds[i] for i in self.localised.firsts]
+        maxima = by_fold(np.asarray(self.localised.fitted.scale.maxima), folds)
+        return np.concatenate(list(maxima.values()))
 
     @property
     def seen(self) -> tuple[int, ...]:
