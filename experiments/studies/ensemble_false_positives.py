@@ -23,7 +23,7 @@ import numpy as np
 
 from ad_jax.data import Problem
 from ad_jax.detect.detector import FittedDetector
-from ad_jax.detect.ensemble import Ensemble
+from ad_jax.detect.ensemble import Ensemble, EnsembleState
 from ad_jax.detect.networks import Networks
 from ad_jax.features import Eyes
 from ad_jax.selection import search
@@ -71,6 +71,27 @@ def raw_of(parts: Sequence[Networks], eyes: Eyes, samples: np.ndarray) -> np.nda
     return np.concatenate([part.scored(eyes.see(samples, part.pretext.shown)) for part in parts])
 
 
+def rates_by_detector(
+    detectors: dict[str, FittedDetector], seen: np.ndarray, measured: np.ndarray
+) -> dict[str, list[float | None]]:
+    """Realised rates by detector and way, and on the target of those that it chose.
+
+    `seen` and `measured` are scores `[trainings, n]` of all trainings, in the order of the ensemble
+    by the prior; every detector is made of some of them.
+    """
+    whole: EnsembleState = detectors["prior"].state_  # type: ignore[assignment]
+    rates = {}
+    for name, detector in detectors.items():
+        own = {s.key for s, _ in getattr(detector, "weights_", [(detector.setting_, 1.0)])}
+        rows = [i for i, setting in enumerate(whole.settings) if setting.key in own]
+        found = rates_of(detector, measured[rows])
+        ways = found if name != "prior" else ("score",)
+        rates |= {f"{name}, {way}": found[way] for way in ways}
+        if name in ("ensemble", "pick"):
+            rates[f"{name}, score, its target"] = rates_of(detector, seen[rows])["score"]
+    return rates
+
+
 def make(split: int, task: str, steps: int, width: int, seeds: int, options: Options) -> Row:
     """Realised rates on other normals of one split, by detector, way and asked rate."""
     problem, _ = loaded(f"{SOURCES[task]},size={32 if options.smoke else 160}")
@@ -104,16 +125,9 @@ def make(split: int, task: str, steps: int, width: int, seeds: int, options: Opt
     }
     if DEFAULT.key in members:
         detectors["default"] = alone(DEFAULT)
-    eyes, rates = Eyes(BACKBONE, record), dict[str, list[float | None]]()
-    for name, detector in detectors.items():
-        networks = detector.networks
-        of_one = getattr(networks, "parts", [networks])
-        found = rates_of(detector, raw_of(of_one, eyes, samples[measured]))
-        ways = found if name != "prior" else ("score",)
-        rates |= {f"{name}, {way}": found[way] for way in ways}
-        if name in ("ensemble", "pick"):
-            on_target = rates_of(detector, raw_of(of_one, eyes, samples[seen]))
-            rates[f"{name}, score, its target"] = on_target["score"]
+    looked_at = samples[np.concatenate([seen, measured])]
+    raw = raw_of(detectors["prior"].networks.parts, Eyes(BACKBONE, record), looked_at)
+    rates = rates_by_detector(detectors, raw[:, : len(seen)], raw[:, len(seen) :])
     for way in WAYS:
         rates.setdefault(f"default, {way}", [None] * len(RATES))
     return {
