@@ -80,7 +80,7 @@ def rates_by_detector(
     by the prior; every detector is made of some of them.
     """
     whole: EnsembleState = detectors["prior"].state_  # type: ignore[assignment]
-    rates = {}
+    rates: dict[str, list[float | None]] = {}
     for name, detector in detectors.items():
         own = {s.key for s, _ in getattr(detector, "weights_", [(detector.setting_, 1.0)])}
         rows = [i for i, setting in enumerate(whole.settings) if setting.key in own]
