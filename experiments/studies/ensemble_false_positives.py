@@ -3,8 +3,8 @@
 Normals of five sets of defects at 160 px (no label is opened; at most 250, whole objects) are split
 at random into those given (60 %, of which every seed holds a fold out), a target (20 %) that the
 weights and the pick follow, and others that only measure (20 %). Photographs of one object stay on
-one side. The pool is small and trained briefly: five families of features, which encode nothing
-anew, four seeds, heads of width 64, 100 steps.
+one side. The pool is small and trained briefly: five families of features that encode nothing
+anew and need no coreset, four seeds, heads of width 64, 100 steps.
 
 Prints, per set and asked rate, the mean realised rate over splits with a 95 % bootstrap interval
 over them (`false_positives` says what it covers), by the score, the mean of p-values (before any
@@ -38,7 +38,7 @@ from experiments.trainings import loaded, pick, swept
 MOST = 250  # normals
 SHARES = (0.6, 0.2)  # given, and of the target
 SETTINGS = (
-    search.setting("neighbour", "identity"),
+    search.setting("subspace", "identity"),
     search.setting("global_neighbour", "identity"),
     search.setting("density", "identity"),
     DEFAULT,
