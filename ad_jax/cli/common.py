@@ -178,8 +178,8 @@ def add_localiser(command: argparse.ArgumentParser) -> None:
         "--localiser",
         nargs="?",
         const="position",
-        help="for `score --heatmaps`: position (if nothing follows), neighbour, texture, or on frozen "
-        "features head, the one that tells an ensemble's settings apart",
+        help="for `score --heatmaps`: position (if nothing follows), neighbour, texture, or on "
+        "frozen features head, the one that tells an ensemble's settings apart",
     )
 
 
