@@ -367,7 +367,7 @@ def test_a_safe_pick_leaves_the_default_only_for_a_clear_lead():
     assert weighing.safe_pick(pool_with_default(40, (0.0, 0.0, 0.0, 3.0))) == other.key
     assert weighing.safe_pick(pool_with_default(40, (2.0, 2.0, 0.0, 2.0))) == default.key
     nothing = [pool_with_default(0, (0.0,) * 4, seed) for seed in range(10)]
-    kept = [weighing.safe_pick(pool, errors=3.0) == default.key for pool in nothing]
+    kept = [weighing.safe_pick(pool) == default.key for pool in nothing]
     assert sum(kept) >= 8
     with pytest.raises(InputError, match="no setting of the default's kind"):
         weighing.safe_pick(pool_of(40))

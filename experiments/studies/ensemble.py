@@ -5,7 +5,7 @@ the run's own (its normals, and as many anomalies as make the share, three draws
 choose on each, and judges what was chosen on the whole target, by AUROC of the mean surprise over
 seeds. The ways: the default setting (from scratch CutPaste of .02, or of the two areas around it;
 feature noise nearest to .8 on frozen features), the default rule's pick, the default unless another
-setting's lead over it is more than two standard errors of the difference (safe pick), all families
+setting's lead over it is more than three standard errors of the difference (safe pick), all families
 alike (uniform), the prior, which gives the default a share of its own, the weights that evidence
 makes of it, the same with constants that the other training sets chose, the setting that is best on
 all other training sets (best constant), the best by the labels of the same draw (label pick; none
@@ -36,7 +36,7 @@ from experiments.tasks import Task, Value, counted, means
 SHARES = (0.0, 0.01, 0.02, 0.05, 0.1, 0.25, 0.5)
 NAMES = [f"{share:.0%}" for share in SHARES]
 DRAWS = 3
-SAFE = 2.0  # standard errors
+SAFE = 3.0  # standard errors
 HALVES = 10
 GRID = [  # of constants
     Constants(share, pull, *gate)
