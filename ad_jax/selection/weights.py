@@ -231,25 +231,25 @@ def keep(pool: Pool, some: Mapping[str, float], count: int) -> dict[str, float]:
     """The weights of `count` settings whose mean surprise is nearest to that of all.
 
     Forward selection by the squared difference over the target; no label and no order of settings
-    has a say in it. The weights that are left sum to 1.
+    has a say in it. The weight of a setting that is left out goes to the kept one whose surprise is
+    nearest to its own, so the weights sum to 1.
     """
     own = surprises(pool)
-    whole = mixed(own, some)
-    kept: dict[str, float] = {}
-    total = np.zeros_like(whole)
-    while len(kept) < min(count, len(some)):
-        far = {
-            key: ((total + w * own[key]) / (sum(kept.values()) + w) - whole) ** 2
-            for key, w in some.items()
-            if key not in kept and w > 0
-        }
-        if not far:
-            break
-        best = min(far, key=lambda key: far[key].sum())
-        kept[best] = some[best]
-        total = total + some[best] * own[best]
-    share = sum(kept.values())
-    return {key: weight / share for key, weight in kept.items()}
+    keys = [key for key, weight in some.items() if weight > 0]
+    each, share = np.stack([own[key] for key in keys]), np.array([some[key] for key in keys])
+    whole, length = share @ each, (each**2).sum(1)
+    apart = length[:, None] + length - 2.0 * each @ each.T
+
+    def passed_on(kept: list[int]) -> np.ndarray:
+        """Weight of every kept setting `[kept]`, with those of the settings nearest to it."""
+        return np.bincount(apart[:, kept].argmin(1), share, len(kept))
+
+    kept: list[int] = []
+    while len(kept) < min(count, len(keys)):
+        left = [i for i in range(len(keys)) if i not in kept]
+        away = [passed_on([*kept, i]) @ each[[*kept, i]] - whole for i in left]
+        kept.append(left[int(np.argmin([(one**2).sum() for one in away]))])
+    return dict(zip((keys[i] for i in kept), passed_on(kept).tolist(), strict=True))
 
 
 def crossed(pool: Pool, seed: int = 0) -> np.ndarray:

@@ -5,12 +5,12 @@ the run's own (its normals, and as many anomalies as make the share, three draws
 choose on each, and judges what was chosen on the whole target, by AUROC of the mean surprise over
 seeds. The ways: the default setting (from scratch CutPaste of .02, or of the two areas around it;
 feature noise nearest to .8 on frozen features), the default rule's pick, the default unless another
-setting's lead over it is more than three standard errors of the difference (safe pick), all families
-alike (uniform), the prior, which gives the default a share of its own, the weights that evidence
-makes of it, the same with constants that the other training sets chose, the setting that is best on
-all other training sets (best constant), the best by the labels of the same draw (label pick; none
-at 0 %), and the best in hindsight (oracle). Prints means over tasks with 95 % intervals over
-training sets, and the worst loss against the default.
+setting's lead over it is more than three standard errors of the difference (safe pick), all
+families alike (uniform), the prior, which gives the default a share of its own, the weights that
+evidence makes of it, the same with constants that the other training sets chose, the setting that
+is best on all other training sets (best constant), the best by the labels of the same draw (label
+pick; none at 0 %), and the best in hindsight (oracle). Prints means over tasks with 95 % intervals
+over training sets, and the worst loss against the default.
 
 Constants of the weights are chosen on one half of the training sets of every kind, and reported on
 the other, both ways round, ten times: the best mean over kinds, of the mean over tasks and shares.
