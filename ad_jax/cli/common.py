@@ -20,7 +20,7 @@ Adder = Callable[[str, Callable[[argparse.Namespace], int | None], str], argpars
 DEFAULT_SOURCES = (  # the last one is large enough for frozen features
     "textures:brick-defect",
     "textures:brick-orientation",
-    "textures:brick-defect,size=64,limit=200",
+    "textures:brick-defect,size=64,limit=120",
 )
 FIELDS: dict[
     str, Any

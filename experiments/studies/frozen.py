@@ -11,6 +11,7 @@ trained.
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Callable, Sequence
 
 import numpy as np
@@ -199,4 +200,5 @@ AXES = {
     "source": Axis(DEFECTS, ("digit 3",), SMALL),
     "size": Axis((160, 256), (32,), (64,)),
 }
-STUDY = grid(AXES, make, table)
+OF_SMALL = " ".join(["--only size=64", *(shlex.quote(f"source={name}") for name in SMALL)])
+STUDY = grid(AXES, make, table, tables=("", OF_SMALL))
