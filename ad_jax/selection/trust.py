@@ -4,7 +4,7 @@ Nothing here sees labels. The forecast is of the AUROC that the ensemble of all 
 (`selection.weights`) has ahead of the pick. It follows from how differently the two order the
 target: where they agree there is nothing to lose, and where they do not, the pick was mostly the
 worse one. `FORECAST` is what that came to on development tasks, targets drawn with 0 to 50 % of
-anomalies; on training sets that were left out it holds as experiments/results/ensemble.txt says.
+anomalies; on training sets that were left out it holds as experiments/results/forecast.txt says.
 The verdict is a function of the forecast. Noise, stability, agreement, the null and controls stand
 beside it: over 34 development tasks none of them told a good pick from a bad one beyond chance
 (experiments/results/rules.txt).
@@ -253,14 +253,15 @@ def trust(
     control = _control(pool, rule, per_member, losses[pick.key])
     if control:
         said.against.append(f"the control member {control} looks better by the same rule")
-    left = _say_stopped(said, pool, losses)
+    count = int(np.isfinite(list(losses.values())).sum())
+    left = _say_stopped(said, pool, count)
     learned_nothing = {m.setting.key for m in pool.members if m.status in ("untrained", "failed")}
     untrained = tuple(s.label for s in pool.settings if s.key in learned_nothing)
     if untrained:
         said.notes.append(f"seeds that learned nothing in {', '.join(untrained)}")
     _say_moved(said, pool, weights)
     told = forecast(pool, weights, pick)
-    verdict = _verdict(said, told, sum(np.isfinite(list(losses.values()))), few, left)
+    verdict = _verdict(said, told, count, few, left)
     return Trust(
         verdict,
         *told,
@@ -370,10 +371,12 @@ def _say_null(said: _Said, pool: Pool, seed: int) -> tuple[float, str]:
     return chance, few
 
 
-def _say_stopped(said: _Said, pool: Pool, losses: dict[str, float]) -> str:
-    """What a search left too little of to compare with, in words; "" if nothing."""
+def _say_stopped(said: _Said, pool: Pool, finished: int) -> str:
+    """That a search left too few settings to compare, in words; "" if it did not.
+
+    `finished` of them can be picked.
+    """
     stopped = len(pool.stopped)
-    finished = int(np.isfinite(list(losses.values())).sum())
     if stopped:
         said.against.append(
             f"{stopped} of {len(pool.settings)} settings were stopped early, some of which might "

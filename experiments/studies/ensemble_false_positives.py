@@ -17,14 +17,11 @@ a second split encodes none again.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 import numpy as np
 
 from ad_jax.data import Problem
 from ad_jax.detect.detector import FittedDetector
 from ad_jax.detect.ensemble import Ensemble, EnsembleState
-from ad_jax.detect.networks import Networks
 from ad_jax.features import Eyes
 from ad_jax.selection import search
 from ad_jax.selection.selection import trained_seeds
@@ -61,14 +58,6 @@ def parts(owner: np.ndarray, split: int) -> list[np.ndarray]:
         out.append(rows[start:stop])
         start = int(first[first >= stop][0])
     return [*out, rows[start:]]
-
-
-def raw_of(parts: Sequence[Networks], eyes: Eyes, samples: np.ndarray) -> np.ndarray:
-    """Every seed's own score `[seeds, n]` of samples `[n, ...]`, as `Networks.raw` has it.
-
-    The eyes remember what they saw; a detector would encode the samples again.
-    """
-    return np.concatenate([part.scored(eyes.see(samples, part.pretext.shown)) for part in parts])
 
 
 def rates_by_detector(
@@ -126,7 +115,8 @@ def make(split: int, task: str, steps: int, width: int, seeds: int, options: Opt
     if DEFAULT.key in members:
         detectors["default"] = alone(DEFAULT)
     looked_at = samples[np.concatenate([seen, measured])]
-    raw = raw_of(detectors["prior"].networks.parts, Eyes(BACKBONE, record), looked_at)
+    eyes = Eyes(BACKBONE, record)
+    raw = np.concatenate([one.raw(looked_at, eyes) for one in detectors["prior"].networks.parts])
     rates = rates_by_detector(detectors, raw[:, : len(seen)], raw[:, len(seen) :])
     for way in WAYS:
         rates.setdefault(f"default, {way}", [None] * len(RATES))
