@@ -1,6 +1,7 @@
 """The ensemble of a pool: its scores, its weights, its files."""
 
 import json
+from dataclasses import replace
 
 import jax
 import jax.export
@@ -18,6 +19,7 @@ from ad_jax.detect.ensemble import JSON, Ensemble
 from ad_jax.detect.state import Loading, Localised
 from ad_jax.pool import Member, View
 from ad_jax.report import heatmaps as pictures
+from ad_jax.runs import run as runs
 from ad_jax.selection import weights as weighing
 
 CONFIG = Config(steps=6, width=8, most_loss=9.0, least_auroc=0.0)
@@ -333,6 +335,59 @@ def test_evidence_moves_weight_to_what_sees_the_anomalies():
     weights = weighing.weights(pool_of(40))
     assert weights[best] > 1.5 / 6 and sum(weights.values()) == pytest.approx(1.0)
     assert weighing.weights(pool_of(40)) == weights  # bootstrap and permutations have a seed
+
+
+def pool_of_groups(apart: float, seed: int = 0) -> Pool:
+    """Six settings that see groups of 6 normals `apart` from each other, and a target of others."""
+    generator = np.random.default_rng(seed)
+    number = np.repeat(np.arange(20), 6)
+    moved = apart * generator.normal(size=(6, 20))[:, number] + generator.normal(size=(6, 120))
+    names = [{"name": n, "k": float(k)} for n in "abc" for k in (1, 2)]
+    pool = Pool.from_scores(moved[:, 60:], names, moved[:, :60])
+    return replace(pool, groups=np.tile(number[:60], (6, 1)))
+
+
+def test_what_differs_from_group_to_group_is_no_evidence():
+    """A target of other groups, without an anomaly: the gate stays shut more often."""
+    pools = [pool_of_groups(1.0, seed) for seed in range(20)]
+    blind = [replace(pool, groups=None) for pool in pools]
+    knowing, unknowing = ([weighing.evidence(p).strongest for p in some] for some in (pools, blind))
+    assert np.mean(knowing) < np.mean(unknowing) - 0.5
+    assert sum(z > 2 for z in knowing) < sum(z > 2 for z in unknowing) - 3
+    alike = [pool_of_groups(0.0, seed) for seed in range(20)]
+    gained = [
+        weighing.evidence(p).strongest - weighing.evidence(replace(p, groups=None)).strongest
+        for p in alike
+    ]
+    assert np.mean(np.abs(gained)) < 0.5  # groups that are alike say nothing
+
+
+def test_a_pool_knows_the_groups_of_its_held_out_normals(problem, tmp_path):
+    """By contents, through the files of a run, too."""
+    names = np.repeat(np.arange(12), 2)
+    grouped = ad_jax.Problem(train=problem.train, target=problem.target, groups=names)
+    config = CONFIG._replace(steps=1)
+    chosen = ad_jax.select(grouped, SETTINGS[:2], seeds=(0, 1), config=config)
+    groups = chosen.pool.groups
+    assert len(groups) == len(chosen.pool.members)
+    of_seed = {m.seed: set(row) for m, row in zip(chosen.pool.members, groups, strict=True)}
+    assert not of_seed[0] & of_seed[1]
+    held_out = grouped.split(1).held_out
+    original = [names[(problem.train == one).all((1, 2, 3)).argmax()] for one in held_out]
+    row = next(row for m, row in zip(chosen.pool.members, groups, strict=True) if m.seed == 1)
+    assert (np.equal.outer(row, row) == np.equal.outer(original, original)).all()
+    source = runs.Source("test", {}, tuple(map(str, range(len(problem.target)))))
+    runs.write(tmp_path / "run", chosen, grouped, source, config, (0, 1))
+    np.testing.assert_array_equal(runs.read(tmp_path / "run").pool.groups, groups)
+
+
+def test_few_groups_and_members_of_other_seeds_keep_their_own():
+    pool = pool_of_groups(1.0)
+    three = replace(pool, groups=pool.groups // 4)
+    plain = weighing.evidence(replace(pool, groups=None))
+    np.testing.assert_array_equal(weighing.evidence(three).drawn, plain.drawn)
+    some = pool.take(np.arange(10), np.array([59, 0, 0]))
+    assert some.groups.tolist() == 6 * [[9, 0, 0]]
 
 
 def pool_with_default(anomalies: int, good: tuple[float, ...], seed: int = 0) -> Pool:

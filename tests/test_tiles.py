@@ -162,6 +162,10 @@ def test_held_out_scores_are_of_whole_images():
             np.testing.assert_array_equal(found[0], own)
         else:  # the larger fold lost tiles
             assert (found[0] <= own[:3]).all()
+    named = Problem(train=x, target=images(2, (12, 12, 1), 1), groups=np.arange(13) % 6)
+    groups = tiles.held_out_groups(tiles.tiled(named, cuts.plan), named, (0, 1))
+    assert groups.shape[0] == 2 and not set(groups[0]) & set(groups[1])
+    assert tiles.held_out_groups(cuts, problem, (0, 1)) is None
     apart = Problem(train=x, target=x[:1], held_out=images(3, (12, 12, 1), 2))
     cuts = tiles.tiled(apart, tiles.plan(apart.shape, 8, 0.5))
     brightest = cuts.problem.held_out.max((1, 2, 3))

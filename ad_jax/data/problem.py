@@ -261,6 +261,12 @@ class Problem:
         """
         return split_rows(self.folds, seed)
 
+    def held_out_groups(self, seeds: Sequence[int]) -> np.ndarray | None:
+        """Group of each normal that seeds hold out, `[seeds, m]`; None without groups or folds."""
+        if self.groups is None or self.held_out is not None:
+            return None
+        return np.stack([self.groups[self.split_rows(seed)[1]] for seed in seeds])
+
     def split(self, seed: int) -> Split:
         """Train and held-out normals of one seed: those given, or fold `seed % period` held out.
 

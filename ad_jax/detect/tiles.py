@@ -7,6 +7,7 @@ unless an image is smaller than a tile; then it is mirrored at its lower and rig
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -228,14 +229,27 @@ def image_scores(cuts: Tiled, scores: np.ndarray) -> np.ndarray:
 
 
 def held_out_scores(cuts: Tiled, scores: np.ndarray, seed: int) -> np.ndarray:
-    """The same `[..., m]` of a seed's held-out normals, from its held-out tiles `[..., m t]`.
-
-    Folds of unlike size are cut, so some tiles of an image may not have been scored; the images
-    are the first of the fold that have any, as many for every seed.
-    """
+    """The same `[..., m]` of a seed's held-out normals, from its held-out tiles `[..., m t]`."""
     scores = np.asarray(scores)
     if cuts.held_out_rows is not None:
         return scores[..., cuts.held_out_rows].max(-1)
+    of_tiles, _ = _held_out(cuts, seed)
+    return np.where(of_tiles >= 0, scores[..., of_tiles], -np.inf).max(-1)
+
+
+def held_out_groups(cuts: Tiled, problem: Problem, seeds: Sequence[int]) -> np.ndarray | None:
+    """`problem.held_out_groups` of the images that `held_out_scores` scores."""
+    if problem.groups is None or problem.held_out is not None:
+        return None
+    return np.stack([problem.groups[_held_out(cuts, seed)[1]] for seed in seeds])
+
+
+def _held_out(cuts: Tiled, seed: int) -> tuple[np.ndarray, np.ndarray]:
+    """Places `[m, t]` of a seed's held-out tiles among all it holds out, and their images `[m]`.
+
+    Folds of unlike size are cut, so some tiles of an image may not have been scored, which have
+    the place -1; the images are the first of the fold that have any, as many for every seed.
+    """
 
     def inside(fold: int) -> tuple[np.ndarray, np.ndarray]:
         _, rows = cuts.problem.split_rows(fold)
@@ -246,8 +260,7 @@ def held_out_scores(cuts: Tiled, scores: np.ndarray, seed: int) -> np.ndarray:
 
     least = min(len(inside(fold)[1]) for fold in range(number_of(cuts.problem.folds)))
     found, images = inside(seed)
-    of_tiles = found[images[:least]]
-    return np.where(of_tiles >= 0, scores[..., of_tiles], -np.inf).max(-1)
+    return found[images[:least]], images[:least]
 
 
 def image_maps(cuts: Tiled, maps: np.ndarray, join: str = "mean") -> np.ndarray:

@@ -50,6 +50,8 @@ class Pool:
         between seeds; there may be none of them (n = 0).
       default_head: `[members]` index in `HEADS` of the score that a member's pretext names.
       generated: scores alone, of samples drawn around the normals (AutoUAD).
+      groups: `[members, m]` group of each held-out normal (photographs of one object), None where
+        nobody said which belong together.
     """
 
     members: tuple[Member, ...]
@@ -57,6 +59,7 @@ class Pool:
     held_out: View
     default_head: np.ndarray
     generated: View | None = None
+    groups: np.ndarray | None = None
 
     @classmethod
     def from_scores(
@@ -165,7 +168,9 @@ class Pool:
         They may repeat. What a rule knows as one number of the whole target (MMD, transport) stays
         as it was. Held-out normals differ between seeds, so the same rows are other samples there.
         """
-        return replace(self, target=self.target.at(target), held_out=self.held_out.at(held_out))
+        groups = None if self.groups is None else self.groups[:, held_out]
+        some = self.held_out.at(held_out)
+        return replace(self, target=self.target.at(target), held_out=some, groups=groups)
 
 
 def per_setting(pool: Pool, per_member: np.ndarray, settings: Sequence[Setting]) -> np.ndarray:

@@ -443,12 +443,14 @@ class Sweep:
         of_controls["scores"] = of_controls["scores"][:, :, places]
 
         gather = gatherer(flat, len(controls[0]), of_controls)
+        everyone = tuple(members) + tuple(controls[0])
         return Pool(
-            tuple(members) + tuple(controls[0]),
+            everyone,
             View.of_fields(gather),
             View.of_fields(gather, "held_out_"),
             np.array(heads + [0] * len(controls[0])),
             View(gather("generated_scores")),
+            self.problems[problem].held_out_groups([member.seed for member in everyone]),
         )
 
 

@@ -167,8 +167,10 @@ def _arrays(selection: Selection, problem: Problem) -> dict[str, np.ndarray]:
     pool = selection.pool
     picked = pool.rows(selection.pick, trained=True)
     generated = {} if pool.generated is None else {"generated": pool.generated.scores}
+    groups = {} if pool.groups is None else {"groups": pool.groups}
     return {
         **generated,
+        **groups,
         "scores": pool.scores,
         "held_out": pool.held_out_scores,
         "default_head": pool.default_head,
@@ -310,6 +312,7 @@ def read(folder: Path) -> Run:
             View(arrays["held_out"]),
             arrays["default_head"],
             View(arrays["generated"]) if "generated" in arrays else None,
+            arrays.get("groups"),
         )
         losses = {
             rule: {k: math.inf if v is None else v for k, v in by_key.items()}

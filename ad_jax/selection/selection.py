@@ -310,6 +310,7 @@ def of_images(
             View(tiles.image_scores(cuts, pool.scores)),
             View(np.stack(held_out)),
             pool.default_head,
+            groups=tiles.held_out_groups(cuts, problem, [m.seed for m in pool.members]),
         ),
         ensemble=Ensemble.of_members(problem, list(members.values()), shares, config, tiling)
         if members

@@ -7,7 +7,9 @@ mean, in standard errors of a bootstrap that draws target and held-out normals f
 once. Its weight grows by `exp(pull gate z)`. The gate opens from 0 to 1 as the largest statistic of
 any setting grows from `closed` to `open` of its own standard errors: where no setting finds the
 target stranger than held-out normals, the prior stands as it is, to the bit. A target that differs
-from held-out normals for another reason opens it, too.
+from held-out normals for another reason, another day or another place, opens it, too. Where the
+normals come in groups, standard errors count by how much one half of the groups differs from the
+other more than halves at random do; without groups that cannot be told from anomalies.
 
 Constants were chosen on development tasks, and what they are worth on halves of the training sets
 that did not choose them is in experiments/results/ensemble.txt.
@@ -31,6 +33,7 @@ from ad_jax.train.setting import Setting
 ORDER = 31
 MOST = 10.0  # standard errors that count: no weight grows or falls by more than e^3 at a pull of .3
 DRAWS = 60
+FEWEST_GROUPS = 4  # of held-out normals, to say anything about how groups differ
 
 
 class Constants(NamedTuple):
@@ -92,7 +95,8 @@ class Evidence(NamedTuple):
 
     Attributes:
       statistic: setting key -> order-31 Wilcoxon statistic.
-      drawn: `[draws, settings]` the same of draws of the target and of held-out normals.
+      drawn: `[draws, settings]` the same of draws of the target and of held-out normals, moved by
+        as much as groups of normals differ (`_between_groups`).
     """
 
     statistic: dict[str, float]
@@ -137,7 +141,44 @@ def evidence(pool: Pool, seed: int = 0) -> Evidence:
     everyone = (np.arange(target.shape[1]), np.arange(held_out.shape[1]))
     own = statistic(everyone).tolist()
     drawn = np.stack([statistic(draw(pool, generator)) for _ in range(DRAWS)])
+    if pool.groups is not None:
+        values = _between_groups(held_out, pool.groups, generator)
+        drawn = drawn + np.stack([values[:, rows].mean(1) for rows in members], axis=1)
     return Evidence(dict(zip((s.key for s in settings), own, strict=True)), drawn)
+
+
+def _between_groups(
+    held_out: np.ndarray, groups: np.ndarray, generator: np.random.Generator
+) -> np.ndarray:
+    """What groups of normals add to the noise of the statistic, `[DRAWS, members]` around 0.
+
+    The statistic of the normals in half of the groups against those in the others, for `DRAWS`
+    choices of the half. Each member's values are shrunk by the share of their variance that halves
+    drawn without regard to groups do not have; all of it is 0 with fewer than 4 groups, and for a
+    member whose groups are alike.
+
+    Args:
+      held_out: scores `[members, m]`.
+      groups: `[members, m]`; members of one seed hold out the same normals.
+      generator: of the choices.
+    """
+    out = np.zeros((DRAWS, len(held_out)))
+    for own in np.unique(groups, axis=0):
+        rows, names = np.flatnonzero((groups == own).all(1)), np.unique(own)
+        if len(names) < FEWEST_GROUPS:
+            continue
+        values = np.zeros((2, DRAWS, len(rows)))  # by groups, and at random
+        for i in range(DRAWS):
+            chosen = np.isin(own, generator.permutation(names)[: len(names) // 2])
+            for kind, half in enumerate((chosen, generator.permutation(chosen))):
+                apart = held_out[rows]
+                values[kind, i] = order_statistic(apart[:, ~half], apart[:, half], ORDER)
+        grouped, at_random = values.var(1)
+        excess = np.divide(
+            grouped - at_random, grouped, out=np.zeros_like(grouped), where=grouped > at_random
+        )
+        out[:, rows] = np.sqrt(excess) * (values[0] - values[0].mean(0))
+    return out
 
 
 def weights(pool: Pool, seed: int = 0, constants: Constants = CONSTANTS) -> dict[str, float]:
