@@ -186,7 +186,7 @@ def test_second_order_flows_through_training(problem):
     Were the inner augmentation stopped, this gradient would be zero.
     """
     space, tuner, data = tuner_of(problem, "cutdiff+quarter_turns")
-    keys, hyper, theta = seed_keys(0, 0), loop.training(), jnp.full(space.size, 0.3)
+    keys, hyper, theta = seed_keys(0, 0), loop.training(space), jnp.full(space.size, 0.3)
 
     @jax.jit
     def gradients():
@@ -207,7 +207,7 @@ def test_second_order_flows_through_training(problem):
 def test_a_start_that_is_not_finite_is_dropped_and_others_go_on(problem):
     space, tuner, data = tuner_of(problem, horizon=2)
     program = loop.make_program(tuner, 2, IN_TURN)
-    keys, hyper = seed_keys(0, 0), loop.training()
+    keys, hyper = seed_keys(0, 0), loop.training(space)
     thetas = jnp.stack([jnp.zeros(space.size), jnp.full(space.size, jnp.nan)])
     steps = jnp.array([2, 2])
     outer, info = program.run(
@@ -222,7 +222,7 @@ def test_a_start_that_is_not_finite_is_dropped_and_others_go_on(problem):
 def test_both_forms_of_a_chunk_of_tuning_lower_everywhere(problem, over):
     space, tuner, data = tuner_of(problem, "cutdiff+scar", horizon=2)
     program = loop.make_program(tuner, 2, over)
-    keys, hyper, thetas = seed_keys(0, 0), loop.training(), jnp.zeros((2, space.size))
+    keys, hyper, thetas = seed_keys(0, 0), loop.training(space), jnp.zeros((2, space.size))
     steps = jnp.array([2, 1])
     outer = jax.eval_shape(program.init, keys, hyper, thetas, data, steps)
     run = jax.jit(lambda o, d: program.run(o, keys, hyper, d, steps))
@@ -232,7 +232,7 @@ def test_both_forms_of_a_chunk_of_tuning_lower_everywhere(problem, over):
 @pytest.mark.whole
 def test_starts_side_by_side_are_those_in_turn_and_stay_at_their_limit(problem):
     space, tuner, data = tuner_of(problem, horizon=2)
-    keys, hyper = seed_keys(0, 0), loop.training()
+    keys, hyper = seed_keys(0, 0), loop.training(space)
     thetas = jnp.stack([jnp.zeros(space.size), jnp.ones(space.size), -jnp.ones(space.size)])
     steps = jnp.array([1, 1, 0])
     found = []
@@ -350,7 +350,7 @@ BAD = {
         "not tun",
     ),
     "both": ({"tune": ["area"], "fixed": {"area": 0.1}}, "both"),
-    "start outside": ({"starts": [{"area": 0.9}]}, "out of bounds"),
+    "start outside": ({"starts": [{"area": 0.9}]}, "out of range"),
     "start of what is not tuned": ({"tune": ["area"], "starts": [{"aspect": 1.0}]}, "not tuned"),
     "no starts": ({"starts": 0}, "starts=0"),
     "zero outer steps": ({"plan": tuning.Plan(outer_steps=0)}, "outer_steps=0"),
@@ -396,7 +396,7 @@ def test_the_learning_rate_is_tuned_by_the_gradient_through_training(problem):
     tuner = loop.make_tuner(encoder(problem.shape, 2, 8), space, small("held_out_density"))
     split = problem.split(0)
     data = loop.Data(*map(jnp.asarray, (split.train, split.held_out, problem.target)))
-    keys, hyper, theta = seed_keys(0, 0), loop.training(), jnp.array([0.3, 0.0])
+    keys, hyper, theta = seed_keys(0, 0), loop.training(space), jnp.array([0.3, 0.0])
     begun = jax.jit(lambda: tuner.init(keys, hyper, theta, data).inner)()
     whole = tuner.problem(keys, hyper, data, jnp.int32(0))
 

@@ -12,7 +12,7 @@ import jax.numpy as jnp
 from ad_jax.augment import geometry, noise, patches, photometric, soft
 from ad_jax.augment.compose import chain, mixture, one_of, part_of, sometimes
 from ad_jax.augment.contract import Augmentation, Pseudo, fixed, local, smallest_area, whole
-from ad_jax.augment.features import FEATURES
+from ad_jax.augment.features import BANDED, FEATURES, in_bands
 from ad_jax.base.errors import InputError, lookup
 from ad_jax.base.space import Range, Space
 
@@ -58,22 +58,42 @@ PACKED = max(len(entry.space) for entry in CATALOGUE.values())  # hyperparameter
 def get(name: str) -> Augmentation:
     """The catalogue's entry of that name; `a+b` is the mixture of two entries, and so on.
 
+    `feature_noise:8` is an entry on features whose strengths are vectors, one number for each of 8
+    bands of neighbouring channels (`features.in_bands`).
+
     Raises:
-      InputError: an unknown name (the message lists the known ones), one twice in a mixture.
+      InputError: an unknown name (the message lists the known ones), one twice in a mixture, bands
+        that an entry does not have.
     """
-    known = {**CATALOGUE, **FEATURES}
-    if name in known:
-        return known[name]
     names = name.split("+")
-    parts = {part: lookup(known, part, "augmentation") for part in names}
+    parts = {part: _entry(part) for part in names}
+    if len(names) == 1:
+        return parts[name]
     if len(set(names)) < len(names):
         raise InputError(f"the mixture {name!r} names a family twice; take each once")
     return mixture(**parts)
 
 
+def _entry(name: str) -> Augmentation:
+    base, banded, count = name.partition(":")
+    entry = lookup({**CATALOGUE, **FEATURES}, base, "augmentation")
+    if not banded:
+        return entry
+    if base not in BANDED:
+        raise InputError(f"{base} has no bands of channels; take one of: {', '.join(BANDED)}")
+    if not count.isdecimal() or not int(count):
+        raise InputError(f"{name}: {count!r} is no number of bands; take {base}:8")
+    return in_bands(base, int(count))
+
+
+def of_features(name: str) -> bool:
+    """Whether an augmentation needs no image to be drawn, only features."""
+    return all(part.partition(":")[0] in (*FEATURES, "identity") for part in name.split("+"))
+
+
 def packed_length(families: Sequence[str]) -> int:
     """Length of the packed hyperparameters of a program over these families."""
-    return max(PACKED, *(len(get(name).space) for name in families))
+    return max(PACKED, *(get(name).space.size for name in families))
 
 
 def switch(
@@ -106,6 +126,7 @@ __all__ = [
     "chain",
     "fixed",
     "get",
+    "of_features",
     "local",
     "mixture",
     "one_of",

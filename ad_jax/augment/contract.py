@@ -15,7 +15,7 @@ import jax
 import jax.numpy as jnp
 
 from ad_jax.base.errors import InputError
-from ad_jax.base.space import Space
+from ad_jax.base.space import Space, Value, numbers
 
 
 class Pseudo(NamedTuple):
@@ -136,7 +136,7 @@ class Augmentation:
     draw: Draw = nothing
     space: Space = field(default_factory=Space)
     strength: str | None = None
-    example: Mapping[str, float] = field(default_factory=dict)
+    example: Mapping[str, Value] = field(default_factory=dict)
     views: Callable[[jax.Array], jax.Array] | None = None
     needs: tuple[str, ...] = ()
     rows: bool = False
@@ -163,7 +163,7 @@ class Augmentation:
         kind = jnp.int32(0) if self.kind is None else self.kind(arguments)
         return Pseudo(augmented, mask, kind, jnp.float32(1.0))
 
-    def defaults(self) -> dict[str, float]:
+    def defaults(self) -> dict[str, Value]:
         """All hyperparameters where nothing is said."""
         return self.space.defaults()
 
@@ -173,7 +173,7 @@ class Augmentation:
             return self.space
         return self.space.raised({self.strength: self.smallest(shape)})
 
-    def strengths(self, count: int, shape: tuple[int, ...]) -> list[dict[str, float]]:
+    def strengths(self, count: int, shape: tuple[int, ...]) -> list[dict[str, Value]]:
         """Hyperparameters at `count` strengths spread over the range, inside its bounds.
 
         The other hyperparameters keep their defaults; an entry without strength gives one setting.
@@ -192,7 +192,7 @@ class Augmentation:
             return "colour images"
         return ""
 
-    def check(self, name: str, hyper: Mapping[str, float], shape: tuple[int, ...]) -> None:
+    def check(self, name: str, hyper: Mapping[str, Any], shape: tuple[int, ...]) -> None:
         """Refuses unknown names, values out of range and settings that change nothing.
 
         Raises:
@@ -203,7 +203,7 @@ class Augmentation:
         self.space.check(name, hyper)
         visible = self.visible(shape)
         for key, value in hyper.items():
-            if value < visible[key].low:
+            if min(numbers(value)) < visible[key].low:
                 raise InputError(
                     f"{name}: {key}={value} is under 2 px a side at {shape[0]} x {shape[1]} "
                     f"px; take at least {visible[key].low:.3g} or load larger images (size=)"

@@ -7,19 +7,44 @@ at the same place stands in for "another position".
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from ad_jax.augment.contract import Apply, Augmentation, everything, whole
-from ad_jax.augment.noise import draw_noise
-from ad_jax.base.space import Range, Space
+from ad_jax.base.space import Range, Space, Value, typical
 
 
 def feature_noise(sample: jax.Array, noise: jax.Array) -> jax.Array:
     """Adds noise `[gh, gw, d]`."""
     return sample + noise
+
+
+def over_channels(value: jax.Array, channels: int) -> jax.Array:
+    """A value for every channel `[d]`, from one, or from one for every band of neighbours `[b]`.
+
+    Bands are as alike in width as can be, the wider ones first (`numpy.array_split`).
+    """
+    if value.ndim == 0:
+        return jnp.broadcast_to(value, (channels,))
+    widths = [len(band) for band in np.array_split(np.arange(channels), value.shape[0])]
+    return jnp.repeat(value, np.array(widths), total_repeat_length=channels)
+
+
+def _draw_noise(key: jax.Array, hyper: Mapping[str, Any], shape: tuple[int, ...]) -> jax.Array:
+    """Gaussian noise `[gh, gw, d]` of the asked standard deviation."""
+    return over_channels(jnp.asarray(hyper["std"]), shape[-1]) * jax.random.normal(key, shape)
+
+
+def _draw_moved(key: jax.Array, hyper: Mapping[str, Any], shape: tuple[int, ...]) -> jax.Array:
+    """Noise, and in half of the positions a step, the same for all of them."""
+    noise, coin = jax.random.split(key)
+    moved = jax.random.bernoulli(coin, 0.5, (*shape[:2], 1))
+    step = over_channels(jnp.asarray(hyper["step"]), shape[-1])
+    return moved * step + _draw_noise(noise, hyper, shape)
 
 
 def _draw_weight(key: jax.Array, hyper: Mapping[str, Any], shape: tuple[int, ...]) -> jax.Array:
@@ -73,17 +98,33 @@ def _between_positions(kernel: Any, most: float, source: str) -> Augmentation:
     )
 
 
+_STD = Range(0.8, 0.05, 5.0, "log", "normals' spread", True, "of the noise, per feature")
+BANDED = {"feature_noise": ("std",), "feature_step": ("step",)}  # what may differ between channels
+
 FEATURES: dict[str, Augmentation] = {
     "feature_noise": Augmentation(
-        draw=draw_noise,
+        draw=_draw_noise,
         apply=whole(feature_noise),
-        space=Space(
-            std=Range(0.8, 0.05, 5.0, "log", "normals' spread", True, "of the noise, per feature")
-        ),
+        space=Space(std=_STD),
         strength="std",
         example={"std": 0.5},
         group="features",
         source="SimpleNet, arXiv 2303.15140 (there .015 on its features' scale)",
+    ),
+    "feature_step": Augmentation(
+        draw=_draw_moved,
+        apply=whole(feature_noise),
+        space=Space(
+            step=Range(
+                *(0.0, -4.0, 4.0, "linear", "normals' spread", True),
+                "by which half of the positions are moved, per feature",
+            ),
+            std=_STD,
+        ),
+        strength="step",
+        example={"step": 0.5, "std": 0.5},
+        group="features",
+        source="feature noise with a mean, SimpleNet, arXiv 2303.15140",
     ),
     "feature_mixup": _between_positions(
         feature_mixup, 1.0, "mixup, arXiv 1710.09412, of positions of two samples"
@@ -105,3 +146,20 @@ FEATURES: dict[str, Augmentation] = {
         source="dropout, Srivastava et al. 2014, of single features",
     ),
 }
+
+
+def in_bands(name: str, count: int) -> Augmentation:
+    """An entry of `BANDED` with a number for each of `count` bands of channels.
+
+    See `over_channels`; as many bands as channels are a number for every channel.
+    """
+    entry = FEATURES[name]
+    space = {
+        hyper: one._replace(size=count) if hyper in BANDED[name] else one
+        for hyper, one in entry.space.items()
+    }
+    example: dict[str, Value] = {
+        hyper: (typical(value),) * count if hyper in BANDED[name] else value
+        for hyper, value in entry.example.items()
+    }
+    return replace(entry, space=Space(space), example=example)

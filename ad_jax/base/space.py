@@ -1,7 +1,8 @@
 """Boxes of hyperparameters: named ranges, and every way to take a point of one.
 
 A grid, a random search and a descent are three walks over the same box. In all of them a value
-stands at a share in [0, 1] of its range, on the range's own scale, and back.
+stands at a share in [0, 1] of its range, on the range's own scale, and back. A hyperparameter is
+one number, or a vector of numbers that share a range, such as one for every channel.
 """
 
 from __future__ import annotations
@@ -18,6 +19,17 @@ import numpy as np
 from ad_jax.base.errors import InputError
 
 EDGE = 0.02  # a share this near to 0 or 1 stands on its bound
+Value = float | tuple[float, ...]  # of a hyperparameter
+
+
+def numbers(value: Any) -> tuple[float, ...]:
+    """The numbers of a hyperparameter's value: several of a vector, else one."""
+    return tuple(value) if isinstance(value, (tuple, list)) else (value,)
+
+
+def typical(value: Any) -> float:
+    """A hyperparameter's value as one number: of a vector the mean."""
+    return float(np.mean(numbers(value)))
 
 
 class Range(NamedTuple):
@@ -30,6 +42,7 @@ class Range(NamedTuple):
       unit: what the number counts.
       gradient: whether a gradient flows to it.
       about: one line for people.
+      size: numbers of a vector; 0 for a hyperparameter that is one number.
     """
 
     default: float
@@ -39,6 +52,16 @@ class Range(NamedTuple):
     unit: str
     gradient: bool
     about: str
+    size: int = 0
+
+    @property
+    def width(self) -> int:
+        """Numbers it takes."""
+        return max(1, self.size)
+
+    def filled(self, number: float) -> Value:
+        """A value of that number alone."""
+        return (number,) * self.size if self.size else number
 
     def at(self, share: Any) -> Any:
         """The value at a share in [0, 1] of the range; a gradient flows from the share.
@@ -70,9 +93,33 @@ def logit(share: Any) -> np.ndarray:
 class Space(dict[str, Range]):
     """A box: the range of every hyperparameter by its name. The order is the packed order."""
 
-    def defaults(self) -> dict[str, float]:
+    @property
+    def size(self) -> int:
+        """Numbers that a point of the box takes."""
+        return sum(one.width for one in self.values())
+
+    @property
+    def places(self) -> dict[str, slice]:
+        """Where every hyperparameter's numbers stand among those of the box."""
+        ends = np.cumsum([one.width for one in self.values()]).tolist()
+        return {n: slice(end - one.width, end) for (n, one), end in zip(self.items(), ends)}
+
+    @property
+    def labels(self) -> tuple[str, ...]:
+        """A name for every number of the box: those of a vector `name[0]` and so on."""
+        return tuple(
+            f"{name}[{i}]" if one.size else name
+            for name, one in self.items()
+            for i in range(one.width)
+        )
+
+    def numbers(self, values: Mapping[str, Any]) -> list[float]:
+        """All numbers of a point, in the box's order."""
+        return [float(number) for name in self for number in numbers(values[name])]
+
+    def defaults(self) -> dict[str, Value]:
         """The point where nothing is said."""
-        return {name: one.default for name, one in self.items()}
+        return {name: one.filled(one.default) for name, one in self.items()}
 
     def raised(self, lows: Mapping[str, float]) -> Space:
         """The same box with lower bounds that are at least these."""
@@ -83,55 +130,74 @@ class Space(dict[str, Range]):
             }
         )
 
-    def check(self, owner: str, values: Mapping[str, float]) -> None:
+    def check(self, owner: str, values: Mapping[str, Any]) -> None:
         """Refuses unknown names and values out of range; not all names have to be there.
 
         Raises:
           InputError: one line with the owner, the value and the range.
         """
-        for name, value in values.items():
+        for name in values:
             if name not in self:
                 known = ", ".join(self) or "none"
                 raise InputError(f"{owner} has no hyperparameter {name!r}; it has: {known}")
-            one = self[name]
-            if not (math.isfinite(value) and one.low <= value <= one.high):
-                raise InputError(
-                    f"{owner}: {name}={value} is out of range; take {one.low} to {one.high}"
-                )
+            one, given = self[name], numbers(values[name])
+            vector = isinstance(values[name], (tuple, list))
+            if vector != bool(one.size) or len(given) != one.width:
+                takes = f"{one.size} numbers" if one.size else "one number"
+                raise InputError(f"{owner}: {name} takes {takes}, got {len(given)}")
+            for value in given:
+                if not (math.isfinite(value) and one.low <= value <= one.high):
+                    raise InputError(
+                        f"{owner}: {name}={value} is out of range; take {one.low} to {one.high}"
+                    )
 
-    def clip(self, values: Mapping[str, Any]) -> dict[str, float]:
+    def clip(self, values: Mapping[str, Any]) -> dict[str, Value]:
         """The nearest point of the box in plain numbers; float32 can be out by a last digit."""
-        return {n: min(max(float(values[n]), one.low), one.high) for n, one in self.items()}
+        inside = {
+            n: np.clip(np.asarray(values[n], np.float64), one.low, one.high).tolist()
+            for n, one in self.items()
+        }
+        return {n: tuple(v) if isinstance(v, list) else v for n, v in inside.items()}
 
-    def grid(self, name: str, count: int) -> list[dict[str, float]]:
+    def grid(self, name: str, count: int) -> list[dict[str, Value]]:
         """Points with one hyperparameter spread over its range, inside it; the others default."""
-        values = [self[name].at((i + 0.5) / count) for i in range(count)]
+        one = self[name]
+        values = [one.filled(one.at((i + 0.5) / count)) for i in range(count)]
         return [{**self.defaults(), name: value} for value in values]
 
-    def sample(self, generator: np.random.Generator) -> dict[str, float]:
+    def sample(self, generator: np.random.Generator) -> dict[str, Value]:
         """A random point, uniform on every range's own scale."""
-        return {name: float(one.at(generator.uniform())) for name, one in self.items()}
+
+        def drawn(one: Range) -> Value:
+            values = tuple(float(one.at(generator.uniform())) for _ in range(one.width))
+            return values if one.size else values[0]
+
+        return {name: drawn(one) for name, one in self.items()}
 
     def pack(self, values: Mapping[str, Any], length: int) -> jax.Array:
         """A point as a vector `[length]`, zeros behind: boxes of any size share one program."""
-        packed = [jnp.asarray(values[name], jnp.float32) for name in self]
-        return jnp.stack(packed + [jnp.float32(0.0)] * (length - len(packed)))
+        packed = [jnp.atleast_1d(jnp.asarray(values[name], jnp.float32)) for name in self]
+        return jnp.concatenate([*packed, jnp.zeros(length - self.size)])
 
     def unpack(self, packed: jax.Array) -> dict[str, jax.Array]:
         """The point of a vector `[length]`."""
         chex.assert_rank(packed, 1)
-        return {name: packed[i] for i, name in enumerate(self)}
+        found = {name: packed[place] for name, place in self.places.items()}
+        return {name: found[name] if one.size else found[name][0] for name, one in self.items()}
 
     def constrain(self, theta: jax.Array) -> dict[str, jax.Array]:
         """The point at any real numbers `[size]`, the logits of the shares; with a gradient."""
-        chex.assert_shape(theta, (len(self),))
-        share = jax.nn.sigmoid(theta)
-        return {name: one.at(share[i]) for i, (name, one) in enumerate(self.items())}
+        chex.assert_shape(theta, (self.size,))
+        share = self.unpack(jax.nn.sigmoid(theta))
+        return {name: one.at(share[name]) for name, one in self.items()}
 
-    def unconstrain(self, values: Mapping[str, float]) -> np.ndarray:
+    def unconstrain(self, values: Mapping[str, Any]) -> np.ndarray:
         """Numbers `[size]` of a point; what it does not name stands in the middle of its range.
 
         Values on a bound are moved inside by half of `EDGE`: a logit has no number for them.
         """
-        share = [one.share(values[n]) if n in values else 0.5 for n, one in self.items()]
+        share: list[float] = []
+        for name, one in self.items():
+            given = numbers(values[name]) if name in values else None
+            share += [0.5] * one.width if given is None else map(one.share, given)
         return logit(np.clip(share, EDGE / 2, 1.0 - EDGE / 2)).astype(np.float32)

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from ad_jax.base.errors import InputError
+from ad_jax.base.space import typical
 from ad_jax.data.problem import Problem, sealed
 from ad_jax.data.samples import content_hashes, mask_of
 from ad_jax.data.truth import Labels, Truth
@@ -63,7 +64,7 @@ def load_planted(
       InputError: option out of range, or a base that does not suit.
     """
     family = _family(generator)
-    values = {**family.defaults(), **_given(hyper)}
+    values = {name: typical(one) for name, one in family.defaults().items()} | _given(hyper)
     _check_planting(base, share)
     normals, _ = load_base(base, **options)
     if normals.train.ndim != 4:

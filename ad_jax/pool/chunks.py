@@ -15,7 +15,7 @@ from ad_jax.base.errors import InputError
 from ad_jax.data import Problem
 from ad_jax.detect.look import network, pretext_of
 from ad_jax.features import ENCODERS, frozen, seen_shape
-from ad_jax.pool.drawn import DRAWN, OF_FEATURES, Draws
+from ad_jax.pool.drawn import DRAWN, Draws
 from ad_jax.train import pretexts
 from ad_jax.train.setting import TRAINING, Config, Setting
 from ad_jax.train.trainer import Hyper
@@ -87,12 +87,12 @@ def program_of(
     """Pretext and families of the program that one of the settings of a sweep runs in."""
     apart = (setting.augmentation,) if setting.pretext in pretexts.APART else ()
     on_features = frozen(backbone)
-    if on_features and setting.augmentation not in OF_FEATURES:
+    if on_features and not augmentations.of_features(setting.augmentation):
         return setting.pretext, (DRAWN, *apart)
     if apart:
         return setting.pretext, apart
     own = [s.augmentation for s in settings if s.pretext == setting.pretext]
-    same = [name for name in own if name in OF_FEATURES] if on_features else own
+    same = [name for name in own if augmentations.of_features(name)] if on_features else own
     return setting.pretext, tuple(dict.fromkeys(same))
 
 

@@ -30,7 +30,6 @@ DRAWS = 2  # of every normal
 COVERED = 0.1  # share of a cell
 PIECES = 4096  # positions that a member draws from
 KEPT = 4  # settings in memory
-OF_FEATURES = (*augmentations.FEATURES, "identity")  # what needs no image to be drawn
 
 
 class Drawn(NamedTuple):

@@ -215,6 +215,32 @@ class Sweep:
             done |= rows
         return {(setting.key, seed): done[setting.key, seed] for setting, seed in members}
 
+    def measure(
+        self, networks: Mapping[tuple[str, int], tuple[Any, float]]
+    ) -> dict[tuple[str, int], Row]:
+        """Measures networks that were trained elsewhere; they stay out of the record.
+
+        Args:
+          networks: by `(setting key, seed)` the params, and the training loss as a share of that of
+            a network that learned nothing.
+
+        Returns:
+          rows by `(setting key, seed)`, as if they had been trained for all of `config.steps`.
+        """
+        members = [member for member in self.members if (member[0].key, member[1]) in networks]
+        stop, out = self.config.steps, {}
+        for chunk in chunks(members, self._size):
+            names = [(setting.key, seed) for setting, seed in zip(*chunk, strict=True)]
+            given = {}
+            for name in names:
+                flat = np.asarray(ravel_pytree(networks[name][0])[0])
+                fields = {"params": flat, "seconds": np.array(0.0), "stop": np.array(stop)}
+                given[name] = Row(fields, (), {})
+            for name, row in zip(names, self._run(chunk, stop, stop, given, False), strict=True):
+                row.made["train_loss"] = networks[name][1] * row.made["chance_loss"]
+                out[name] = row
+        return out
+
     def work(self, members: Members, stop: int, shard: Shard) -> int:
         """Does a shard's part of the chunks, for the record alone.
 
@@ -386,7 +412,7 @@ class Sweep:
         out = []
         for i, (made, seen) in enumerate(rows_of(measured, count, self.joined.rows)):
             if start == stop:  # nothing was trained: what training made stays as it is
-                out.append(rows[i]._replace(seen=seen))
+                out.append(rows[i]._replace(made={**made, **rows[i].made}, seen=seen))
                 continue
             made |= {"seconds": np.array(seconds), "stop": np.array(stop)}
             kept = {f"state.{j}": leaf[i] for j, leaf in enumerate(leaves)}

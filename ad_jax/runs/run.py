@@ -26,7 +26,7 @@ from ad_jax.pool import Member, Pool, View
 from ad_jax.selection.selection import Selection
 from ad_jax.selection.weights import crossed
 from ad_jax.store import tables, write_arrays, write_whole
-from ad_jax.train.setting import TRAINING, Config, Setting, describe
+from ad_jax.train.setting import TRAINING, Config, Setting, describe, of_cell
 
 MANIFEST, MEMBERS, SAMPLES = "manifest.json", "members.csv", "samples.csv"
 LIBRARIES = ("jax", "jaxlib", "flax", "optax", "numpy", "ad_jax")
@@ -357,7 +357,7 @@ def sample_names(folder: Path) -> list[str]:
 
 def _member(row: dict[str, str]) -> Member:
     hyper = {
-        k.removeprefix("hyper."): float(v) for k, v in row.items() if k.startswith("hyper.") and v
+        k.removeprefix("hyper."): of_cell(v) for k, v in row.items() if k.startswith("hyper.") and v
     }
     training = {name: float(row[name]) for name in TRAINING}
     return Member(

@@ -10,13 +10,14 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from ad_jax import augment
 from ad_jax.augment import PACKED
 from ad_jax.base.numerics import in_float32
 from ad_jax.data import Problem
 from ad_jax.detect.look import EMBED_BLOCK, network, pretext_of
 from ad_jax.features import frozen, grids, see, seen_shape
 from ad_jax.pool.chunks import program_of
-from ad_jax.pool.drawn import DRAWS, KEPT, OF_FEATURES
+from ad_jax.pool.drawn import DRAWS, KEPT
 from ad_jax.selection import search
 from ad_jax.train.setting import Config, Setting
 from ad_jax.train.trainer import Hyper, make_train, over, seed_keys
@@ -101,5 +102,5 @@ def _encoding(config: Config, problem: Problem, settings: Sequence[Setting]) -> 
     each, size = (time.perf_counter() - start) / len(some), seen[0].nbytes
     own = len(problem.train) + len(problem.target)
     drawn = DRAWS * len(problem.train)
-    count = sum(s.augmentation not in OF_FEATURES for s in settings)
+    count = sum(not augment.of_features(s.augmentation) for s in settings)
     return _Encoding(each * (own + count * drawn), size * (2 * own + KEPT * drawn))

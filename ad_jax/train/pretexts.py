@@ -265,7 +265,7 @@ def _denoising_of_positions(augmentation: str) -> Pretext:
     Raises:
       InputError: a family that changes images: nothing says what a position was before.
     """
-    if augmentation not in augmentations.FEATURES:
+    if not augmentations.of_features(augmentation) or augmentation == "identity":
         raise InputError(
             f"pretext 'denoising' on frozen features restores features, {augmentation!r} changes "
             f"images; take one of: {', '.join(augmentations.FEATURES)}"

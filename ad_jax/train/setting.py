@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any, NamedTuple
 
-from ad_jax.augment import CATALOGUE, FEATURES
+import numpy as np
+
+from ad_jax import augment
 from ad_jax.base.errors import InputError
 from ad_jax.base.parameters import ROOT_MOST, real, whole, word
-from ad_jax.base.space import Range, Space
+from ad_jax.base.space import Range, Space, Value, typical
 
 TRAINING = Space(  # hyperparameters of training; each is a field of `Setting`, too
     learning_rate=Range(5e-4, 1e-5, 1.0, "log", "per step", True, "of Adam, after the warm-up"),
@@ -75,7 +77,7 @@ class Setting(NamedTuple):
 
     pretext: str
     augmentation: str
-    hyper: dict[str, float]
+    hyper: Mapping[str, Value]
     learning_rate: float = TRAINING["learning_rate"].default
     weight_decay: float = TRAINING["weight_decay"].default
     jitter: float = TRAINING["jitter"].default
@@ -94,7 +96,7 @@ class Setting(NamedTuple):
         return Setting(
             word("pretext", self.pretext),
             word("augmentation", self.augmentation),
-            {word("hyper", name): real(name, value) for name, value in self.hyper.items()},
+            {word("hyper", name): _plain(name, value) for name, value in self.hyper.items()},
             **{name: real(name, value) for name, value in self.training.items()},
         )
 
@@ -107,24 +109,33 @@ class Setting(NamedTuple):
     def strength(self) -> float | None:
         """Value of the hyperparameter that a grid moves; None for families without one.
 
-        Of an external setting its only hyperparameter.
+        The mean of a vector's numbers; of an external setting its only hyperparameter.
         """
         if self.pretext == "external":
-            return next(iter(self.hyper.values())) if len(self.hyper) == 1 else None
-        # Control members are in neither.
-        entry = CATALOGUE.get(self.augmentation) or FEATURES.get(self.augmentation)
-        return None if entry is None or entry.strength is None else self.hyper[entry.strength]
+            return typical(next(iter(self.hyper.values()))) if len(self.hyper) == 1 else None
+        if self.pretext == "control":
+            return None
+        strength = augment.get(self.augmentation).strength
+        return None if strength is None else typical(self.hyper[strength])
 
     @property
     def label(self) -> str:
         """Short name for tables."""
         if self.pretext == "external":
-            return " ".join([self.augmentation, *(f"{k}={v:g}" for k, v in self.hyper.items())])
+            own = (f"{name}={typical(value):g}" for name, value in self.hyper.items())
+            return " ".join([self.augmentation, *own])
         return self.family if self.strength is None else f"{self.family} {self.strength:.3g}"
 
     @property
     def key(self) -> str:
         return json.dumps(self._asdict(), sort_keys=True)
+
+
+def _plain(name: str, value: Any) -> Value:
+    """A hyperparameter's value as a plain number, or several of a vector."""
+    if np.ndim(value):
+        return tuple(real(name, number) for number in np.asarray(value).tolist())
+    return real(name, value)
 
 
 def checked_settings(settings: Iterable[Setting]) -> list[Setting]:
@@ -144,11 +155,23 @@ def checked_settings(settings: Iterable[Setting]) -> list[Setting]:
     return out
 
 
+def _cell(value: Value) -> Any:
+    """A value as a cell of a table: the numbers of a vector in brackets, spaces between them."""
+    return f"[{' '.join(map(repr, value))}]" if isinstance(value, (tuple, list)) else value
+
+
+def of_cell(cell: str) -> Value:
+    """The value of a table's cell."""
+    if cell.startswith("["):
+        return tuple(map(float, cell.strip("[]").split()))
+    return float(cell)
+
+
 def describe(setting: Setting) -> dict[str, Any]:
     """A flat row for tables and files."""
     return {
         "pretext": setting.pretext,
         "augmentation": setting.augmentation,
-        **{f"hyper.{k}": v for k, v in setting.hyper.items()},
+        **{f"hyper.{k}": _cell(v) for k, v in setting.hyper.items()},
         **setting.training,
     }

@@ -58,14 +58,14 @@ def main() -> None:
     problem, _ = load("textures:brick-defect")
     backbone = program.network(program.Config(), problem.shape, pretext.make("binary", "cutdiff"))
     data = loop.Data(*map(jnp.asarray, (*problem.split(0), problem.target)))
-    keys, hyper = seed_keys(0, 0), loop.training()
+    keys = seed_keys(0, 0)
     rows: list[list[object]] = []
 
     def case(count: int, horizon: int, function: Callable[..., Any]) -> tuple[Any, tuple]:
         """A function of state and theta, and its arguments, for `count` tuned hyperparameters."""
         space = tuning.make_space("cutdiff", problem.shape, NAMES[:count])
         tuner = loop.make_tuner(backbone, space, tuning.Plan(warm_up=1))
-        theta = jnp.zeros(space.size)
+        hyper, theta = loop.training(space), jnp.zeros(space.size)
         outer = jax.jit(tuner.init)(keys, hyper, theta, data)
         bilevel = tuner.problem(keys, hyper, data, jnp.int32(0))
         return (lambda state, t: function(bilevel, state, t, horizon)), (outer.inner, theta)

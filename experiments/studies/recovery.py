@@ -19,6 +19,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from ad_jax.base.space import typical
 from ad_jax.data import Problem
 from ad_jax.selection import tuning
 from ad_jax.selection.tuning import losses
@@ -118,12 +119,12 @@ def make(problem: int, outer: str, estimator: str, options: Options) -> list[Row
                 "name": name,
                 "findable": declared[name],
                 "seed": seed,
-                "start": start.start[name],
-                "end": start.end[name],
+                "start": typical(start.start[name]),
+                "end": typical(start.end[name]),
                 "truth": value,
                 "status": start.status,
-                "found": found(name, start.end[name], value),
-                "start_found": found(name, start.start[name], value),
+                "found": found(name, typical(start.end[name]), value),
+                "start_found": found(name, typical(start.start[name]), value),
             }
             for start in descent.starts
             for name, value in given.truth.items()

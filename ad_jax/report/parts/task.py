@@ -10,13 +10,14 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from ad_jax.base.space import typical
 from ad_jax.base.stats import Estimate, Quality, share
 from ad_jax.pool import estimates_by_setting
 from ad_jax.report.page import Column, Table, field, tabulated
 from ad_jax.report.page.content import Cell, Field
 from ad_jax.runs.run import Run
 from ad_jax.runs.tuning import Traced
-from ad_jax.train.setting import Setting, describe
+from ad_jax.train.setting import Setting, describe, of_cell
 
 MEAN = "mean over trained seeds [95 % interval over seeds]"
 TRAINED = "seeds that learned something, of all; stopped: dropped by the search"
@@ -72,7 +73,7 @@ def hypers(settings: Sequence[Setting]) -> dict[str, list[float]]:
     names = dict.fromkeys(k for row in rows for k in row if k not in ("pretext", "augmentation"))
     out = {}
     for name in names:
-        values = [float(row.get(name, math.nan)) for row in rows]
+        values = [typical(of_cell(str(row.get(name, math.nan)))) for row in rows]
         if len({v for v in values if v == v}) > 1:
             out[name.removeprefix("hyper.")] = values
     return out

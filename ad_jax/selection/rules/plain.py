@@ -8,6 +8,7 @@ import math
 import numpy as np
 
 from ad_jax.augment import CATALOGUE
+from ad_jax.base.space import typical
 from ad_jax.pool import Pool
 from ad_jax.selection.rules.contract import Rule
 from ad_jax.train.setting import Setting
@@ -26,7 +27,7 @@ def _from_default(setting: Setting) -> float:
     if entry.strength is None:
         return 0.0
     strength = entry.space[entry.strength]
-    return abs(strength.distance(strength.default, setting.hyper[entry.strength]))
+    return abs(strength.distance(strength.default, typical(setting.hyper[entry.strength])))
 
 
 def default_setting(pool: Pool) -> np.ndarray:

@@ -18,6 +18,7 @@ from ad_jax.base.numerics import in_float32, over_members
 from ad_jax.data import Problem
 from ad_jax.data.samples import content_hashes
 from ad_jax.detect.look import network
+from ad_jax.features import Eyes, frozen, seen_shape, weights_of
 from ad_jax.selection.tuning import loop
 from ad_jax.selection.tuning.space import TunedSpace, constrain, shares
 from ad_jax.store import Record, digest
@@ -57,6 +58,7 @@ class Trajectory(NamedTuple):
       names: of what is tuned.
       values, shares: `[starts, steps, names]`, physical, and as a share of the range.
       loss, gate, gradient: outer loss, what the gate added, norm of the gradient.
+      pretext: loss of telling normals from augmented ones, as a share of that at chance.
       alive: false from the step on that was not finite.
       steps: `[starts]` outer steps taken: a start that has arrived stops; NaN stands after them.
     """
@@ -67,6 +69,7 @@ class Trajectory(NamedTuple):
     loss: np.ndarray
     gate: np.ndarray
     gradient: np.ndarray
+    pretext: np.ndarray
     alive: np.ndarray
     steps: np.ndarray
 
@@ -98,6 +101,7 @@ class Piece(NamedTuple):
     loss: np.ndarray
     gate: np.ndarray
     gradient: np.ndarray
+    pretext: np.ndarray
     alive: np.ndarray
 
 
@@ -130,16 +134,27 @@ class Line:
         moved = np.abs(self.pieces[-1].shares.mean(0) - self.pieces[-2].shares.mean(0))
         return bool((moved < SETTLED).all())
 
+    @property
+    def network(self) -> tuple[Any, float]:
+        """Its network, the mean over the last third of all steps where it came so far, and the
+        pretext's loss over its last chunk."""
+        mean = jax.tree.map(np.asarray, self.state.mean)
+        late = any(leaf.any() for leaf in jax.tree.leaves(mean))
+        params = mean if late else jax.tree.map(np.asarray, self.state.inner.params)
+        return params, float(self.pieces[-1].pretext.mean())
+
     def add(self, space: TunedSpace, info: loop.Info, state: Any, limit: int) -> None:
         """A chunk's `info` `[steps, ...]`, of which `limit` steps were taken."""
         thetas = jnp.asarray(info.theta)[:limit]
 
         def values(theta: jax.Array) -> jax.Array:
             hyper = constrain(space, theta)
-            return jnp.stack([hyper[name] for name in space.names])
+            return jnp.concatenate(
+                [jnp.atleast_1d(hyper[name]) for name in (*space.free, *space.weights)]
+            )
 
         found = (jax.vmap(values)(thetas), jax.vmap(lambda theta: shares(space, theta))(thetas))
-        own = (*found, info.loss, info.gate, info.gradient, info.alive)
+        own = (*found, info.loss, info.gate, info.gradient, info.pretext, info.alive)
         self.pieces.append(Piece(*(np.asarray(x)[:limit] for x in own)))
         self.state = state
 
@@ -227,11 +242,11 @@ def run_chunks(
     program_ = loop.make_program(
         _tuner(job.problem, job.space, plan, job.config), CHUNK, over_members()
     )
-    keys, data = _seen(job.problem, job.target, job.seed, job.config)
+    keys, data = _seen(job.problem, job.target, job.seed, job.config, record)
     width = -(-count // jax.local_device_count()) * jax.local_device_count()
     thetas = jnp.asarray(np.concatenate([job.thetas, np.repeat(job.thetas[:1], width - count, 0)]))
     nothing = jnp.zeros(width, jnp.int32)
-    hyper = loop.training()
+    hyper = loop.training(job.space)
     outer_shape = jax.eval_shape(program_.init, keys, hyper, thetas, data, nothing)
     arguments = (keys, hyper, data, nothing)
     info_shape = jax.eval_shape(program_.run, outer_shape, *arguments)[1]
@@ -278,20 +293,30 @@ def _identity(job: Job) -> dict[str, Any]:
         "train": job.problem.train_fingerprint,
         "target": content_hashes(job.target),
         "seed": job.seed,
+        **weights_of(job.config.backbone),
         **other_draws(),
     }
 
 
 def _tuner(problem: Problem, space: TunedSpace, plan: loop.Plan, config: Config) -> loop.Tuner:
-    backbone = network(config, problem.shape, pretexts.make("binary", space.families[0]))
-    return loop.make_tuner(backbone, space, plan)
+    shape, family = seen_shape(config.backbone, problem.shape), space.families[0]
+    if not frozen(config.backbone):
+        backbone = network(config, shape, pretexts.make("binary", family))
+        return loop.make_tuner(backbone, space, plan)
+    pretext = pretexts.on_features("binary", family)
+    return loop.make_tuner(network(config, shape, pretext), space, plan, pretext)
 
 
 def _seen(
-    problem: Problem, target: np.ndarray, seed: int, config: Config
+    problem: Problem,
+    target: np.ndarray,
+    seed: int,
+    config: Config,
+    record: Record | None = None,
 ) -> tuple[Keys, loop.Data]:
-    """Keys and samples of one seed."""
-    samples = (*problem.split(seed), target)
+    """Keys of one seed, and samples as its network sees them."""
+    eyes = Eyes(config.backbone, record)
+    samples = (eyes.see(one) for one in (*problem.split(seed), target))
     return seed_keys(config.root, seed), loop.Data(*map(jnp.asarray, samples))
 
 
@@ -321,7 +346,7 @@ def profile(
       `[n, seeds]`.
     """
     tuner = _tuner(problem, space, plan, config)
-    hyper = loop.training()
+    hyper = loop.training(space)
     target = problem.target if target is None else target
 
     @jax.jit

@@ -12,10 +12,10 @@ from ad_jax.base.devices import check_backend
 from ad_jax.base.errors import InputError, check_name
 from ad_jax.base.numerics import in_float32
 from ad_jax.base.parameters import real, whole, word
-from ad_jax.base.space import EDGE
+from ad_jax.base.space import EDGE, Value
 from ad_jax.data import Problem
 from ad_jax.data.samples import in_content_order
-from ad_jax.features import refuse
+from ad_jax.features import frozen
 from ad_jax.pool.chunks import Shard
 from ad_jax.selection.tuning import loop, losses
 from ad_jax.selection.tuning.chunks import Job, Step, Trajectory, join, run_chunks
@@ -47,8 +47,8 @@ class Start(NamedTuple):
       status: "ok", "collapsed" (the network cannot tell the augmentation) or "diverged".
     """
 
-    start: dict[str, float]
-    end: dict[str, float]
+    start: dict[str, Value]
+    end: dict[str, Value]
     loss: float
     error: float
     gain: float
@@ -64,6 +64,7 @@ class Descent(NamedTuple):
       best: index of the lowest loss.
       trajectory: every outer step.
       plan: how.
+      networks: per start its network at the end, `chunks.Line.network`.
     """
 
     space: TunedSpace
@@ -71,9 +72,10 @@ class Descent(NamedTuple):
     best: int
     trajectory: Trajectory
     plan: loop.Plan
+    networks: Sequence[tuple[Any, float]] = ()
 
     @property
-    def hyper(self) -> dict[str, float]:
+    def hyper(self) -> dict[str, Value]:
         """Hyperparameters at the best end."""
         return self.starts[self.best].end
 
@@ -90,7 +92,8 @@ def descend(
       InputError: a program above the memory limit, no start that survives.
     """
     space = job.space
-    trajectory = join(space, run_chunks(job, memory_mb, record, report))
+    lines = run_chunks(job, memory_mb, record, report)
+    trajectory = join(space, lines)
     ended = [_end(space, theta, trajectory, i) for i, theta in enumerate(job.thetas)]
     best = min(range(len(ended)), key=lambda i: ended[i].loss)
     if ended[best].status == "diverged":
@@ -98,7 +101,8 @@ def descend(
             f"all {len(ended)} starts diverged; take a smaller horizon than {job.plan.horizon}, or "
             "estimator=first_order"
         )
-    return Descent(space, ended, best, trajectory, job.plan)
+    networks = [line.network for line in lines]
+    return Descent(space, ended, best, trajectory, job.plan, networks)
 
 
 def descend_some(
@@ -139,13 +143,17 @@ def make_job(
     """
     check_backend()
     plan, config = check(plan), config.checked()
-    refuse(config.backbone, "tuning by gradient")
+    if frozen(config.backbone) and not augment.of_features(space.augmentation):
+        raise InputError(
+            f"{space.augmentation} changes images, which {config.backbone} would have to see anew "
+            f"in every step; take one of {', '.join(augment.FEATURES)}, or backbone encoder"
+        )
     if hasattr(starts, "__index__"):
         starts = whole("starts", starts)
         if starts < 1:
             raise InputError(f"starts={starts} is too small; take at least 1")
         thetas = random_starts(space, starts, config.root)
-        own = {k: v for k, v in default_of(space).items() if k in space.names}
+        own = {k: v for k, v in default_of(space).items() if k in (*space.free, *space.weights)}
         thetas[0] = unconstrain(space, own)
     else:
         thetas = np.stack([unconstrain(space, one) for one in starts])
@@ -168,7 +176,7 @@ def check(plan: loop.Plan) -> loop.Plan:
         name: whole(name, getattr(plan, name))
         for name in ("outer_steps", "horizon", "warm_up", "batch")
     }
-    numbers |= {name: real(name, getattr(plan, name)) for name in ("rate", "clip")}
+    numbers |= {name: real(name, getattr(plan, name)) for name in ("rate", "clip", "prior")}
     plan = plan._replace(
         estimator=word("estimator", plan.estimator),
         outer=tuple((word("outer", name), real(name, weight)) for name, weight in plan.outer),
@@ -178,6 +186,8 @@ def check(plan: loop.Plan) -> loop.Plan:
         if getattr(plan, name) < least:
             raise InputError(f"{name}={getattr(plan, name)} is too small; take at least {least}")
     check_name(ESTIMATORS, plan.estimator, "estimator")
+    if plan.prior < 0.0:
+        raise InputError(f"prior={plan.prior} is negative; take 0 for none")
     for name in ("rate", "clip"):
         if not getattr(plan, name) > 0.0:
             raise InputError(f"{name}={getattr(plan, name)} is no positive number")
@@ -195,7 +205,7 @@ def _listed(outer: Sequence[tuple[str, float]]) -> str:
     return ",".join(name for name, _ in outer)
 
 
-def default_of(space: TunedSpace) -> dict[str, float]:
+def default_of(space: TunedSpace) -> dict[str, Value]:
     """The untuned setting: catalogue defaults moved into the bounds, weights equal."""
     own = space.free.clip(space.free.defaults())
     return {**augment.get(space.augmentation).defaults(), **space.fixed, **own}
@@ -227,7 +237,7 @@ def _end(space: TunedSpace, theta: np.ndarray, trajectory: Trajectory, start: in
 
 def diagnosis(descent: Descent) -> list[str]:
     """How far to trust where a descent ended, in plain words."""
-    space, ended, best, trajectory, _ = descent
+    space, ended, best, trajectory = descent[:4]
     reasons = []
     entry = augment.get(space.augmentation)
     hard = [n for n in space.fixed if not entry.space[n].gradient and not n.endswith(".weight")]
@@ -236,11 +246,13 @@ def diagnosis(descent: Descent) -> list[str]:
     ends = np.stack(
         [path[_late(trajectory, i)].mean(0) for i, path in enumerate(trajectory.shares)]
     )
-    for i, (name, one) in enumerate(space.free.items()):
-        share = ends[best, i]
-        if share < EDGE or share > 1.0 - EDGE:
-            bound = one.low if share < EDGE else one.high
-            reasons.append(f"{name} ended on its bound {bound:.3g}")
+    for name, place in space.free.places.items():
+        one, share = space.free[name], ends[best, place]
+        for bound, on in ((one.low, share < EDGE), (one.high, share > 1.0 - EDGE)):
+            if on.any():
+                some = f"{on.sum()} of {one.size} numbers of {name}" if one.size else name
+                whose = "their" if one.size else "its"
+                reasons.append(f"{some} ended on {whose} bound {bound:.3g}")
     chosen = ended[best]
     if not np.nanmax(trajectory.gradient[best]) > 0.0:
         reasons.append("no gradient reached any hyperparameter: nothing was tuned")
@@ -259,10 +271,22 @@ def diagnosis(descent: Descent) -> list[str]:
         for i, s in enumerate(ended)
         if s.status == "ok" and s.loss - chosen.loss < 2.0 * (s.error + chosen.error)
     ]
+    return reasons + _disagreements(space, [ended[i] for i in rivals], ends[rivals])
+
+
+def _disagreements(space: TunedSpace, rivals: Sequence[Start], ends: np.ndarray) -> list[str]:
+    """What starts of like loss do not agree on; `ends [rivals, size]` as shares of the ranges."""
+    if len(rivals) < 2:
+        return []
+    apart, out = np.ptp(ends, axis=0) > APART, []
+    for name, one in space.free.items():
+        many = int(apart[space.free.places[name]].sum())
+        if many and one.size:
+            out.append(f"starts of like loss disagree on {many} of {one.size} numbers of {name}")
     for j, name in enumerate(space.names):
-        values = [ended[i].end[name] for i in rivals]
-        if len(rivals) > 1 and np.ptp(ends[rivals, j]) > APART:
-            reasons.append(
+        values = [space.numbers(start.end)[j] for start in rivals]
+        if apart[j] and "[" not in name:
+            out.append(
                 f"starts of like loss disagree on {name}: {min(values):.3g} to {max(values):.3g}"
             )
-    return reasons
+    return out

@@ -20,11 +20,14 @@ from ad_jax.base.numerics import OverMembers
 from ad_jax.selection.tuning import losses
 from ad_jax.selection.tuning.estimators import ESTIMATORS, Bilevel, unrolled
 from ad_jax.selection.tuning.space import TunedSpace, constrain, relaxed
-from ad_jax.train.backbones import Backbone
+from ad_jax.train.backbones import Backbone, strangest
 from ad_jax.train.pretexts import Pretext
 from ad_jax.train.pretexts import make as make_pretext
 from ad_jax.train.setting import TRAINING
 from ad_jax.train.trainer import Hyper, Keys, State, make_train
+
+POSITIONS = 512  # normal positions in a look at grids, and as many made of them
+NULL_LOOKS = 16
 
 
 class Plan(NamedTuple):
@@ -40,6 +43,9 @@ class Plan(NamedTuple):
       rate: Adam's learning rate of theta.
       clip: largest norm of the gradient.
       checkpoint: whether `unrolled` redoes passes instead of storing them.
+      prior: how strongly theta is held at its start: this times the noise of the outer loss times
+        its squared distance is added. The noise is the deviation over looks with held-out normals
+        in the target's place, before the first step.
     """
 
     estimator: str = "unrolled"
@@ -51,6 +57,7 @@ class Plan(NamedTuple):
     rate: float = 0.1
     clip: float = 1.0
     checkpoint: bool = True
+    prior: float = 0.0
 
     @property
     def steps(self) -> int:
@@ -74,6 +81,8 @@ class Outer(NamedTuple):
       theta: `[size]`.
       optimiser: of theta.
       step: outer steps taken.
+      start: `[size]` theta at first; noise: of the outer loss, `Plan.prior`.
+      mean: network, mean over the last third of the outer steps so far.
       alive: false once anything was not finite; nothing moves any more then.
     """
 
@@ -81,6 +90,9 @@ class Outer(NamedTuple):
     theta: jax.Array
     optimiser: Any
     step: jax.Array
+    start: jax.Array
+    noise: jax.Array
+    mean: Any
     alive: jax.Array
 
 
@@ -92,6 +104,7 @@ class Info(NamedTuple):
       loss: outer loss without the gate.
       gate: what the gate added.
       gradient: its norm before clipping.
+      pretext: loss of telling normals from augmented ones, as a share of that at chance.
       alive: whether the start still runs.
     """
 
@@ -99,6 +112,7 @@ class Info(NamedTuple):
     loss: jax.Array
     gate: jax.Array
     gradient: jax.Array
+    pretext: jax.Array
     alive: jax.Array
 
 
@@ -114,17 +128,19 @@ class Tuner(NamedTuple):
     Attributes:
       init: `(keys, hyper, theta, data, warm_up=plan.warm_up) -> Outer`, warmed up.
       step: `(outer, keys, hyper, data) -> (Outer, Info)`.
-      problem: `(keys, hyper, data, step) -> Bilevel` of one outer step.
+      problem: `(keys, hyper, data, step, start=None, noise=0) -> Bilevel` of one outer step, theta
+        held at its start where one is given.
     """
 
     init: Init
     step: Callable[[Outer, Keys, Hyper, Data], tuple[Outer, Info]]
-    problem: Callable[[Keys, Hyper, Data, jax.Array], Bilevel]
+    problem: Callable[..., Bilevel]
 
 
-def training() -> Hyper:
+def training(space: TunedSpace) -> Hyper:
     """A training where nothing is tuned yet."""
-    return Hyper(jnp.int32(0), None, jax.tree.map(jnp.float32, TRAINING.defaults()))
+    own = {**TRAINING.defaults(), **space.rest}
+    return Hyper(jnp.int32(0), None, jax.tree.map(jnp.float32, own))
 
 
 def _at(space: TunedSpace, hyper: Hyper, theta: jax.Array) -> Hyper:
@@ -171,29 +187,116 @@ def make_look(
     return look
 
 
-def make_tuner(backbone: Backbone, space: TunedSpace, plan: Plan) -> Tuner:
-    """The tuner of one space; the pretext is normal against augmented, as alignment supposes."""
-    pretext = make_pretext("binary", space.families[0])
+def make_position_look(
+    backbone: Backbone, pretext: Pretext, space: TunedSpace, batch: int
+) -> Callable[[Any, jax.Array, jax.Array, Data], losses.Embedded]:
+    """The same on grids of features, where a sample is seen by its strangest positions.
+
+    Which they are is found without a gradient, and only they are seen with one; it is the gradient
+    of the mean over them all the same. Normals and what is made of them are single positions, as
+    in training.
+    """
+
+    def of_images(params: Any, grids: jax.Array) -> Any:
+        count, channels = grids.shape[0], grids.shape[-1]
+        (odds,) = backbone.apply(jax.lax.stop_gradient(params), grids).stages
+        (chosen,) = strangest(
+            odds.reshape(count, -1), grids.reshape(count, -1, channels), mean=False
+        )
+        outputs = backbone.apply(params, chosen.reshape(-1, 1, 1, channels))
+
+        def mean(x: jax.Array) -> jax.Array:
+            return x.reshape(count, -1, x.shape[-1]).mean(1)
+
+        return mean(outputs.embedding), pretext.strangeness(
+            outputs._replace(logits=mean(outputs.logits)), grids
+        )
+
+    def look(params: Any, theta: jax.Array, key: jax.Array, data: Data) -> losses.Embedded:
+        order, draw = jax.random.split(key)
+        first, *others = jax.random.split(order, 3)
+        pieces = backbone.pieces(data.train)
+        rows = jax.random.randint(first, (POSITIONS,), 0, len(pieces))
+        train = backbone.enter(params, pieces[rows])
+        (z_held_out, odds_held_out), (z_target, odds_target) = (
+            of_images(
+                params, backbone.enter(params, one[jax.random.randint(k, (batch,), 0, len(one))])
+            )
+            for k, one in zip(others, (data.held_out, data.target), strict=True)
+        )
+        pseudo = relaxed(space, theta, draw, train, jnp.roll(train, 1, axis=0))
+        inputs = jnp.concatenate([train, pseudo.sample])
+        outputs = backbone.apply(params, inputs)
+        z_train, z_augmented = jnp.split(outputs.embedding, 2)
+        odds = jnp.split(pretext.strangeness(outputs, inputs), 2)
+        told = jax.nn.softplus(odds[0]).mean() + (pseudo.weight * jax.nn.softplus(-odds[1])).mean()
+        return losses.Embedded(
+            z_train,
+            z_augmented,
+            z_target,
+            z_held_out,
+            pseudo.weight,
+            odds_target,
+            odds_held_out,
+            told / 2.0 / pretext.chance(train),
+        )
+
+    return look
+
+
+def make_tuner(
+    backbone: Backbone, space: TunedSpace, plan: Plan, pretext: Pretext | None = None
+) -> Tuner:
+    """The tuner of one space.
+
+    Args:
+      backbone: its network.
+      space: what is tuned.
+      plan: how.
+      pretext: normal against augmented, as alignment supposes; of positions for a head on grids.
+    """
+    on_grids = pretext is not None
+    pretext = pretext or make_pretext("binary", space.families[0])
 
     def augment(hyper: Hyper, key: jax.Array, samples: jax.Array, donors: jax.Array) -> Pseudo:
         return relaxed(space, hyper.augmentation, key, samples, donors)
 
     trainer = make_train(backbone, pretext, augment)
     objective = losses.combine(dict(plan.outer))
-    look = make_look(backbone, pretext, space, plan.batch)
+    make = make_position_look if on_grids else make_look
+    look = make(backbone, pretext, space, plan.batch)
 
-    def problem(keys: Keys, hyper: Hyper, data: Data, step: jax.Array) -> Bilevel:
+    def problem(
+        keys: Keys,
+        hyper: Hyper,
+        data: Data,
+        step: jax.Array,
+        start: jax.Array | None = None,
+        noise: Any = 0.0,
+    ) -> Bilevel:
         key = jax.random.fold_in(keys.evaluation, step)
+        pieces = backbone.pieces(data.train)
 
         def inner(state: State, theta: jax.Array) -> State:
-            return trainer.step(state, keys, _at(space, hyper, theta), data.train)[0]
+            return trainer.step(state, keys, _at(space, hyper, theta), pieces)[0]
 
         def outer(state: State, theta: jax.Array) -> tuple[jax.Array, Any]:
             sets = look(state.params, theta, key, data)
             loss, closed = objective(sets), losses.gate(sets)
-            return loss + closed, (loss, closed)
+            if start is not None:
+                loss += plan.prior * noise * ((theta - start) ** 2).sum()
+            return loss + closed, (loss, closed, sets.pretext)
 
         return Bilevel(inner, outer)
+
+    def noise_of(params: Any, keys: Keys, theta: jax.Array, data: Data) -> jax.Array:
+        """Deviation of the outer loss over looks at held-out normals alone."""
+        null = data._replace(target=data.held_out)
+
+        def one(number: jax.Array) -> jax.Array:
+            return objective(look(params, theta, jax.random.fold_in(keys.order, number), null))
+
+        return jax.lax.map(one, jnp.arange(NULL_LOOKS)).std()
 
     move = optax.chain(optax.clip_by_global_norm(plan.clip), optax.adam(plan.rate, b1=0.8))
     estimate = ESTIMATORS[plan.estimator]
@@ -208,22 +311,34 @@ def make_tuner(backbone: Backbone, space: TunedSpace, plan: Plan) -> Tuner:
         warm_up: int | jax.Array = plan.warm_up,
     ) -> Outer:
         hyper = _at(space, hyper, theta)
-        state, _ = trainer.go_on(trainer.init(keys, hyper), keys, hyper, data.train, 0, warm_up)
-        return Outer(state, theta, move.init(theta), jnp.int32(0), jnp.bool_(True))
+        state = trainer.init(keys, hyper)
+        state = state._replace(params=backbone.fit(state.params, data.train))
+        state, _ = trainer.go_on(state, keys, hyper, backbone.pieces(data.train), 0, warm_up)
+        noise = noise_of(state.params, keys, theta, data) if plan.prior else jnp.float32(0.0)
+        mean = jax.tree.map(jnp.zeros_like, state.params)
+        return Outer(
+            state, theta, move.init(theta), jnp.int32(0), theta, noise, mean, jnp.bool_(True)
+        )
 
     def step(outer: Outer, keys: Keys, hyper: Hyper, data: Data) -> tuple[Outer, Info]:
-        one = problem(keys, hyper, data, outer.step)
+        start = outer.start if plan.prior else None
+        one = problem(keys, hyper, data, outer.step, start, outer.noise)
         found = estimate(one, outer.inner, outer.theta, plan.horizon)
         updates, optimiser = move.update(found.gradient, outer.optimiser, outer.theta)
         theta = optax.apply_updates(outer.theta, updates)
         leaves = jax.tree.leaves((theta, found.loss, found.gradient, found.state.params))
         fine = outer.alive & jnp.stack([jnp.isfinite(x).all() for x in leaves]).all()
-        after = Outer(found.state, theta, optimiser, outer.step + 1, fine)
+        late = jnp.maximum(outer.step + 1 - plan.outer_steps * 2 // 3, 0)
+        share = jnp.where(late > 0, 1.0 / jnp.maximum(late, 1), 0.0)
+        mean = jax.tree.map(lambda m, p: m + share * (p - m), outer.mean, found.state.params)
+        after = outer._replace(
+            inner=found.state, theta=theta, optimiser=optimiser, step=outer.step + 1, mean=mean
+        )
         # A start that diverged stays where it was last finite, so that others can go on.
         kept = jax.tree.map(lambda new, old: jnp.where(fine, new, old), after, outer)
-        loss, closed = found.info
+        loss, closed, told = found.info
         norm = optax.tree.norm(found.gradient)
-        return kept._replace(alive=fine), Info(outer.theta, loss, closed, norm, fine)
+        return kept._replace(alive=fine), Info(outer.theta, loss, closed, norm, told, fine)
 
     return Tuner(init, step, problem)
 

@@ -7,6 +7,7 @@ normals in the target's place, which takes away what an augmentation gains on an
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from functools import partial
 from typing import NamedTuple
 
 import jax
@@ -19,6 +20,7 @@ from ad_jax.detect import scores
 
 CALIBRATED = "calibrated_"
 DETECTABLE = 0.9  # of the loss at chance; above it the gate closes
+ORDERS = (7, 31)
 GATE = 10.0  # a network that learned nothing pays 1, more than any outer loss can win by collapse
 
 
@@ -61,6 +63,28 @@ def held_out_auroc(sets: Embedded) -> jax.Array:
     return -_smooth_auroc(sets.odds_target, sets.odds_held_out)
 
 
+def _smooth_order(target: jax.Array, held_out: jax.Array, order: int) -> jax.Array:
+    """Smooth order-k Wilcoxon statistic (scalar), `rules.tails.order_statistic`.
+
+    Mean over the target of `prod_{l < k} (R + l) / (N + 1 + l)`; the step of a pair, of which ranks
+    are sums, is a sigmoid of an eighth of the spread of all scores.
+    """
+    both = jnp.concatenate([target, held_out])
+    scale = safe_sqrt(jnp.var(both)) / 8.0 + 1e-3
+    rank = 0.5 + jax.nn.sigmoid((target[:, None] - both[None, :]) / scale).sum(1)
+    place = jnp.arange(order)
+    return jnp.exp(jnp.log((rank[:, None] + place) / (len(both) + 1 + place)).sum(1)).mean()
+
+
+def wilcoxon(sets: Embedded, order: int) -> jax.Array:
+    """Minus the smooth order-k Wilcoxon statistic by the log-odds, times k + 1.
+
+    For a few anomalies in the target: a large k looks at the upper end alone. It is -1 where the
+    target is like held-out normals, and at least -(k + 1).
+    """
+    return -(order + 1) * _smooth_order(sets.odds_target, sets.odds_held_out, order)
+
+
 def held_out_density(sets: Embedded) -> jax.Array:
     """The same by the Mahalanobis distance to the batch of normals, the score of the detector."""
     fitted = scores.fit_density(sets.train)
@@ -77,9 +101,14 @@ OUTER: dict[str, Callable[[Embedded], jax.Array]] = {
     **{name: _aligned(alignment) for name, alignment in ALIGNMENTS.items()},
     "held_out_auroc": held_out_auroc,
     "held_out_density": held_out_density,
+    **{f"wilcoxon_{order}": partial(wilcoxon, order=order) for order in ORDERS},
 }
 
-INDIRECT = ("held_out_auroc", "held_out_density")  # theta reaches them through training alone
+INDIRECT = (  # theta reaches them through training alone
+    "held_out_auroc",
+    "held_out_density",
+    *(f"wilcoxon_{order}" for order in ORDERS),
+)
 
 
 def gate(sets: Embedded) -> jax.Array:

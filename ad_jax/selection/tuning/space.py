@@ -17,7 +17,7 @@ from ad_jax import augment as augmentations
 from ad_jax.augment import Pseudo, part_of
 from ad_jax.base.errors import InputError
 from ad_jax.base.parameters import real
-from ad_jax.base.space import Range, Space, logit
+from ad_jax.base.space import Range, Space, Value, logit
 from ad_jax.train.pretexts import augment_all
 from ad_jax.train.setting import TRAINING, Setting
 
@@ -33,24 +33,34 @@ class TunedSpace(NamedTuple):
       free: what is tuned besides weights, within its bounds; full names (`scar.width`).
       weighted: whether the weights of the mixture are tuned; they come last in theta.
       fixed: every other hyperparameter of the augmentation.
+      rest: hyperparameters of training that are not tuned and no defaults.
     """
 
     augmentation: str
     families: tuple[str, ...]
     free: Space
     weighted: bool
-    fixed: dict[str, float]
+    fixed: dict[str, Value]
+    rest: Mapping[str, float] = {}
 
     @property
     def size(self) -> int:
         """Length of theta."""
-        return len(self.free) + (len(self.families) if self.weighted else 0)
+        return self.free.size + (len(self.families) if self.weighted else 0)
 
     @property
     def names(self) -> tuple[str, ...]:
-        """Full names in the order of theta."""
-        weights = tuple(f"{f}.weight" for f in self.families) if self.weighted else ()
-        return (*self.free, *weights)
+        """A full name for every number of theta, `std[0]` and so on for those of a vector."""
+        return (*self.free.labels, *self.weights)
+
+    @property
+    def weights(self) -> tuple[str, ...]:
+        """Names of the weights of a mixture that are tuned."""
+        return tuple(f"{f}.weight" for f in self.families) if self.weighted else ()
+
+    def numbers(self, hyper: Mapping[str, Any]) -> list[float]:
+        """Every number of a point that is tuned, in the order of `names`."""
+        return [*self.free.numbers(hyper), *(float(hyper[name]) for name in self.weights)]
 
     @property
     def training(self) -> tuple[str, ...]:
@@ -58,16 +68,17 @@ class TunedSpace(NamedTuple):
         own = augmentations.get(self.augmentation).space
         return tuple(name for name in self.free if name not in own)
 
-    def setting(self, hyper: Mapping[str, float]) -> Setting:
+    def setting(self, hyper: Mapping[str, Any]) -> Setting:
         """The setting of a point: normal against augmented."""
         own = {name: value for name, value in hyper.items() if name not in self.training}
-        training = {name: hyper[name] for name in self.training}
+        training = {**self.rest, **{name: hyper[name] for name in self.training}}
         return Setting("binary", self.augmentation, own, **training)
 
     def bounds(self) -> list[dict[str, Any]]:
         """What files say of every tuned hyperparameter."""
         return [
             {"name": name, "low": one.low, "high": one.high, "scale": one.scale}
+            | ({"size": one.size} if one.size else {})
             for name, one in self.free.items()
         ]
 
@@ -78,21 +89,25 @@ def make_space(
     tune: Sequence[str] | None = None,
     bounds: Mapping[str, tuple[float, float]] | None = None,
     fixed: Mapping[str, float] | None = None,
+    training: Mapping[str, float] = {},
 ) -> TunedSpace:
     """A space of tuned hyperparameters.
 
     Args:
-      augmentation: name in the catalogue, or `a+b` for a mixture.
-      shape: of one sample.
+      augmentation: name in the catalogue, or `a+b` for a mixture; on features `feature_noise:8`
+        has a number for each of 8 bands of channels, `feature_noise:channel` one for every channel.
+      shape: of one sample, as the network sees it.
       tune: full names, `weights` for those of a mixture; everything of the augmentation that
         carries a gradient by default. Hyperparameters of training can be named, too.
       bounds: name -> (low, high) inside the catalogue's range.
       fixed: name -> value of hyperparameters that are not tuned, instead of their defaults.
+      training: hyperparameters of training that are no defaults.
 
     Raises:
       InputError: nothing to tune, a name that is unknown or carries no gradient, bounds that are
         reversed or out of range, a fixed value out of range.
     """
+    augmentation = augmentation.replace(":channel", f":{shape[-1]}")
     entry = augmentations.get(augmentation)
     families = tuple(augmentation.split("+"))
     if entry.lacks(shape):
@@ -124,12 +139,13 @@ def make_space(
     if strange:
         raise InputError(f"bounds of {sorted(strange)[0]!r}, which is not tuned")
     tuned = {*free, *(f"{family}.weight" for family in families if WEIGHTS in tune)}
-    rest = {k: v for k, v in entry.defaults().items() if k not in tuned}
+    others = {k: v for k, v in entry.defaults().items() if k not in tuned}
     for name in fixed:
         if name not in entry.space:
             raise InputError(f"{augmentation} has no {name!r}; it has: {', '.join(entry.space)}")
-    rest |= fixed
-    space = TunedSpace(augmentation, families, free, WEIGHTS in tune, rest)
+    others |= fixed
+    rest = {k: v for k, v in training.items() if k not in free}
+    space = TunedSpace(augmentation, families, free, WEIGHTS in tune, others, rest)
     middle = space.setting(to_hyper(space, np.zeros(space.size)))
     entry.check(augmentation, middle.hyper, shape)
     return space
@@ -158,7 +174,7 @@ def _bounded(
 
 def shares(space: TunedSpace, theta: Any) -> jax.Array:
     """Position of every tuned number in its range, `[size]` in (0, 1); weights as they are."""
-    count = len(space.free)
+    count = space.free.size
     inside = jax.nn.sigmoid(theta[:count])
     return jnp.concatenate([inside, jax.nn.softmax(theta[count:])]) if space.weighted else inside
 
@@ -166,43 +182,40 @@ def shares(space: TunedSpace, theta: Any) -> jax.Array:
 def constrain(space: TunedSpace, theta: Any) -> dict[str, jax.Array]:
     """All hyperparameters at theta `[size]`; a gradient flows through."""
     hyper: dict[str, Any] = {name: jnp.float32(value) for name, value in space.fixed.items()}
-    hyper |= space.free.constrain(theta[: len(space.free)])
+    hyper |= space.free.constrain(theta[: space.free.size])
     if space.weighted:
-        weights = jax.nn.softmax(theta[len(space.free) :])
+        weights = jax.nn.softmax(theta[space.free.size :])
         hyper |= {f"{family}.weight": weights[i] for i, family in enumerate(space.families)}
     return hyper
 
 
-def to_hyper(space: TunedSpace, theta: Any) -> dict[str, float]:
+def to_hyper(space: TunedSpace, theta: Any) -> dict[str, Value]:
     """The same as plain numbers, inside their bounds to the last digit."""
-    hyper = {k: float(v) for k, v in constrain(space, jnp.asarray(theta, jnp.float32)).items()}
-    return hyper | space.free.clip(hyper) | space.fixed
+    hyper = constrain(space, jnp.asarray(theta, jnp.float32))
+    weights = {name: float(hyper[name]) for name in space.weights}
+    return {**weights, **space.free.clip(hyper), **space.fixed}
 
 
 def theta_at(space: TunedSpace, share: Any) -> np.ndarray:
     """Theta `[size]` at shares in (0, 1) of every range, and at relative weights; see `shares`."""
-    share, count = np.asarray(share, np.float64), len(space.free)
+    share, count = np.asarray(share, np.float64), space.free.size
     weights = np.log(np.maximum(share[count:], 1e-6))
     return np.concatenate([logit(share[:count]), weights]).astype(np.float32)
 
 
-def unconstrain(space: TunedSpace, hyper: Mapping[str, float]) -> np.ndarray:
+def unconstrain(space: TunedSpace, hyper: Mapping[str, Any]) -> np.ndarray:
     """Theta `[size]` of hyperparameters; missing ones stand in the middle of their range.
 
     Raises:
       InputError: a value outside its bounds, or one that is not tuned.
     """
-    strange = set(hyper) - set(space.names)
+    strange = set(hyper) - {*space.free, *space.weights}
     if strange:
         raise InputError(
             f"start gives {sorted(strange)[0]!r}, which is not tuned; tuned: "
-            f"{', '.join(space.names)}"
+            f"{', '.join([*space.free, *space.weights])}"
         )
-    for name, one in space.free.items():
-        if name in hyper and not one.low <= hyper[name] <= one.high:
-            raise InputError(
-                f"start {name}={hyper[name]} is out of bounds; take {one.low:.3g} to {one.high:.3g}"
-            )
+    space.free.check("start", {name: hyper[name] for name in space.free if name in hyper})
     theta = space.free.unconstrain({k: v for k, v in hyper.items() if k in space.free})
     if not space.weighted:
         return theta
@@ -214,8 +227,8 @@ def unconstrain(space: TunedSpace, hyper: Mapping[str, float]) -> np.ndarray:
 def random_starts(space: TunedSpace, count: int, seed: int) -> np.ndarray:
     """Thetas `[count, size]`: shares uniform in 0.1..0.9, weights equal."""
     shares = np.ones((count, space.size))
-    shares[:, : len(space.free)] = np.random.default_rng(seed).uniform(
-        0.1, 0.9, (count, len(space.free))
+    shares[:, : space.free.size] = np.random.default_rng(seed).uniform(
+        0.1, 0.9, (count, space.free.size)
     )
     return np.stack([theta_at(space, one) for one in shares])
 

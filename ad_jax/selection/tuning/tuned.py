@@ -9,11 +9,13 @@ from typing import NamedTuple
 import numpy as np
 
 from ad_jax.base.parameters import numbered
+from ad_jax.base.space import Value
 from ad_jax.data import Problem
 from ad_jax.detect.detector import FittedDetector
+from ad_jax.features import seen_shape
 from ad_jax.pool.sweep import Progress, Sweep
 from ad_jax.selection import rules
-from ad_jax.selection.search import train_all
+from ad_jax.selection.search import defaults, train_all
 from ad_jax.selection.selection import Selection, check_problems, select_all
 from ad_jax.selection.spec import SEEDS, Runtime, Spec
 from ad_jax.selection.tuning import loop
@@ -54,7 +56,7 @@ class Tuned:
         return self.selection.pick
 
     @property
-    def hyper(self) -> dict[str, float]:
+    def hyper(self) -> Mapping[str, Value]:
         return self.setting.hyper
 
     @property
@@ -95,7 +97,15 @@ class TuneSpec(NamedTuple):
 
     def space(self, shape: tuple[int, ...]) -> TunedSpace:
         """What is tuned, on samples of a shape; see `make_space`."""
-        return make_space(self.augmentation, shape, self.tune, self.bounds, self.fixed)
+        backbone = self.config.backbone
+        return make_space(
+            self.augmentation,
+            seen_shape(backbone, shape),
+            self.tune,
+            self.bounds,
+            self.fixed,
+            defaults(backbone).training,
+        )
 
     def job(self, problem: Problem) -> Job:
         """The descent on a problem.

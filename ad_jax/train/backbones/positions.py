@@ -32,14 +32,15 @@ def units_of(normals: jax.Array) -> Units:
     return Units(positions.mean(0), jnp.maximum(positions.std(0), TINY))
 
 
-def strangest(odds: jax.Array, *maps: jax.Array) -> tuple[jax.Array, ...]:
+def strangest(odds: jax.Array, *maps: jax.Array, mean: bool = True) -> tuple[jax.Array, ...]:
     """Means `[n, d]` of maps `[n, p, d]` over the positions of the highest `odds [n, p]`.
 
-    Those are the top `TOP` share, at least one.
+    Those are the top `TOP` share, at least one; without `mean` what is there, `[n, k, d]`.
     """
     count = max(1, round(TOP * odds.shape[1]))
     _, places = jax.lax.top_k(odds, count)
-    return tuple(jnp.take_along_axis(m, places[..., None], axis=1).mean(1) for m in maps)
+    found = (jnp.take_along_axis(m, places[..., None], axis=1) for m in maps)
+    return tuple(one.mean(1) if mean else one for one in found)
 
 
 class Head(nn.Module):
