@@ -1,0 +1,277 @@
+"""Does tuning by gradient earn its place on frozen features, where a head trains in a second?
+
+A head on EfficientNet-Lite0's grids (defects at 160 px, textures at 64) learns from feature noise.
+Its strength is tuned by gradient through ten training steps at a time, with one number for all
+channels, for bands of them, or for every channel (152), and so is a step of every channel
+(`feature_step`); after 400 steps at the default, 40 outer steps. The tuned head counts as it is in
+the end (the mean over the last third), not one retrained. Beside it, with as many training steps
+or as many seconds:
+
+- the default (noise of .8) with the usual 400 steps, with as many steps as the tuned head, and the
+  mean over the last third of the latter;
+- a grid of 5 strengths and random search over all channels, picked by the default rule;
+- a head that tells the target from the normals directly (`pool.transductive`);
+- the ceiling: the same tuning with an outer loss that is shown the target's anomalies alone, by
+  their labels. It is no method. It says what there is to gain by moving these numbers.
+
+Targets hold all normals of a set's own and as many anomalies as make a share; AUROC is over the
+whole target, and over the half that was not tuned on where it says so. Opens labels to draw.
+"""
+
+from __future__ import annotations
+
+import functools
+import time
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from ad_jax import features
+from ad_jax.base.numerics import in_float32
+from ad_jax.detect.look import make_look, network, pretext_of
+from ad_jax.pool import Pool
+from ad_jax.pool.transductive import transductive_scores
+from ad_jax.report.figures import charts
+from ad_jax.selection import search, tuning
+from ad_jax.store import Record
+from ad_jax.train.setting import Config, Setting
+from experiments import trainings
+from experiments.result import Cell, Panels, Result, Table
+from experiments.studies.frozen import BACKBONE, DEFAULT, DEFECTS, SOURCES
+from experiments.study import Axis, Options, Row, grid
+
+SHARES = (0.0, 0.05, 0.25, 0.5)
+SHOWN = 0.25  # share at which what is costly is shown alone
+PLAN = tuning.Plan(
+    outer=(("wilcoxon_31", 1.0),),
+    outer_steps=40,
+    warm_up=400,
+    batch=32,
+    rate=0.05,
+    checkpoint=False,
+    prior=1.0,
+)
+FREE: dict[str, Any] = {"outer": (("held_out_auroc", 1.0),), "prior": 0.0}
+RANDOM, GRID = 6, 5  # trainings of 400 steps: about as many seconds as one tuning
+SECONDS_OF = "channels, held"
+
+
+class Way(NamedTuple):
+    """What is tuned, and what it changes of the plan."""
+
+    augmentation: str
+    plan: Mapping[str, Any]
+
+
+AT_EVERY_SHARE = {
+    SECONDS_OF: Way("feature_noise:channel", {}),
+    "channels, free": Way("feature_noise:channel", FREE),
+    "steps, held": Way("feature_step:channel", {}),
+}
+BY_COUNT = {
+    "1 number": Way("feature_noise", FREE),
+    "2 bands": Way("feature_noise:2", FREE),
+    "4 bands": Way("feature_noise:4", FREE),
+    "8 bands": Way("feature_noise:8", FREE),
+}
+CEILINGS = {
+    "ceiling of channels (labels)": Way("feature_noise:channel", FREE),
+    "ceiling of steps (labels)": Way("feature_step:channel", FREE),
+}
+STILL = Way(  # nothing is tuned: the same steps, and the mean over the last third of them
+    "feature_noise",
+    {"estimator": "first_order", "outer": (("calibrated_dsv_uncapped", 1.0),), "rate": 1e-9},
+)
+
+
+@functools.lru_cache(maxsize=2)
+def judge(config: Config, shape: tuple[int, ...]) -> Any:
+    """`(params, grids) -> scores` of a head that tells normal from augmented."""
+    pretext = pretext_of(config, DEFAULT)
+    return jax.jit(make_look(network(config, shape, pretext), pretext).judge)
+
+
+class Bench(NamedTuple):
+    """One set and seed."""
+
+    problem: Any
+    config: Config
+    plan: tuning.Plan
+    seed: int
+    grids: np.ndarray  # of the target
+    record: Record
+
+    def tuned(self, way: Way, target: np.ndarray) -> tuple[np.ndarray, Any, float]:
+        """Scores of the whole target by a head that was tuned on another, its start, seconds."""
+        began = time.perf_counter()
+        spec = tuning.TuneSpec(
+            way.augmentation,
+            starts=1,
+            plan=self.plan._replace(**way.plan),
+            seeds=(self.seed,),
+            config=self.config,
+            tune_on=target,
+        )
+        descent = tuning.descend(spec.job(self.problem), record=self.record)
+        seconds = time.perf_counter() - began
+        params = jax.tree.map(jnp.asarray, descent.networks[0][0])
+        run = judge(self.config, self.grids.shape[1:])
+        return np.asarray(run(params, jnp.asarray(self.grids))[1]), descent.starts[0], seconds
+
+
+def drawn(anomalous: np.ndarray, share: float, seed: int) -> np.ndarray:
+    """Rows of all normals, and of as many anomalies as make a share."""
+    good, bad = np.flatnonzero(anomalous == 0), np.flatnonzero(anomalous == 1)
+    count = min(round(share / (1.0 - share) * len(good)), len(bad))
+    some = np.random.default_rng(seed).choice(bad, count, replace=False)
+    return np.sort(np.concatenate([good, some]))
+
+
+@in_float32
+def make(seed: int, source: str, options: Options) -> Row:
+    """All contenders: name -> share -> AUROC; what was tuned; seconds of each tuning."""
+    small = options.smoke
+    size = 32 if small else 160 if source in DEFECTS else 64
+    problem, truth = trainings.loaded(f"{SOURCES[source]},size={size}")
+    record = options.record(".")
+    config = Config(8, 8, BACKBONE) if small else search.defaults(BACKBONE).config
+    plan = trainings.small_plan(PLAN) if small else PLAN
+    grids = features.Eyes(BACKBONE, record).see(problem.target)
+    bench = Bench(problem, config, plan, seed, grids, record)
+    anomalous = np.asarray(truth.open("tuning_on_features study: shares are drawn").anomalous)
+    shares = SHARES[-2:] if small else SHARES
+    rows = {share: drawn(anomalous, share, seed) for share in shares}
+    found: dict[str, dict[str, float]] = {}
+    ends: dict[str, Any] = {}
+    seconds: dict[str, float] = {}
+
+    def take(name: str, way: Way, shown: np.ndarray, text: str) -> np.ndarray:
+        scores, start, spent = bench.tuned(way, problem.target[shown])
+        found.setdefault(name, {})[text] = trainings.auroc_of(scores, anomalous)
+        ends[f"{name} {text}"] = {"end": start.end, "status": start.status}
+        seconds[f"{name} {text}"] = spent
+        return scores
+
+    for share in shares:
+        for name, way in AT_EVERY_SHARE.items():
+            take(name, way, rows[share], f"{share:.0%}")
+        direct = transductive_scores(config, bench_normals(bench), grids[rows[share]], seed)
+        found.setdefault("direct", {})[f"{share:.0%}"] = trainings.auroc_of(
+            direct, anomalous[rows[share]]
+        )
+    shown = rows[SHOWN if SHOWN in rows else shares[0]]
+    for name, way in BY_COUNT.items():
+        take(name, way, shown, f"{SHOWN:.0%}")
+    for name, way in CEILINGS.items():
+        take(name, way, np.flatnonzero(anomalous), "all")
+    still = take("same steps, mean of the last", STILL, shown, "all")
+    half = np.random.default_rng(seed).permutation(shown)[::2]
+    scores, _, _ = bench.tuned(AT_EVERY_SHARE[SECONDS_OF], problem.target[np.sort(half)])
+    rest = np.setdiff1d(np.arange(len(anomalous)), half)
+    apart = {
+        "tuned": trainings.auroc_of(scores[rest], anomalous[rest]),
+        "same steps": trainings.auroc_of(still[rest], anomalous[rest]),
+    }
+    found |= plain(bench, rows, anomalous)
+    return {
+        "source": source,
+        "seed": seed,
+        "auroc": found,
+        "apart": apart,
+        "ends": ends,
+        "seconds": seconds,
+    }
+
+
+def bench_normals(bench: Bench) -> np.ndarray:
+    """Grids of the normals that a seed trains on."""
+    train = bench.problem.split(bench.seed).train
+    return features.Eyes(BACKBONE, bench.record).see(train)
+
+
+def plain(
+    bench: Bench, rows: Mapping[float, np.ndarray], anomalous: np.ndarray
+) -> dict[str, dict[str, float]]:
+    """What is trained without a gradient of the strength: AUROC by share, "all" where none."""
+    space = tuning.TuneSpec("feature_noise:channel", config=bench.config).space(bench.problem.shape)
+    drawn_settings = [
+        space.setting(one.hyper) for one in trainings.random_settings(space, RANDOM, bench.seed)
+    ]
+    strengths = search.grid(
+        bench.problem.shape, (), ["binary/feature_noise"], GRID, search.FROZEN_TRAINING
+    )
+    some = [DEFAULT, *strengths, *drawn_settings]
+
+    def pool_of(settings: Sequence[Setting], config: Config) -> Pool:
+        of_seed, record = (bench.seed,), bench.record
+        swept = trainings.swept([bench.problem], settings, of_seed, config, record, controls=False)
+        return swept.pools[0]
+
+    pool = pool_of(some, bench.config)
+    longer = pool_of([DEFAULT], bench.config._replace(steps=bench.plan.steps))
+    out = {
+        "default": {"all": trainings.auroc(pool, DEFAULT, anomalous)},
+        "same steps": {"all": trainings.auroc(longer, DEFAULT, anomalous)},
+    }
+    kept = np.arange(pool.held_out_scores.shape[2])
+    for name, settings in (("grid", strengths), ("random search", drawn_settings)):
+        for share, own in rows.items():
+            picked: Setting = trainings.pick(pool.take(own, kept), settings)
+            value = trainings.auroc(pool, picked, anomalous)
+            out.setdefault(f"{name}, by the rule", {})[f"{share:.0%}"] = value
+    return out
+
+
+def at(row: Row, name: str, share: str) -> float:
+    """AUROC of a contender at a share; of one that no target moves, the same at all."""
+    own = row["auroc"][name]
+    return own.get(share, own.get("all", float("nan")))
+
+
+def table(rows: Sequence[Row]) -> Result:
+    shares = list(rows[0]["auroc"][SECONDS_OF])
+    sets = list(dict.fromkeys(row["source"] for row in rows))
+    blocks: list[Table | str] = []
+    for share in shares:
+        lines: list[list[Cell]] = []
+        for name in rows[0]["auroc"]:
+            values = np.array([at(row, name, share) for row in rows])
+            if np.isnan(values).all():
+                continue
+            by_set = [float(values[[row["source"] == one for row in rows]].mean()) for one in sets]
+            against = values - np.array([at(row, "same steps", share) for row in rows])
+            gain = trainings.normal_interval(
+                np.array([against[[r["source"] == one for r in rows]].mean() for one in sets])
+            )
+            lines.append([name, *by_set, float(np.mean(by_set)), gain])
+        blocks += [
+            f"\n{share} of the target anomalous: AUROC, mean over {len(rows) // len(sets)} seeds; "
+            "difference to as many steps untuned with a 95 % interval over sets",
+            Table(["", *sets, "mean", "- same steps"], lines, trainings.signed),
+        ]
+    apart = [[row["apart"][name] for row in rows] for name in ("tuned", "same steps")]
+    spent = [row["seconds"][f"{SECONDS_OF} {shares[-1]}"] for row in rows]
+    blocks += [
+        f"\nTuned on one half of the target ({SECONDS_OF}), scored on the other: "
+        f"{np.mean(apart[0]):.3f} (untuned there {np.mean(apart[1]):.3f})",
+        f"seconds of a tuning, with compiling where it was: {min(spent):.0f} to {max(spent):.0f}",
+    ]
+    panel: Panels = {
+        "mean over sets": {
+            share: {
+                name: trainings.normal_interval(np.array([at(row, name, share) for row in rows]))
+                for name in (*AT_EVERY_SHARE, "same steps", "random search, by the rule")
+            }
+            for share in shares
+        }
+    }
+    return Result(
+        blocks, lambda path: charts.lines(path, "anomalies in the target", "AUROC", panel)
+    )
+
+
+AXES = {"seed": Axis((0, 1, 2)), "source": Axis((*DEFECTS, "brick defects"), ("digit 3",))}
+STUDY = grid(AXES, make, table, "{source}-{seed}", runs=("runs/frozen",))
