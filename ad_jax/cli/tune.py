@@ -27,6 +27,15 @@ from ad_jax.cli.common import (
 from ad_jax.cli.jobs import add_tiles, job_of, other_target, write_run
 from ad_jax.cli.streams import say
 
+NUMBERS = (  # option, its type, and what it is; in brackets the default, on frozen features another
+    ("--outer-steps", int, "steps of the hyperparameters, at most (80; on features 40)"),
+    ("--horizon", int, "training steps between them (10)"),
+    ("--warm-up", int, "training steps before the first (200; on features 400)"),
+    ("--batch", int, "samples of each set in one look (64; on features 32)"),
+    ("--rate", float, "learning rate of the hyperparameters (.1; on features .05)"),
+    ("--prior", float, "pull towards the start, in noise of the loss (0; on features 1)"),
+)
+
 
 def add(adder: Adder) -> None:
     """Adds the command with `adder(name, function, about)`."""
@@ -36,19 +45,22 @@ def add(adder: Adder) -> None:
     add_localiser(one)
     add_tiles(one)
     add_shard(one, "descend every N-th start from the I-th, and train its end")
-    one.add_argument("--augmentation", default="cutdiff", help="family, or a mixture like a+b")
+    one.add_argument(
+        "--augmentation",
+        help="family, or a mixture like a+b (cutdiff); on frozen features feature_noise:channel, "
+        "a number for every channel, or feature_noise:8 for 8 bands of them",
+    )
     one.add_argument("--tune", type=names, help="hyperparameters; default: all with a gradient")
     one.add_argument("--bounds", help="NAME=LOW:HIGH,…")
     one.add_argument("--fix", help="NAME=VALUE,… of what is not tuned")
-    one.add_argument("--starts", type=int, help="how many starts (4), the first at the defaults")
+    one.add_argument(
+        "--starts", type=int, help="how many (4; on features one a seed), the first at the defaults"
+    )
     one.add_argument("--start", action="append", help="NAME=VALUE,… of one start; may be repeated")
     one.add_argument("--outer", help="outer loss, or NAME=WEIGHT,…; an unknown name lists them")
-    one.add_argument("--estimator", help="unrolled (default), first_order, finite_difference")
-    one.add_argument("--outer-steps", type=int, help="steps of the hyperparameters, at most (80)")
-    one.add_argument("--horizon", type=int, help="training steps between them (10)")
-    one.add_argument("--warm-up", type=int, help="training steps before the first (200)")
-    one.add_argument("--batch", type=int, help="samples of each set in one look (64)")
-    one.add_argument("--rate", type=float, help="learning rate of the hyperparameters (0.1)")
+    one.add_argument("--estimator", help="unrolled (default); an unknown name lists them")
+    for name, kind, about in NUMBERS:
+        one.add_argument(name, type=kind, help=about)
     one.add_argument("--tune-on", help="SOURCE whose target is tuned on instead")
     one.add_argument("--memory", type=float, help="refuse programs that need more MB than this")
 
@@ -63,15 +75,16 @@ def _bounds(text: str | None) -> dict[str, tuple[float, float]]:
     return out
 
 
-def _plan(arguments: argparse.Namespace) -> Any:
+def _plan(arguments: argparse.Namespace, backbone: str) -> Any:
     """The checked `Plan` of the options."""
+    from ad_jax.features import frozen
     from ad_jax.selection import tuning
     from ad_jax.selection.tuning import losses
 
-    plan = tuning.Plan()
+    plan = tuning.ON_FEATURES if frozen(backbone) else tuning.Plan()
     given = {
         name: getattr(arguments, name)
-        for name in ("estimator", "outer_steps", "horizon", "warm_up", "batch", "rate")
+        for name in ("estimator", "outer_steps", "horizon", "warm_up", "batch", "rate", "prior")
         if getattr(arguments, name) is not None
     }
     weights = losses.parse(arguments.outer) if arguments.outer else dict(plan.outer)
@@ -82,14 +95,12 @@ def _plan(arguments: argparse.Namespace) -> Any:
 
 def _starts(arguments: argparse.Namespace) -> Any:
     """How many, or their hyperparameters."""
-    from ad_jax.selection.tuning import descent
-
     if arguments.start:
         return [
             {k: number("--start", v) for k, v in pairs("--start", text).items()}
             for text in arguments.start
         ]
-    return descent.STARTS if arguments.starts is None else arguments.starts
+    return arguments.starts
 
 
 def _spec(arguments: argparse.Namespace) -> Any:
@@ -104,12 +115,12 @@ def _spec(arguments: argparse.Namespace) -> Any:
         bounds=_bounds(arguments.bounds),
         fixed={k: number("--fix", v) for k, v in pairs("--fix", arguments.fix).items()},
         starts=_starts(arguments),
-        plan=_plan(arguments),
+        plan=_plan(arguments, config.backbone),
         seeds=seeds,
         rule=choices["rule"] or rules.DEFAULT,
         config=config,
         memory_mb=arguments.memory,
-    )
+    ).checked()
 
 
 def _cost(spec: Any, names: tuple[str, ...]) -> dict[str, Any]:
@@ -124,8 +135,12 @@ def _cost(spec: Any, names: tuple[str, ...]) -> dict[str, Any]:
 
 
 def _say_step(step: Any) -> None:
+    shown: dict[str, list[Any]] = {}
+    for name, values in step.values.items():  # of a vector the mean of its numbers
+        shown.setdefault(name.partition("[")[0], []).append(values)
     moved = "; ".join(
-        f"{name} {' '.join(f'{v:.3g}' for v in values)}" for name, values in step.values.items()
+        f"{name} {' '.join(f'{v:.3g}' for v in sum(some) / len(some))}"
+        for name, some in shown.items()
     )
     lost = " ".join(f"{v:.3f}" for v in step.loss)
     say(f"  {step.done}/{step.total}: loss {lost}; {moved}; about {step.left:.0f} s left")

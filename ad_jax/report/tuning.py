@@ -13,6 +13,7 @@ import numpy as np
 from ad_jax import augment as augmentations
 from ad_jax.base.errors import InputError
 from ad_jax.base.numerics import in_float32
+from ad_jax.base.space import numbers
 from ad_jax.base.stats import Estimate
 from ad_jax.data import Problem
 from ad_jax.report.figures import curves, theme
@@ -39,6 +40,7 @@ SHOWN = 84  # px a side of a sample
 MOMENTS = 6  # of the trajectory
 STRANGEST = 2 * (MOMENTS + 1)  # samples of the target in the picture
 Z95 = 1.96
+VECTOR = "of a vector the mean, its lowest and highest number in brackets"
 ABOUT = (
     "Hyperparameters of an augmentation were moved by gradient through training, from several "
     "starts, so that the outer loss falls: it compares normals, augmented normals and the target "
@@ -66,8 +68,10 @@ def tuned(tasks: Sequence[Task], problem_of: Callable[[Task], Problem]) -> Secti
         except InputError as error:
             blocks.append(Prose([f"{task.name}: no images along the trajectories: {error}."]))
             continue
-        rows = {name: _along(traced, i, problem) for i, name in enumerate(_names(traced))}
         kind = augmentations.get(traced.about["augmentation"]).group
+        if kind == "features":  # no image is changed
+            continue
+        rows = {name: _along(traced, i, problem) for i, name in enumerate(_names(traced))}
         note = f"The same draw throughout: only the hyperparameters move ({kind} augmentation)."
         title = f"One normal of {task.name}, augmented along every start"
         blocks.append(Gallery(title, rows, note))
@@ -88,33 +92,43 @@ def picture(tuned: Tuned, problem: Problem) -> Any:
     order = np.argsort(-tuned.detector.decision_function(problem.target))[:STRANGEST]
     strangest = [_png(np.asarray(as_unit(jnp.asarray(problem.target[i]))), "") for i in order]
     half = STRANGEST // 2
-    blocks: list[Figures | Gallery] = [
-        _curves("this target", traced),
-        Gallery(
-            "one normal, augmented along the best start (two draws)",
-            {str(draw): _along(traced, best, problem, draw) for draw in range(2)},
-        ),
-        Gallery(
-            "strangest samples of the target, by the picked detector",
-            {"": strangest[:half], "more": strangest[half:]},
-        ),
-    ]
+    blocks: list[Figures | Gallery] = [_curves("this target", traced)]
+    if augmentations.get(name).group != "features":
+        title = "one normal, augmented along the best start (two draws)"
+        along = {str(draw): _along(traced, best, problem, draw) for draw in range(2)}
+        blocks.append(Gallery(title, along))
+    title = "strangest samples of the target, by the picked detector"
+    blocks.append(Gallery(title, {"": strangest[:half], "more": strangest[half:]}))
     return pages.picture(f"{name}, tuned by gradient", lines, blocks, columns=3)
 
 
 def table(tuned: Tuned) -> tuple[Sequence[str], list[list[object]]]:
     """Header and rows of the starts, for `render`."""
     traced = traced_of(tuned)
-    header = ["start", "status", "loss", "±", *traced.names]
+    header = ["start", "status", "loss", "±", *_hypers(traced)]
     rows: list[list[object]] = []
     for i, start in enumerate(traced.about["starts"]):
         name = " ".join([str(i), *_marks(traced, i)])
-        moves = [f"{start['start'][n]:.3g} -> {start['end'][n]:.3g}" for n in traced.names]
+        moves = [f"{_said(start['start'][n])} -> {_said(start['end'][n])}" for n in _hypers(traced)]
         rows.append([name, start["status"], start["loss"], start["error"], *moves])
     if tuned.picked is None:
-        same = [f"{tuned.hyper[n]:.3g}" for n in traced.names if n in tuned.hyper]
+        same = [_said(tuned.hyper[n]) for n in _hypers(traced) if n in tuned.hyper]
         rows.append(["default (picked)", "", "", "", *same])
     return header, rows
+
+
+def _hypers(traced: Traced) -> dict[str, list[int]]:
+    """Columns of every tuned hyperparameter: one, or those of a vector's numbers."""
+    out: dict[str, list[int]] = {}
+    for i, name in enumerate(traced.names):
+        out.setdefault(name.partition("[")[0], []).append(i)
+    return out
+
+
+def _said(value: Any) -> str:
+    """A value in words: of a vector its lowest and highest number."""
+    own = numbers(value)
+    return f"{own[0]:.3g}" if len(own) == 1 else f"({min(own):.3g} to {max(own):.3g})"
 
 
 def _marks(traced: Traced, start: int) -> list[str]:
@@ -129,7 +143,8 @@ def _names(traced: Traced) -> list[str]:
 
 
 def _moves(traced: Traced, start: dict[str, Any]) -> list[str]:
-    return [f"{n} {start['start'][n]:.3g} to {start['end'][n]:.3g}" for n in traced.names]
+    ends = start["start"], start["end"]
+    return [f"{n} {' to '.join(_said(end[n]) for end in ends)}" for n in _hypers(traced)]
 
 
 def _starts(name: str, traced: Traced) -> Table:
@@ -137,8 +152,12 @@ def _starts(name: str, traced: Traced) -> Table:
         value, error = known(row[1]["loss"]), known(row[1]["error"])
         return Estimate(value, value - Z95 * error, value + Z95 * error)
 
-    def at(place: str, hyper: str) -> Callable[[tuple[str, dict[str, Any]]], float]:
-        return lambda row: known(row[1][place][hyper])
+    def at(place: str, hyper: str) -> Callable[[tuple[str, dict[str, Any]]], Any]:
+        def value(row: tuple[str, dict[str, Any]]) -> Any:
+            own = list(map(known, numbers(row[1][place][hyper])))
+            return own[0] if len(own) == 1 else Estimate(float(np.mean(own)), min(own), max(own))
+
+        return value
 
     blocks = "mean of the last third of the steps [95 % interval over blocks]"
     arrived = "mean of the last third of the steps"
@@ -149,8 +168,8 @@ def _starts(name: str, traced: Traced) -> Table:
             field("status", lambda row: row[1]["status"], "ok, collapsed or diverged"),
             field("outer loss", loss, blocks),
             field("fell by", lambda r: known(r[1]["gain"]), "from the first tenth of the steps"),
-            *[field(f"{n}: from", at("start", n), digits=4) for n in traced.names],
-            *[field(f"{n}: to", at("end", n), arrived, 4) for n in traced.names],
+            *[field(f"{n}: from", at("start", n), VECTOR, 4) for n in _hypers(traced)],
+            *[field(f"{n}: to", at("end", n), f"{arrived}; {VECTOR}", 4) for n in _hypers(traced)],
         ],
         list(zip(_names(traced), traced.about["starts"], strict=True)),
         note="" if traced.about["picked"] is not None else "the untuned default was picked",
@@ -174,13 +193,27 @@ def _curves(name: str, traced: Traced) -> Figures:
 
     figures = [figure("outer loss", traced.loss, "loss")]
     bounds = {free["name"]: free for free in traced.about["tuned"]}
-    for i, hyper in enumerate(traced.names):
-        title = hyper
+    for hyper, places in _hypers(traced).items():
+        title = hyper if len(places) == 1 else f"{hyper}, mean of {len(places)} numbers"
         if hyper in bounds:
             title += f" (allowed: {bounds[hyper]['low']:.3g} to {bounds[hyper]['high']:.3g})"
-        figures.append(figure(title, traced.values[:, :, i], hyper))
+        figures.append(figure(title, traced.values[:, :, places].mean(-1), hyper))
+        if len(places) > 1:
+            figures.append(_ends(traced, hyper, keys))
     about = f"{traced.about['augmentation']} tuned on {name}; a colour and mark per start."
     return Figures(figures, keys, about)
+
+
+def _ends(traced: Traced, hyper: str, keys: Sequence[Any]) -> curves.Figure:
+    """The numbers of a vector where every start ended."""
+    ends = [start["end"][hyper] for start in traced.about["starts"]]
+    lines = [
+        curves.Curve(key.text, range(len(end)), end, key.colour, key.shape)
+        for key, end in zip(keys, ends, strict=True)
+    ]
+    said = ", ".join(f"{key.text} {_said(end)}" for key, end in zip(keys, ends, strict=True))
+    title = f"{hyper} at the end, by channel or band"
+    return curves.curves(title, lines, ("number", hyper), f"{title}: {said}")
 
 
 @in_float32

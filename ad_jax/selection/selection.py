@@ -208,7 +208,7 @@ def select_all(
             ensemble=Ensemble.of_members(
                 problem, list(members.values()), weights_of(judged), spec.config
             ),
-            detector=_detector(problem, members[judged.pick.key], spec.config),
+            detector=detector_of(problem, members[judged.pick.key], spec.config),
         )
         for problem, (judged, members) in zip(
             problems, choose(problems, spec, runtime, second), strict=True
@@ -216,9 +216,10 @@ def select_all(
     ]
 
 
-def _detector(
+def detector_of(
     problem: Problem, one: TrainedSeeds, config: Config, tiling: Tiling | None = None
 ) -> FittedDetector:
+    """The detector of a setting's trained seeds."""
     trained = (one.setting, one.trained, one.held_out, config, one.seeds, tiling)
     return FittedDetector.of(problem, *trained)
 
@@ -315,5 +316,5 @@ def of_images(
         ensemble=Ensemble.of_members(problem, list(members.values()), shares, config, tiling)
         if members
         else None,
-        detector=_detector(problem, picked, config, tiling),
+        detector=detector_of(problem, picked, config, tiling),
     )

@@ -45,15 +45,6 @@ from experiments.study import Axis, Options, Row, grid
 
 SHARES = (0.0, 0.05, 0.25, 0.5)
 SHOWN = 0.25  # share at which what is costly is shown alone
-PLAN = tuning.Plan(
-    outer=(("wilcoxon_31", 1.0),),
-    outer_steps=40,
-    warm_up=400,
-    batch=32,
-    rate=0.05,
-    checkpoint=False,
-    prior=1.0,
-)
 FREE: dict[str, Any] = {"outer": (("held_out_auroc", 1.0),), "prior": 0.0}
 RANDOM, GRID = 6, 5  # trainings of 400 steps: about as many seconds as one tuning
 SECONDS_OF = "channels, held"
@@ -138,7 +129,7 @@ def make(seed: int, source: str, options: Options) -> Row:
     problem, truth = trainings.loaded(f"{SOURCES[source]},size={size}")
     record = options.record(".")
     config = Config(8, 8, BACKBONE) if small else search.defaults(BACKBONE).config
-    plan = trainings.small_plan(PLAN) if small else PLAN
+    plan = trainings.small_plan(tuning.ON_FEATURES) if small else tuning.ON_FEATURES
     grids = features.Eyes(BACKBONE, record).see(problem.target)
     bench = Bench(problem, config, plan, seed, grids, record)
     anomalous = np.asarray(truth.open("tuning_on_features study: shares are drawn").anomalous)
@@ -196,7 +187,8 @@ def plain(
     bench: Bench, rows: Mapping[float, np.ndarray], anomalous: np.ndarray
 ) -> dict[str, dict[str, float]]:
     """What is trained without a gradient of the strength: AUROC by share, "all" where none."""
-    space = tuning.TuneSpec("feature_noise:channel", config=bench.config).space(bench.problem.shape)
+    every = tuning.TuneSpec("feature_noise:channel", config=bench.config)
+    space = every.space(bench.problem.shape)
     drawn_settings = [
         space.setting(one.hyper) for one in trainings.random_settings(space, RANDOM, bench.seed)
     ]

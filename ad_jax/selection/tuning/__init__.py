@@ -6,10 +6,11 @@ from ad_jax.selection.tuning.estimators import ESTIMATORS, Bilevel, Estimate
 from ad_jax.selection.tuning.loop import Plan
 from ad_jax.selection.tuning.losses import OUTER
 from ad_jax.selection.tuning.space import TunedSpace, make_space
-from ad_jax.selection.tuning.tuned import Tuned, TuneSpec, tune, tuned, work
+from ad_jax.selection.tuning.tuned import ON_FEATURES, Tuned, TuneSpec, tune, tuned, work
 
 __all__ = [
     "ESTIMATORS",
+    "ON_FEATURES",
     "OUTER",
     "Bilevel",
     "Descent",

@@ -75,6 +75,12 @@ class Descent(NamedTuple):
     networks: Sequence[tuple[Any, float]] = ()
 
     @property
+    def ends(self) -> np.ndarray:
+        """Shares `[starts, size]` of the ranges, the mean over the last third of every start."""
+        paths = enumerate(self.trajectory.shares)
+        return np.stack([path[_late(self.trajectory, i)].mean(0) for i, path in paths])
+
+    @property
     def hyper(self) -> dict[str, Value]:
         """Hyperparameters at the best end."""
         return self.starts[self.best].end
@@ -103,6 +109,33 @@ def descend(
         )
     networks = [line.network for line in lines]
     return Descent(space, ended, best, trajectory, job.plan, networks)
+
+
+def joined(descents: Sequence[Descent]) -> Descent:
+    """Descents of one space and plan as one, with the starts of all of them."""
+    paths = [descent.trajectory for descent in descents]
+    longest = max(int(path.steps.max()) for path in paths)
+
+    def padded(array: np.ndarray) -> np.ndarray:
+        rest = [(0, 0)] * array.ndim
+        rest[1] = (0, longest - array.shape[1])
+        if array.dtype == bool:
+            return np.pad(array, rest, mode="edge")
+        return np.pad(array, rest, constant_values=np.nan)
+
+    whole = {
+        name: np.concatenate([padded(getattr(path, name)) for path in paths])
+        for name in Trajectory._fields
+        if name not in ("names", "steps")
+    }
+    steps = np.concatenate([path.steps for path in paths])
+    starts = [start for descent in descents for start in descent.starts]
+    return descents[0]._replace(
+        starts=starts,
+        best=min(range(len(starts)), key=lambda i: starts[i].loss),
+        trajectory=Trajectory(names=paths[0].names, steps=steps, **whole),
+        networks=[network for descent in descents for network in descent.networks],
+    )
 
 
 def descend_some(
@@ -243,9 +276,7 @@ def diagnosis(descent: Descent) -> list[str]:
     hard = [n for n in space.fixed if not entry.space[n].gradient and not n.endswith(".weight")]
     if hard:
         reasons.append(f"not tuned, as no gradient reaches them: {', '.join(hard)}")
-    ends = np.stack(
-        [path[_late(trajectory, i)].mean(0) for i, path in enumerate(trajectory.shares)]
-    )
+    ends = descent.ends
     for name, place in space.free.places.items():
         one, share = space.free[name], ends[best, place]
         for bound, on in ((one.low, share < EDGE), (one.high, share > 1.0 - EDGE)):

@@ -3,20 +3,29 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
-from typing import NamedTuple
+from dataclasses import dataclass, fields, replace
+from typing import Any, NamedTuple
 
 import numpy as np
 
+from ad_jax.base.errors import InputError
 from ad_jax.base.parameters import numbered
 from ad_jax.base.space import Value
 from ad_jax.data import Problem
 from ad_jax.detect.detector import FittedDetector
-from ad_jax.features import seen_shape
+from ad_jax.features import frozen, seen_shape
 from ad_jax.pool.sweep import Progress, Sweep
 from ad_jax.selection import rules
 from ad_jax.selection.search import defaults, train_all
-from ad_jax.selection.selection import Selection, check_problems, select_all
+from ad_jax.selection.selection import (
+    Judged,
+    Selection,
+    check_problems,
+    detector_of,
+    judge,
+    select_all,
+    trained_seeds,
+)
 from ad_jax.selection.spec import SEEDS, Runtime, Spec
 from ad_jax.selection.tuning import loop
 from ad_jax.selection.tuning.chunks import Job, Step, Trajectory
@@ -27,11 +36,23 @@ from ad_jax.selection.tuning.descent import (
     descend,
     descend_some,
     diagnosis,
+    joined,
     make_job,
 )
-from ad_jax.selection.tuning.space import TunedSpace, make_space
+from ad_jax.selection.tuning.space import TunedSpace, make_space, theta_at, to_hyper
 from ad_jax.store import Record
 from ad_jax.train.setting import Config, Setting
+
+AUGMENTATIONS = {False: "cutdiff", True: "feature_noise:channel"}  # on frozen features or not
+ON_FEATURES = loop.Plan(  # a head trains in a second, and nothing is trained afterwards
+    outer=(("wilcoxon_31", 1.0),),
+    outer_steps=40,
+    warm_up=400,
+    batch=32,
+    rate=0.05,
+    checkpoint=False,
+    prior=1.0,
+)
 
 
 @dataclass(frozen=True)
@@ -39,12 +60,14 @@ class Tuned:
     """Outcome of a tuning; nothing in it depends on labels.
 
     Attributes:
-      descent: starts, where they ended, every outer step.
+      descent: starts, where they ended, every outer step; on frozen features a start per seed.
       selection: pool of the untuned default and of every end, trained from scratch; the rule picks
         among them, since the end of the lowest outer loss is often worse than the default
-        (experiments/results/worth.txt). `trust.reasons` say how far to trust the pick: what the
-        rule prefers, bounds, noise, starts that disagree, collapse.
-      picked: number of the start whose end the rule picked, None for the untuned default.
+        (experiments/results/worth.txt). On frozen features of the default, trained as long, and of
+        the heads as they were tuned, one of each seed. `trust.reasons` say how far to trust the
+        pick: what the rule prefers, bounds, noise, starts that disagree, collapse.
+      picked: number of the start whose end the rule picked, None for the untuned default; on
+        features, where all starts together are the end, that of the lowest loss.
     """
 
     descent: Descent
@@ -75,12 +98,12 @@ class Tuned:
 class TuneSpec(NamedTuple):
     """What decides every number of a tuning; see `tune`."""
 
-    augmentation: str = "cutdiff"
+    augmentation: str | None = None
     tune: Sequence[str] | None = None
     bounds: Mapping[str, tuple[float, float]] | None = None
     fixed: Mapping[str, float] | None = None
-    starts: int | Sequence[Mapping[str, float]] = STARTS
-    plan: loop.Plan = loop.Plan()
+    starts: int | Sequence[Mapping[str, Any]] | None = None
+    plan: loop.Plan | None = None
     seeds: Sequence[int] = SEEDS
     rule: str = rules.DEFAULT
     config: Config = Config()
@@ -88,16 +111,34 @@ class TuneSpec(NamedTuple):
     memory_mb: float | None = None
 
     def checked(self) -> TuneSpec:
-        """The same with seeds and config in plain values.
+        """The same with seeds and config in plain values, and with what nobody said.
 
         Raises:
-          InputError: what is no number or name.
+          InputError: what is no number or name, several starts of a seed on frozen features.
         """
-        return self._replace(seeds=numbered(self.seeds), config=self.config.checked())
+        config, plan, starts = self.config.checked(), self.plan, self.starts
+        on_features = frozen(config.backbone)
+        plan = plan or (ON_FEATURES if on_features else loop.Plan())
+        if on_features:
+            config = config._replace(steps=plan.steps)  # the default is trained as long
+            count = starts if isinstance(starts, int) else len(starts or ({},))
+            if count != 1:
+                raise InputError(
+                    f"starts={count} on frozen features, where every seed is a start: give one "
+                    "start, or more seeds"
+                )
+        return self._replace(
+            augmentation=self.augmentation or AUGMENTATIONS[on_features],
+            starts=starts or (1 if on_features else STARTS),
+            plan=plan,
+            seeds=numbered(self.seeds),
+            config=config,
+        )
 
     def space(self, shape: tuple[int, ...]) -> TunedSpace:
         """What is tuned, on samples of a shape; see `make_space`."""
         backbone = self.config.backbone
+        assert self.augmentation is not None
         return make_space(
             self.augmentation,
             seen_shape(backbone, shape),
@@ -107,27 +148,28 @@ class TuneSpec(NamedTuple):
             defaults(backbone).training,
         )
 
-    def job(self, problem: Problem) -> Job:
-        """The descent on a problem.
+    def job(self, problem: Problem, seed: int | None = None) -> Job:
+        """The descent on a problem; all starts have one seed, the first unless said.
 
         Raises:
           InputError: what cannot be descended; see `tune`.
         """
         check_problems([problem])
-        space = self.space(problem.shape)
-        return make_job(
-            problem, space, self.starts, self.plan, self.seeds[0], self.config, self.tune_on
-        )
+        one = self.checked()
+        assert one.starts is not None and one.plan is not None
+        seed = one.seeds[0] if seed is None else seed
+        space = one.space(problem.shape)
+        return make_job(problem, space, one.starts, one.plan, seed, one.config, one.tune_on)
 
 
 def tune(
     problem: Problem,
-    augmentation: str = "cutdiff",
+    augmentation: str | None = None,
     tune: Sequence[str] | None = None,
     bounds: Mapping[str, tuple[float, float]] | None = None,
     fixed: Mapping[str, float] | None = None,
-    starts: int | Sequence[Mapping[str, float]] = STARTS,
-    plan: loop.Plan = loop.Plan(),
+    starts: int | Sequence[Mapping[str, Any]] | None = None,
+    plan: loop.Plan | None = None,
     seeds: Sequence[int] = SEEDS,
     rule: str = rules.DEFAULT,
     config: Config = Config(),
@@ -141,14 +183,17 @@ def tune(
 
     Args:
       problem: normals and unlabelled target.
-      augmentation: a family that carries a gradient, or a mixture like `cutdiff+scar`.
+      augmentation: a family that carries a gradient, or a mixture like `cutdiff+scar`; None is
+        `cutdiff`, on frozen features noise with a number for every channel.
       tune, bounds, fixed: see `make_space`.
-      starts: how many (the first at the defaults, the others random), or their hyperparameters.
-        All have the first of `seeds`, so that their losses differ by theta alone.
-      plan: how to tune.
-      seeds: trainings of the untuned default and of every end.
+      starts: how many (the first at the defaults, the others random; 4), or their hyperparameters.
+        All have the first of `seeds`, so that their losses differ by theta alone. On frozen
+        features one, and every seed starts there.
+      plan: how to tune; None is `Plan()`, on frozen features `ON_FEATURES`.
+      seeds: trainings of the untuned default and of every end; on features, of every tuning.
       rule: picks among these.
-      config: network and training; `steps` are those of the final trainings.
+      config: network and training; `steps` are those of the final trainings (on features there are
+        none: the tuned head is the end).
       tune_on: `[n, ...]` unlabelled samples to tune on instead of the target.
       memory_mb: refuse programs that need more than this.
       record: keeps the outer state of every chunk and the final trainings; a second call goes on.
@@ -173,6 +218,8 @@ def tuned(
     """`tune` by a spec; `report` is called after every chunk of tuning."""
     rules.get(spec.rule)
     spec = spec.checked()
+    if frozen(spec.config.backbone):
+        return _on_features(problem, spec, runtime, report)
     job = spec.job(problem)
     descent = descend(job, spec.memory_mb, runtime.record, report)
     ends = {
@@ -198,6 +245,45 @@ def tuned(
     )
 
 
+def _on_features(
+    problem: Problem,
+    spec: TuneSpec,
+    runtime: Runtime,
+    report: Callable[[Step], None] | None,
+) -> Tuned:
+    """Every seed's head, tuned as it trains, against the default trained for as many steps."""
+    descents = [
+        descend(spec.job(problem, seed), spec.memory_mb, runtime.record, report)
+        for seed in spec.seeds
+    ]
+    descent = joined(descents)
+    space = descent.space
+    ends = [theta_at(space, space_share) for space_share in descent.ends]
+    end, default = (
+        space.setting(to_hyper(space, np.mean(ends, 0))),
+        space.setting(default_of(space)),
+    )
+    settings = list({one.key: one for one in (default, end)}.values())
+    sweep = Sweep([problem], settings, spec.seeds, spec.config, runtime.record, runtime.report)
+    rows = sweep.advance([(default, seed) for seed in spec.seeds], spec.config.steps)
+    if end.key != default.key:
+        networks = zip(spec.seeds, descent.networks, strict=True)
+        rows |= sweep.measure({(end.key, seed): network for seed, network in networks})
+    (pool,), trained, progress = sweep.finish(rows)
+    judged = judge(pool, spec.rule, progress)
+    one = trained_seeds(pool, judged.pick, trained)
+    detector = detector_of(problem, one, spec.config)
+    picked = descent.best if judged.pick.key == end.key != default.key else None
+    selection = Selection(
+        **{field.name: getattr(judged, field.name) for field in fields(Judged)},
+        ensemble=None,
+        detector=detector,
+    )
+    reasons = tuple(diagnosis(descent) + _preference(selection, descent, picked))
+    trust = selection.trust._replace(reasons=reasons)
+    return Tuned(descent, replace(selection, trust=trust), picked)
+
+
 def work(
     problem: Problem,
     spec: TuneSpec,
@@ -214,6 +300,8 @@ def work(
     """
     assert runtime.shard is not None and runtime.record is not None
     spec = spec.checked()
+    if frozen(spec.config.backbone):
+        raise InputError("tuning on frozen features takes a minute a seed; leave --shard out")
     job = spec.job(problem)
     ends, left = descend_some(job, runtime.shard, runtime.record, spec.memory_mb, report)
     hypers = [default_of(job.space)] if runtime.shard.number == 1 else []
@@ -230,8 +318,8 @@ def _preference(selection: Selection, descent: Descent, picked: int | None) -> l
     """What the rule made of the ends."""
     if picked is None:
         return [
-            f"the rule {selection.rule} prefers the untuned default to all "
-            f"{len(descent.starts)} ends: tuning has not helped"
+            f"the rule {selection.rule} prefers the untuned default to where "
+            f"{len(descent.starts)} starts ended: tuning has not helped"
         ]
     out = [f"among default and ends, {reason}" for reason in selection.trust.reasons]
     if picked != descent.best:
