@@ -17,7 +17,7 @@ import optax
 from ad_jax import augment as augmentations
 from ad_jax.augment import Pseudo
 from ad_jax.train.backbones import Backbone
-from ad_jax.train.pretexts import Pretext, augment_all
+from ad_jax.train.pretexts import Batch, Pretext, augment_all
 
 WARM_UP = 50  # steps
 
@@ -73,11 +73,14 @@ class Trainer(NamedTuple):
       step: `(state, keys, hyper, normals [n, h, w, c]) -> (state, info)`.
       go_on: `(state, keys, hyper, normals, start, stop) -> (state, info over the last tenth)`: the
         same steps with traced bounds, so that one program serves every length; no reverse mode.
+      objective: `(state, keys, hyper, normals) -> loss` on the batch of the state's next step,
+        weight decay as a penalty: what training lowers.
     """
 
     init: Callable[[Keys, Hyper], State]
     step: Callable[[State, Keys, Hyper, jax.Array], tuple[State, Info]]
     go_on: Callable[[State, Keys, Hyper, jax.Array, Any, Any], tuple[State, Info]]
+    objective: Callable[[State, Keys, Hyper, jax.Array], jax.Array]
 
 
 USUAL_DRAWS = {  # JAX's own choices, by which records without a word on them were made
@@ -120,6 +123,39 @@ def over(families: tuple[str, ...]) -> Augmenter:
     return augment
 
 
+def make_batch(
+    backbone: Backbone, pretext: Pretext, augment: Augmenter
+) -> Callable[[State, Keys, Hyper, jax.Array], Batch]:
+    """`(state, keys, hyper, normals) -> Batch` of the state's next step."""
+
+    def drawn(state: State, keys: Keys, hyper: Hyper, normals: jax.Array) -> Batch:
+        order = jax.random.fold_in(keys.order, state.step)
+        draw, jitter = jax.random.split(jax.random.fold_in(keys.augmentation, state.step))
+        rows = jax.random.randint(order, (pretext.normals,), 0, normals.shape[0])
+        inputs, targets, weights = pretext.batch(
+            draw,
+            lambda k, s, d: augment(hyper, k, s, d),
+            backbone.enter(state.params, normals[rows]),
+        )
+        if pretext.jitter:
+            inputs = _jitter(jitter, inputs, hyper.training["jitter"])
+        return inputs, targets, weights
+
+    return drawn
+
+
+def make_loss(backbone: Backbone, pretext: Pretext) -> Callable[[Any, Batch], jax.Array]:
+    """`(params, batch) -> loss`, the weighted mean of the pretext's."""
+
+    def loss_of(params: Any, batch: Batch) -> jax.Array:
+        inputs, targets, weights = batch
+        losses = pretext.loss(backbone.apply(params, inputs), targets)
+        chex.assert_equal_shape([weights, losses])  # or the product would broadcast
+        return (weights * losses).mean()
+
+    return loss_of
+
+
 def make_train(backbone: Backbone, pretext: Pretext, augment: Augmenter) -> Trainer:
     """Trainer of one pretext; `augment` makes the pseudo-anomalies of a batch, such as `over`."""
 
@@ -135,26 +171,18 @@ def make_train(backbone: Backbone, pretext: Pretext, augment: Augmenter) -> Trai
         params = backbone.init(keys.initialisation)
         return State(params, optimiser(hyper, jnp.int32(0)).init(params), jnp.int32(0))
 
+    drawn, loss_of = make_batch(backbone, pretext, augment), make_loss(backbone, pretext)
+
+    def objective(state: State, keys: Keys, hyper: Hyper, normals: jax.Array) -> jax.Array:
+        learned = {name: p for name, p in state.params.items() if name not in backbone.fixed}
+        decay = 0.5 * hyper.training["weight_decay"] * optax.tree.norm(learned, squared=True)
+        return loss_of(state.params, drawn(state, keys, hyper, normals)) + decay
+
     def step(state: State, keys: Keys, hyper: Hyper, normals: jax.Array) -> tuple[State, Info]:
         if not backbone.learns:
             return state._replace(step=state.step + 1), Info(jnp.float32(0.0))
-        order = jax.random.fold_in(keys.order, state.step)
-        draw, jitter = jax.random.split(jax.random.fold_in(keys.augmentation, state.step))
-        rows = jax.random.randint(order, (pretext.normals,), 0, normals.shape[0])
-        inputs, targets, weights = pretext.batch(
-            draw,
-            lambda k, s, d: augment(hyper, k, s, d),
-            backbone.enter(state.params, normals[rows]),
-        )
-        if pretext.jitter:
-            inputs = _jitter(jitter, inputs, hyper.training["jitter"])
-
-        def loss_of(params: Any) -> jax.Array:
-            losses = pretext.loss(backbone.apply(params, inputs), targets)
-            chex.assert_equal_shape([weights, losses])  # or the product would broadcast
-            return (weights * losses).mean()
-
-        loss, gradient = jax.value_and_grad(loss_of)(state.params)
+        batch = drawn(state, keys, hyper, normals)
+        loss, gradient = jax.value_and_grad(loss_of)(state.params, batch)
         updates, moments = optimiser(hyper, state.step).update(
             gradient, state.optimiser, state.params
         )
@@ -174,7 +202,7 @@ def make_train(backbone: Backbone, pretext: Pretext, augment: Augmenter) -> Trai
             state, info = step(state, keys, hyper, normals)
             return state, total + jnp.where(i >= stop - late, info.loss, 0.0)
 
-        state, total = jax.lax.fori_loop(start, stop, body, (state, jnp.float32(0.0)))
+        state, total = jax.lax.fori_loop(start, stop, body, (state, jnp.zeros(())))
         return state, Info(total / late)
 
-    return Trainer(init, step, go_on)
+    return Trainer(init, step, go_on, objective)

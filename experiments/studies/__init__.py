@@ -10,7 +10,8 @@ NAMES = (
     *("rules", "sensitivity", "planted", "halving", "first_stage", "halved_trust"),
     *("worth", "stress", "recovery", "failures", "false_positives", "spread"),
     *("localise", "pyod_pool", "frozen", "few_normals", "transductive"),
-    *("ensemble", "forecast", "ensemble_false_positives", "keep", "tuning_on_features"),
+    *("ensemble", "forecast", "ensemble_false_positives", "keep"),
+    *("tuning_on_features", "recovery_on_features"),
 )
 STUDIES: dict[str, Study] = {
     name: importlib.import_module(f"{__name__}.{name}").STUDY for name in NAMES

@@ -13,6 +13,8 @@ import jax
 import jax.numpy as jnp
 
 WIDTH = 0.3  # of a finite difference, in units of theta
+DAMPING = 1e-3  # of the Hessian, in units of the training loss
+ROUNDS = 30  # of conjugate gradients
 
 
 class Bilevel(NamedTuple):
@@ -21,10 +23,15 @@ class Bilevel(NamedTuple):
     Attributes:
       inner: `(state, theta) -> state`: one training step.
       outer: `(state, theta) -> (loss, info)`: what theta should lower after training.
+      objective: `(state, theta) -> loss` that training lowers; None where nobody says.
+      params: `(state) -> params` that training moves; put: `(state, params) -> state`.
     """
 
     inner: Callable[[Any, jax.Array], Any]
     outer: Callable[[Any, jax.Array], tuple[jax.Array, Any]]
+    objective: Callable[[Any, jax.Array], jax.Array] | None = None
+    params: Callable[[Any], Any] = lambda state: state
+    put: Callable[[Any, Any], Any] = lambda state, params: params
 
 
 class Estimate(NamedTuple):
@@ -97,8 +104,53 @@ def finite_difference(
     return Estimate(loss, gradient, info, trained)
 
 
+def implicit(
+    problem: Bilevel,
+    state: Any,
+    theta: jax.Array,
+    steps: int,
+    damping: float = DAMPING,
+    rounds: int = ROUNDS,
+) -> Estimate:
+    """Through the optimum that training arrives at, by the implicit function theorem.
+
+    Where the objective's gradient is 0 in the params, these move with theta as
+    `-H^-1 d(gradient)/d(theta)`, H the Hessian: no step is differentiated (Bengio, Neural
+    Computation 2000; Lorraine et al., arXiv 1911.02590). `H + damping` is inverted by conjugate
+    gradients, so it is exact for strictly convex objectives after enough steps; a head that is
+    still on its way, or is not convex, gets an approximation.
+
+    Raises:
+      ValueError: a problem without an objective.
+    """
+    objective = problem.objective
+    if objective is None:
+        raise ValueError("the implicit gradient needs the objective that training lowers")
+    state = train(problem, state, theta, steps)
+    params = problem.params(state)
+
+    def outer(params: Any, theta: jax.Array) -> tuple[jax.Array, Any]:
+        return problem.outer(problem.put(state, params), theta)
+
+    (loss, info), (slope, direct) = jax.value_and_grad(outer, argnums=(0, 1), has_aux=True)(
+        params, theta
+    )
+
+    def gradient(params: Any, theta: jax.Array) -> Any:
+        return jax.grad(lambda p: objective(problem.put(state, p), theta))(params)
+
+    def curved(vector: Any) -> Any:
+        product = jax.jvp(lambda p: gradient(p, theta), (params,), (vector,))[1]
+        return jax.tree.map(lambda p, v: p + damping * v, product, vector)
+
+    moved, _ = jax.scipy.sparse.linalg.cg(curved, slope, maxiter=rounds)
+    (through,) = jax.vjp(lambda t: gradient(params, t), theta)[1](moved)
+    return Estimate(loss, direct - through, info, state)
+
+
 ESTIMATORS: dict[str, Estimator] = {
     "first_order": first_order,
     "unrolled": unrolled,
     "finite_difference": finite_difference,
+    "implicit": implicit,
 }

@@ -19,14 +19,14 @@ from ad_jax.base.devices import spread
 from ad_jax.base.numerics import OverMembers
 from ad_jax.selection.tuning import losses
 from ad_jax.selection.tuning.estimators import ESTIMATORS, Bilevel, unrolled
+from ad_jax.selection.tuning.looks import Data, Look, make_look, make_position_look
 from ad_jax.selection.tuning.space import TunedSpace, constrain, relaxed
-from ad_jax.train.backbones import Backbone, strangest
+from ad_jax.train.backbones import Backbone
 from ad_jax.train.pretexts import Pretext
 from ad_jax.train.pretexts import make as make_pretext
 from ad_jax.train.setting import TRAINING
-from ad_jax.train.trainer import Hyper, Keys, State, make_train
+from ad_jax.train.trainer import Hyper, Keys, State, Trainer, make_train
 
-POSITIONS = 512  # normal positions in a look at grids, and as many made of them
 NULL_LOOKS = 16
 
 
@@ -63,14 +63,6 @@ class Plan(NamedTuple):
     def steps(self) -> int:
         """Training steps of one start."""
         return self.warm_up + self.outer_steps * self.horizon
-
-
-class Data(NamedTuple):
-    """What a start sees: normals to train on, held-out normals, the unlabelled target."""
-
-    train: jax.Array
-    held_out: jax.Array
-    target: jax.Array
 
 
 class Outer(NamedTuple):
@@ -149,122 +141,11 @@ def _at(space: TunedSpace, hyper: Hyper, theta: jax.Array) -> Hyper:
     return hyper._replace(augmentation=theta, training={**hyper.training, **tuned})
 
 
-def make_look(
-    backbone: Backbone, pretext: Pretext, space: TunedSpace, batch: int
-) -> Callable[[Any, jax.Array, jax.Array, Data], losses.Embedded]:
-    """`(params, theta, key, data) -> Embedded` of a batch of every set.
-
-    The same rows and draws whatever theta is.
-    """
-
-    def look(params: Any, theta: jax.Array, key: jax.Array, data: Data) -> losses.Embedded:
-        order, draw = jax.random.split(key)
-        rows = [
-            jax.random.randint(k, (batch,), 0, len(one))
-            for k, one in zip(jax.random.split(order, 3), data, strict=True)
-        ]
-        train, held_out, target = (
-            backbone.enter(params, one[r]) for one, r in zip(data, rows, strict=True)
-        )
-        pseudo = relaxed(space, theta, draw, train, jnp.roll(train, 1, axis=0))
-        inputs = jnp.concatenate([train, pseudo.sample, target, held_out])
-        outputs = backbone.apply(params, inputs)
-        z = jnp.split(outputs.embedding, 4)
-        odds = jnp.split(pretext.strangeness(outputs, inputs), 4)
-        told = jax.nn.softplus(odds[0]).mean() + (pseudo.weight * jax.nn.softplus(-odds[1])).mean()
-        z_train, z_augmented, z_target, z_held_out = z
-        return losses.Embedded(
-            z_train,
-            z_augmented,
-            z_target,
-            z_held_out,
-            pseudo.weight,
-            odds[2],
-            odds[3],
-            told / 2.0 / pretext.chance(train),
-        )
-
-    return look
-
-
-def make_position_look(
-    backbone: Backbone, pretext: Pretext, space: TunedSpace, batch: int
-) -> Callable[[Any, jax.Array, jax.Array, Data], losses.Embedded]:
-    """The same on grids of features, where a sample is seen by its strangest positions.
-
-    Which they are is found without a gradient, and only they are seen with one; it is the gradient
-    of the mean over them all the same. Normals and what is made of them are single positions, as
-    in training.
-    """
-
-    def of_images(params: Any, grids: jax.Array) -> Any:
-        count, channels = grids.shape[0], grids.shape[-1]
-        (odds,) = backbone.apply(jax.lax.stop_gradient(params), grids).stages
-        (chosen,) = strangest(
-            odds.reshape(count, -1), grids.reshape(count, -1, channels), mean=False
-        )
-        outputs = backbone.apply(params, chosen.reshape(-1, 1, 1, channels))
-
-        def mean(x: jax.Array) -> jax.Array:
-            return x.reshape(count, -1, x.shape[-1]).mean(1)
-
-        return mean(outputs.embedding), pretext.strangeness(
-            outputs._replace(logits=mean(outputs.logits)), grids
-        )
-
-    def look(params: Any, theta: jax.Array, key: jax.Array, data: Data) -> losses.Embedded:
-        order, draw = jax.random.split(key)
-        first, *others = jax.random.split(order, 3)
-        pieces = backbone.pieces(data.train)
-        rows = jax.random.randint(first, (POSITIONS,), 0, len(pieces))
-        train = backbone.enter(params, pieces[rows])
-        (z_held_out, odds_held_out), (z_target, odds_target) = (
-            of_images(
-                params, backbone.enter(params, one[jax.random.randint(k, (batch,), 0, len(one))])
-            )
-            for k, one in zip(others, (data.held_out, data.target), strict=True)
-        )
-        pseudo = relaxed(space, theta, draw, train, jnp.roll(train, 1, axis=0))
-        inputs = jnp.concatenate([train, pseudo.sample])
-        outputs = backbone.apply(params, inputs)
-        z_train, z_augmented = jnp.split(outputs.embedding, 2)
-        odds = jnp.split(pretext.strangeness(outputs, inputs), 2)
-        told = jax.nn.softplus(odds[0]).mean() + (pseudo.weight * jax.nn.softplus(-odds[1])).mean()
-        return losses.Embedded(
-            z_train,
-            z_augmented,
-            z_target,
-            z_held_out,
-            pseudo.weight,
-            odds_target,
-            odds_held_out,
-            told / 2.0 / pretext.chance(train),
-        )
-
-    return look
-
-
-def make_tuner(
-    backbone: Backbone, space: TunedSpace, plan: Plan, pretext: Pretext | None = None
-) -> Tuner:
-    """The tuner of one space.
-
-    Args:
-      backbone: its network.
-      space: what is tuned.
-      plan: how.
-      pretext: normal against augmented, as alignment supposes; of positions for a head on grids.
-    """
-    on_grids = pretext is not None
-    pretext = pretext or make_pretext("binary", space.families[0])
-
-    def augment(hyper: Hyper, key: jax.Array, samples: jax.Array, donors: jax.Array) -> Pseudo:
-        return relaxed(space, hyper.augmentation, key, samples, donors)
-
-    trainer = make_train(backbone, pretext, augment)
+def make_problem(
+    backbone: Backbone, trainer: Trainer, look: Look, space: TunedSpace, plan: Plan
+) -> Callable[..., Bilevel]:
+    """`Tuner.problem` of a training and of how its network is looked through."""
     objective = losses.combine(dict(plan.outer))
-    make = make_position_look if on_grids else make_look
-    look = make(backbone, pretext, space, plan.batch)
 
     def problem(
         keys: Keys,
@@ -287,10 +168,28 @@ def make_tuner(
                 loss += plan.prior * noise * ((theta - start) ** 2).sum()
             return loss + closed, (loss, closed, sets.pretext)
 
-        return Bilevel(inner, outer)
+        def lowered(state: State, theta: jax.Array) -> jax.Array:
+            return trainer.objective(state, keys, _at(space, hyper, theta), pieces)
+
+        return Bilevel(inner, outer, lowered, learned, relearned)
+
+    def learned(state: State) -> Any:
+        return {name: p for name, p in state.params.items() if name not in backbone.fixed}
+
+    def relearned(state: State, params: Any) -> State:
+        return state._replace(params={**state.params, **params})
+
+    return problem
+
+
+def make_noise(look: Look, plan: Plan) -> Callable[[Any, Keys, jax.Array, Data], jax.Array]:
+    """`(params, keys, theta, data) -> deviation` of the outer loss over looks at held-out normals.
+
+    They stand in the target's place, too: what the loss varies by where there is nothing to find.
+    """
+    objective = losses.combine(dict(plan.outer))
 
     def noise_of(params: Any, keys: Keys, theta: jax.Array, data: Data) -> jax.Array:
-        """Deviation of the outer loss over looks at held-out normals alone."""
         null = data._replace(target=data.held_out)
 
         def one(number: jax.Array) -> jax.Array:
@@ -298,6 +197,32 @@ def make_tuner(
 
         return jax.lax.map(one, jnp.arange(NULL_LOOKS)).std()
 
+    return noise_of
+
+
+def make_tuner(
+    backbone: Backbone, space: TunedSpace, plan: Plan, pretext: Pretext | None = None
+) -> Tuner:
+    """The tuner of one space.
+
+    Args:
+      backbone: its network.
+      space: what is tuned.
+      plan: how.
+      pretext: normal against augmented, as alignment supposes; of positions for a head on grids.
+    """
+    on_grids = pretext is not None
+    pretext = pretext or make_pretext("binary", space.families[0])
+
+    def augment(hyper: Hyper, key: jax.Array, samples: jax.Array, donors: jax.Array) -> Pseudo:
+        return relaxed(space, hyper.augmentation, key, samples, donors)
+
+    trainer = make_train(backbone, pretext, augment)
+    make = make_position_look if on_grids else make_look
+    look = make(backbone, pretext, space, plan.batch)
+
+    problem = make_problem(backbone, trainer, look, space, plan)
+    noise_of = make_noise(look, plan)
     move = optax.chain(optax.clip_by_global_norm(plan.clip), optax.adam(plan.rate, b1=0.8))
     estimate = ESTIMATORS[plan.estimator]
     if plan.estimator == "unrolled":

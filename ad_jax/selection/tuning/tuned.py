@@ -129,7 +129,7 @@ class TuneSpec(NamedTuple):
                 )
         return self._replace(
             augmentation=self.augmentation or AUGMENTATIONS[on_features],
-            starts=starts or (1 if on_features else STARTS),
+            starts=(1 if on_features else STARTS) if starts is None else starts,
             plan=plan,
             seeds=numbered(self.seeds),
             config=config,
