@@ -48,6 +48,7 @@ SHOWN = 0.25  # share at which what is costly is shown alone
 FREE: dict[str, Any] = {"outer": (("held_out_auroc", 1.0),), "prior": 0.0}
 RANDOM, GRID = 6, 5  # trainings of 400 steps: about as many seconds as one tuning
 SECONDS_OF = "channels, held"
+CONTROLS = ("same steps", "same steps, mean of the last")  # the latter averages as tuning does
 
 
 class Way(NamedTuple):
@@ -162,7 +163,7 @@ def make(seed: int, source: str, options: Options) -> Row:
         take(name, way, shown, f"{SHOWN:.0%}")
     for name, way in some(CEILINGS):
         take(name, way, np.flatnonzero(anomalous), "all")
-    still = take("same steps, mean of the last", STILL, shown, "all")
+    still = take(CONTROLS[1], STILL, shown, "all")
     half = np.random.default_rng(seed).permutation(shown)[::2]
     scores, _, _ = bench.tuned(AT_EVERY_SHARE[SECONDS_OF], problem.target[np.sort(half)])
     rest = np.setdiff1d(np.arange(len(anomalous)), half)
@@ -224,12 +225,14 @@ def plain(
 def at(row: Row, name: str, share: str) -> float:
     """AUROC of a contender at a share; of one that no target moves, the same at all."""
     own = row["auroc"][name]
-    return own.get(share, own.get("all", float("nan")))
+    found = own.get(share, own.get("all"))
+    return float("nan") if found is None else found
 
 
 def table(rows: Sequence[Row]) -> Result:
     shares = list(rows[0]["auroc"][SECONDS_OF])
     sets = list(dict.fromkeys(row["source"] for row in rows))
+    of_sets = [np.array([row["source"] == one for row in rows]) for one in sets]
     blocks: list[Table | str] = []
     for share in shares:
         lines: list[list[Cell]] = []
@@ -237,29 +240,30 @@ def table(rows: Sequence[Row]) -> Result:
             values = np.array([at(row, name, share) for row in rows])
             if np.isnan(values).all():
                 continue
-            by_set = [float(values[[row["source"] == one for row in rows]].mean()) for one in sets]
-            against = values - np.array([at(row, "same steps", share) for row in rows])
-            gain = trainings.normal_interval(
-                np.array([against[[r["source"] == one for r in rows]].mean() for one in sets])
-            )
-            lines.append([name, *by_set, float(np.mean(by_set)), gain])
+            by_set = [float(values[of].mean()) for of in of_sets]
+            apart = []
+            for other in CONTROLS:
+                lead = values - np.array([at(row, other, share) for row in rows])
+                leads = np.array([float(lead[of].mean()) for of in of_sets])
+                apart.append(trainings.normal_interval(leads))
+            lines.append([name, *by_set, float(np.mean(by_set)), *apart])
         blocks += [
             f"\n{share} of the target anomalous: AUROC, mean over {len(rows) // len(sets)} seeds; "
-            "difference to as many steps untuned with a 95 % interval over sets",
-            Table(["", *sets, "mean", "- same steps"], lines, trainings.signed),
+            "differences to as many steps untuned with 95 % intervals over sets",
+            Table(["", *sets, "mean", *(f"- {one}" for one in CONTROLS)], lines, trainings.signed),
         ]
-    apart = [[row["apart"][name] for row in rows] for name in ("tuned", "same steps")]
+    halves = [[row["apart"][name] for row in rows] for name in ("tuned", "same steps")]
     spent = [row["seconds"][f"{SECONDS_OF} {shares[-1]}"] for row in rows]
     blocks += [
         f"\nTuned on one half of the target ({SECONDS_OF}), scored on the other: "
-        f"{np.mean(apart[0]):.3f} (untuned there {np.mean(apart[1]):.3f})",
+        f"{np.mean(halves[0]):.3f} (untuned there {np.mean(halves[1]):.3f})",
         f"seconds of a tuning, with compiling where it was: {min(spent):.0f} to {max(spent):.0f}",
     ]
     panel: Panels = {
         "mean over sets": {
             share: {
                 name: trainings.normal_interval(np.array([at(row, name, share) for row in rows]))
-                for name in (*AT_EVERY_SHARE, "same steps", "random search, by the rule")
+                for name in (*AT_EVERY_SHARE, *CONTROLS, "random search, by the rule")
                 if name in rows[0]["auroc"]
             }
             for share in shares
