@@ -123,14 +123,20 @@ def _spec(arguments: argparse.Namespace) -> Any:
     ).checked()
 
 
-def _cost(spec: Any, names: tuple[str, ...]) -> dict[str, Any]:
+def _cost(spec: Any, space: Any) -> dict[str, Any]:
+    from ad_jax.features import frozen
+
     count = spec.starts if isinstance(spec.starts, int) else len(spec.starts)
+    final = (1 + count) * len(spec.seeds)
+    if frozen(spec.config.backbone):  # a start of every seed, and only the default is trained
+        count = final = len(spec.seeds)
+    sizes = {name: f" ({one.size} numbers)" if one.size else "" for name, one in space.free.items()}
     return {
-        "tuned": names,
+        "tuned": [*(name + size for name, size in sizes.items()), *space.weights],
         "starts": count,
         "training_steps": count * spec.plan.steps,
-        "final_trainings": (1 + count) * len(spec.seeds),
-        "final_steps": (1 + count) * len(spec.seeds) * spec.config.steps,
+        "final_trainings": final,
+        "final_steps": final * spec.config.steps,
     }
 
 
@@ -177,7 +183,7 @@ def tune(arguments: argparse.Namespace) -> None:
     out = Path(arguments.out)
     run.refuse_changes(out, job.problem, spec.config)
     if arguments.dry_run:
-        cost = _cost(spec, space.names)
+        cost = _cost(spec, space)
         print(json_text(cost) if arguments.json else cost)
         return
     tune_on, read_for_tuning = other_target(job, arguments.tune_on)
