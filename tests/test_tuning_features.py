@@ -13,6 +13,7 @@ from ad_jax.base.errors import InputError
 from ad_jax.base.space import Range, Space
 from ad_jax.detect.detector import FittedDetector
 from ad_jax.features import encoders
+from ad_jax.report import nearest
 from ad_jax.runs import run
 from ad_jax.selection import search, tuning
 from ad_jax.selection.rules.tails import order_statistic
@@ -347,3 +348,25 @@ def test_the_command_tunes_on_features(eyes, tmp_path, capsys):
     assert cli.main(["report", str(folder), "--out", str(tmp_path / "report")]) == 0
     assert cli.main([*command, "--starts", "3", "--dry-run"]) == 2
     assert "every seed is a start" in capsys.readouterr().err
+
+
+def test_what_is_made_is_shown_where_the_target_is_like_it(eyes, problem, key):
+    """The nearest places, and crops around them."""
+    made, places = jax.random.normal(key, (3, 4)), jax.random.normal(key, (50, 4))
+    apart = ((np.asarray(made)[:, None] - np.asarray(places)[None]) ** 2).sum(-1)
+    assert nearest._nearest_rows(made, places) == apart.argmin(1).tolist()
+    shape = features.seen_shape("tiny", problem.shape)
+    rows, columns = np.mgrid[:32, :40]
+    images = np.stack([np.zeros((32, 40)), rows, columns], -1).astype(np.uint8)[None]
+    for row in (0, shape[1] + 2, shape[0] * shape[1] - 1):
+        crop = 255 * nearest._crop(images, (1, *shape), "tiny", row)
+        assert crop.shape == (10, 10, 3)  # .3 of the shorter side
+        for axis, at in enumerate(divmod(row, shape[1])):
+            side = images.shape[1 + axis]
+            cell = features.cells(encoders.get("tiny"), side)
+            middle = np.clip(cell.first + cell.stride * at, 5, side - 5)
+            assert abs(crop[..., 1 + axis].mean() - middle) <= 1
+    hyper = {when: {"std": (std,) * shape[-1]} for when, std in (("before", 0.8), ("after", 3.0))}
+    found = nearest.nearest(problem, "tiny", f"feature_noise:{shape[-1]}", hyper)
+    assert {when: len(crops) for when, crops in found.items()} == {"before": 7, "after": 7}
+    assert all(np.isfinite(crop).all() for crops in found.values() for crop in crops)

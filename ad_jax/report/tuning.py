@@ -17,6 +17,7 @@ from ad_jax.base.space import numbers
 from ad_jax.base.stats import Estimate
 from ad_jax.data import Problem
 from ad_jax.report.figures import curves, theme
+from ad_jax.report.nearest import nearest
 from ad_jax.report.page import (
     Block,
     Figures,
@@ -34,6 +35,7 @@ from ad_jax.report.parts.task import Task
 from ad_jax.report.preview import image_of
 from ad_jax.runs.tuning import Traced, traced_of
 from ad_jax.selection.tuning import Tuned
+from ad_jax.selection.tuning.descent import default_of
 from ad_jax.train.backbones import as_unit
 
 SHOWN = 84  # px a side of a sample
@@ -93,7 +95,13 @@ def picture(tuned: Tuned, problem: Problem) -> Any:
     strangest = [_png(np.asarray(as_unit(jnp.asarray(problem.target[i]))), "") for i in order]
     half = STRANGEST // 2
     blocks: list[Figures | Gallery] = [_curves("this target", traced)]
-    if augmentations.get(name).group != "features":
+    if augmentations.get(name).group == "features":
+        title = "the target's places most like what is made of normals, before and after"
+        hypers = {"default": default_of(tuned.descent.space), "tuned": tuned.descent.hyper}
+        crops = nearest(problem, tuned.detector.config.backbone, name, hypers)
+        made = {when: [_png(crop, "") for crop in some] for when, some in crops.items()}
+        blocks.append(Gallery(title, made))
+    else:
         title = "one normal, augmented along the best start (two draws)"
         along = {str(draw): _along(traced, best, problem, draw) for draw in range(2)}
         blocks.append(Gallery(title, along))
