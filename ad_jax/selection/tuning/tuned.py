@@ -50,7 +50,6 @@ ON_FEATURES = loop.Plan(  # a head trains in a second, and nothing is trained af
     warm_up=400,
     batch=32,
     rate=0.05,
-    checkpoint=False,
     prior=1.0,
 )
 
