@@ -108,11 +108,20 @@ def make(source: str, what: str, outer: str, seed: int, options: Options) -> Row
     }
 
 
+def in_planted(row: Row) -> np.ndarray:
+    """Which channels were planted, `[d]`."""
+    return np.array(row["direction"]) != 0
+
+
+def in_others(row: Row) -> np.ndarray:
+    return ~in_planted(row)
+
+
 def named(row: Row) -> int:
     """How many of the planted channels are among the ten that moved most."""
     moved = np.array(row["end"]["step" if row["what"] == "direction" else "std"])
     moved = np.abs(moved) if row["what"] == "direction" else moved
-    return int((np.array(row["direction"])[np.argsort(-moved)[:PLANTED]] != 0).sum())
+    return int(in_planted(row)[np.argsort(-moved)[:PLANTED]].sum())
 
 
 def cosine(row: Row) -> float:
@@ -136,20 +145,22 @@ def table(rows: Sequence[Row]) -> Result:
         lines.append(line)
     by_chance = PLANTED**2 / len(rows[0]["direction"])
     header = ["planted", "set", "outer loss", "seeds", "loss fell by", "named of 10", "cosine"]
-    shown = next((row for row in rows if row["what"] == "channels"), None)
     panel: Panels = {}
-    if shown is not None:
-        order = np.argsort(-np.abs(np.array(shown["direction"])), kind="stable")
-        panel["noise by channel, the ten planted ones first"] = {
-            str(i): {"where tuning ended": spread([shown["end"]["std"][c]])}
-            for i, c in enumerate(order)
-        }
+    for what, source, outer in cases:
+        if what == "channels":
+            own = [r for r in rows if (r["what"], r["source"], r["outer"]) == (what, source, outer)]
+            panel.setdefault("noise where tuning ended, mean of the channels", {})[
+                f"{source}, {outer}"
+            ] = {
+                name: spread([np.mean(np.array(r["end"]["std"])[of(r)]) for r in own])
+                for name, of in (("the planted ones", in_planted), ("the others", in_others))
+            }
     return Result(
         [
             f"Mean and deviation over seeds; by chance {by_chance:.2f} of 10 are named",
             Table([*header, "level (planted 2, start .8)"], lines, plus_minus),
         ],
-        (lambda path: charts.lines(path, "channel", "std", panel)) if panel else None,
+        (lambda path: charts.lines(path, "set and outer loss", "std", panel)) if panel else None,
     )
 
 
