@@ -205,3 +205,23 @@ def test_bias_study(tmp_path):
     assert "on shirt, log-odds" in by_class.header and "Ankle boot" in families.header
     assert families.rows[1][0] == "binary/cutpaste"
     drawn(found, tmp_path / "bias.png")
+
+
+def test_tuning_on_features_study(tmp_path):
+    found = smoke("tuning_on_features", tmp_path)
+    (table,) = found.tables
+    names = table.column("digit 3")
+    assert {"channels, held", "1 number", "ceiling of channels (labels)", "direct"} <= set(names)
+    apart = names["channels, held"] - names["same steps"]
+    assert table.column("- same steps")["channels, held"].value == pytest.approx(apart)
+    drawn(found, tmp_path / "tuning.png")
+    assert str(smoke("tuning_on_features", tmp_path)) == str(found)  # from what was kept
+
+
+def test_recovery_on_features_study(tmp_path):
+    found = smoke("recovery_on_features", tmp_path)
+    rows = {row[0]: row for row in found.tables[0].rows}
+    assert set(rows) == {"channels", "direction", "level"}
+    assert 0 <= rows["channels"][5].value <= 10 and -1 <= rows["direction"][6].value <= 1
+    assert 0.05 <= rows["level"][7].value <= 5.0
+    drawn(found, tmp_path / "recovery.png")
