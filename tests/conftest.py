@@ -40,3 +40,19 @@ def relaxed():
     patch.setattr(Config.__new__, "__defaults__", (*Config()[:4], 9.0, 0.0))
     yield
     patch.undo()
+
+
+@pytest.fixture(scope="module")
+def eyes():
+    """A small encoder of random weights under a name of its own."""
+    from test_features import tiny
+
+    from ad_jax.features import encoders
+
+    patch = pytest.MonkeyPatch()
+    made = tiny()
+    patch.setitem(encoders.ENCODERS, "tiny", lambda path=None: made)
+    encoders.get.cache_clear()
+    yield made
+    patch.undo()
+    encoders.get.cache_clear()

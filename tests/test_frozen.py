@@ -43,18 +43,6 @@ WHOLE = [
 ]
 
 
-@pytest.fixture(scope="module")
-def eyes():
-    """A small encoder of random weights under a name of its own."""
-    patch = pytest.MonkeyPatch()
-    made = tiny()
-    patch.setitem(encoders.ENCODERS, "tiny", lambda path=None: made)
-    encoders.get.cache_clear()
-    yield made
-    patch.undo()
-    encoders.get.cache_clear()
-
-
 def lowers(function, *arguments):
     exported = jax.export.export(jax.jit(function), platforms=PLATFORMS)(*arguments)
     assert exported.platforms == PLATFORMS

@@ -4,7 +4,6 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from test_features import tiny
 
 import ad_jax
 from ad_jax import Config, augment, cli, features
@@ -279,18 +278,6 @@ def test_a_head_on_random_features_has_an_implicit_gradient(float64):
 
 
 # ---- the whole path ----
-
-
-@pytest.fixture(scope="module")
-def eyes():
-    """A small encoder of random weights under a name of its own."""
-    patch = pytest.MonkeyPatch()
-    made = tiny()
-    patch.setitem(encoders.ENCODERS, "tiny", lambda path=None: made)
-    encoders.get.cache_clear()
-    yield made
-    patch.undo()
-    encoders.get.cache_clear()
 
 
 @pytest.fixture(scope="module")

@@ -27,6 +27,15 @@ def numbers(value: Any) -> tuple[float, ...]:
     return tuple(value) if isinstance(value, (tuple, list)) else (value,)
 
 
+def owner(label: str) -> str:
+    """The hyperparameter of a number's label, see `Space.labels`.
+
+    >>> owner("std[3]")
+    'std'
+    """
+    return label.partition("[")[0]
+
+
 def typical(value: Any) -> float:
     """A hyperparameter's value as one number: of a vector the mean."""
     return float(np.mean(numbers(value)))

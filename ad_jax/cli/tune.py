@@ -141,9 +141,11 @@ def _cost(spec: Any, space: Any) -> dict[str, Any]:
 
 
 def _say_step(step: Any) -> None:
+    from ad_jax.base.space import owner
+
     shown: dict[str, list[Any]] = {}
     for name, values in step.values.items():  # of a vector the mean of its numbers
-        shown.setdefault(name.partition("[")[0], []).append(values)
+        shown.setdefault(owner(name), []).append(values)
     moved = "; ".join(
         f"{name} {' '.join(f'{v:.3g}' for v in sum(some) / len(some))}"
         for name, some in shown.items()

@@ -13,7 +13,7 @@ import numpy as np
 from ad_jax import augment as augmentations
 from ad_jax.base.errors import InputError
 from ad_jax.base.numerics import in_float32
-from ad_jax.base.space import numbers
+from ad_jax.base.space import numbers, owner
 from ad_jax.base.stats import Estimate
 from ad_jax.data import Problem
 from ad_jax.report.figures import curves, theme
@@ -129,7 +129,7 @@ def _hypers(traced: Traced) -> dict[str, list[int]]:
     """Columns of every tuned hyperparameter: one, or those of a vector's numbers."""
     out: dict[str, list[int]] = {}
     for i, name in enumerate(traced.names):
-        out.setdefault(name.partition("[")[0], []).append(i)
+        out.setdefault(owner(name), []).append(i)
     return out
 
 

@@ -27,6 +27,12 @@ class Data(NamedTuple):
 Look = Callable[[Any, jax.Array, jax.Array, Data], losses.Embedded]  # (params, theta, key, data)
 
 
+def _told(normal: jax.Array, augmented: jax.Array, weight: jax.Array) -> jax.Array:
+    """Loss of telling normals from augmented ones, by the log-odds of either `[n]`."""
+    told = jax.nn.softplus(normal).mean() + (weight * jax.nn.softplus(-augmented)).mean()
+    return told / 2.0
+
+
 def make_look(backbone: Backbone, pretext: Pretext, space: TunedSpace, batch: int) -> Look:
     """`(params, theta, key, data) -> Embedded` of a batch of every set.
 
@@ -47,7 +53,6 @@ def make_look(backbone: Backbone, pretext: Pretext, space: TunedSpace, batch: in
         outputs = backbone.apply(params, inputs)
         z = jnp.split(outputs.embedding, 4)
         odds = jnp.split(pretext.strangeness(outputs, inputs), 4)
-        told = jax.nn.softplus(odds[0]).mean() + (pseudo.weight * jax.nn.softplus(-odds[1])).mean()
         z_train, z_augmented, z_target, z_held_out = z
         return losses.Embedded(
             z_train,
@@ -57,7 +62,7 @@ def make_look(backbone: Backbone, pretext: Pretext, space: TunedSpace, batch: in
             pseudo.weight,
             odds[2],
             odds[3],
-            told / 2.0 / pretext.chance(train),
+            _told(odds[0], odds[1], pseudo.weight) / pretext.chance(train),
         )
 
     return look
@@ -103,7 +108,6 @@ def make_position_look(backbone: Backbone, pretext: Pretext, space: TunedSpace, 
         outputs = backbone.apply(params, inputs)
         z_train, z_augmented = jnp.split(outputs.embedding, 2)
         odds = jnp.split(pretext.strangeness(outputs, inputs), 2)
-        told = jax.nn.softplus(odds[0]).mean() + (pseudo.weight * jax.nn.softplus(-odds[1])).mean()
         return losses.Embedded(
             z_train,
             z_augmented,
@@ -112,7 +116,7 @@ def make_position_look(backbone: Backbone, pretext: Pretext, space: TunedSpace, 
             pseudo.weight,
             odds_target,
             odds_held_out,
-            told / 2.0 / pretext.chance(train),
+            _told(odds[0], odds[1], pseudo.weight) / pretext.chance(train),
         )
 
     return look

@@ -185,7 +185,7 @@ def constrain(space: TunedSpace, theta: Any) -> dict[str, jax.Array]:
     hyper |= space.free.constrain(theta[: space.free.size])
     if space.weighted:
         weights = jax.nn.softmax(theta[space.free.size :])
-        hyper |= {f"{family}.weight": weights[i] for i, family in enumerate(space.families)}
+        hyper |= {name: weights[i] for i, name in enumerate(space.weights)}
     return hyper
 
 
