@@ -5,7 +5,7 @@ import contextlib
 import numpy as np
 import pytest
 from test_frozen import CONFIG as OTHER
-from test_frozen import SETTINGS, eyes  # noqa: F401  (a fixture)
+from test_frozen import SETTINGS
 
 import ad_jax
 from ad_jax import Config, features, setting
@@ -47,7 +47,7 @@ def check(problem, settings, config, method, folder):
 
 
 @pytest.mark.parametrize("count, turns, which", [(1, 3, 1), (2, 1, 0)])
-def test_heads_on_few_normals(count, turns, which, eyes, tmp_path):  # noqa: F811
+def test_heads_on_few_normals(count, turns, which, eyes, tmp_path):
     problem = problem_of(count, turns, 32)
     check(problem, SETTINGS[which : which + 1], CONFIG, "head", tmp_path / "detector")
 
@@ -59,7 +59,7 @@ def test_from_scratch_on_two_normals(tmp_path):
     check(problem_of(2, 1, 16), settings, config, "neighbour", tmp_path / "detector")
 
 
-def test_donors_are_left_out_with_their_sample(eyes):  # noqa: F811
+def test_donors_are_left_out_with_their_sample(eyes):
     """A normal alone in its fold lends itself its own turned copies, never another normal."""
     draws = Draws(CONFIG, problem_of(3, 4, 32), features.Eyes("tiny"))
     assert (draws._donors // 4 == np.arange(12) // 4).all()

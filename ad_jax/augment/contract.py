@@ -15,7 +15,8 @@ import jax
 import jax.numpy as jnp
 
 from ad_jax.base.errors import InputError
-from ad_jax.base.space import Space, Value, numbers
+from ad_jax.base.space import Space
+from ad_jax.base.values import Value, numbers
 
 
 class Pseudo(NamedTuple):

@@ -15,7 +15,8 @@ import jax.numpy as jnp
 import numpy as np
 
 from ad_jax.augment.contract import Apply, Augmentation, everything, whole
-from ad_jax.base.space import Range, Space, Value, typical
+from ad_jax.base.space import Range, Space
+from ad_jax.base.values import Value, typical
 
 
 def feature_noise(sample: jax.Array, noise: jax.Array) -> jax.Array:

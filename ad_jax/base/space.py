@@ -17,28 +17,9 @@ import jax.numpy as jnp
 import numpy as np
 
 from ad_jax.base.errors import InputError
+from ad_jax.base.values import Value, numbers
 
 EDGE = 0.02  # a share this near to 0 or 1 stands on its bound
-Value = float | tuple[float, ...]  # of a hyperparameter
-
-
-def numbers(value: Any) -> tuple[float, ...]:
-    """The numbers of a hyperparameter's value: several of a vector, else one."""
-    return tuple(value) if isinstance(value, (tuple, list)) else (value,)
-
-
-def owner(label: str) -> str:
-    """The hyperparameter of a number's label, see `Space.labels`.
-
-    >>> owner("std[3]")
-    'std'
-    """
-    return label.partition("[")[0]
-
-
-def typical(value: Any) -> float:
-    """A hyperparameter's value as one number: of a vector the mean."""
-    return float(np.mean(numbers(value)))
 
 
 class Range(NamedTuple):

@@ -141,7 +141,7 @@ def _cost(spec: Any, space: Any) -> dict[str, Any]:
 
 
 def _say_step(step: Any) -> None:
-    from ad_jax.base.space import owner
+    from ad_jax.base.values import owner
 
     shown: dict[str, list[Any]] = {}
     for name, values in step.values.items():  # of a vector the mean of its numbers

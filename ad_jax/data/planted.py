@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from ad_jax.base.errors import InputError
-from ad_jax.base.space import typical
+from ad_jax.base.values import typical
 from ad_jax.data.problem import Problem, sealed
 from ad_jax.data.samples import content_hashes, mask_of
 from ad_jax.data.truth import Labels, Truth

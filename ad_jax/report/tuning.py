@@ -13,8 +13,8 @@ import numpy as np
 from ad_jax import augment as augmentations
 from ad_jax.base.errors import InputError
 from ad_jax.base.numerics import in_float32
-from ad_jax.base.space import numbers, owner
 from ad_jax.base.stats import Estimate
+from ad_jax.base.values import numbers, owner
 from ad_jax.data import Problem
 from ad_jax.report.figures import curves, theme
 from ad_jax.report.nearest import nearest

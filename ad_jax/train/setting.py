@@ -11,7 +11,8 @@ import numpy as np
 from ad_jax import augment
 from ad_jax.base.errors import InputError
 from ad_jax.base.parameters import ROOT_MOST, real, whole, word
-from ad_jax.base.space import Range, Space, Value, typical
+from ad_jax.base.space import Range, Space
+from ad_jax.base.values import Value, typical
 
 TRAINING = Space(  # hyperparameters of training; each is a field of `Setting`, too
     learning_rate=Range(5e-4, 1e-5, 1.0, "log", "per step", True, "of Adam, after the warm-up"),
@@ -113,9 +114,10 @@ class Setting(NamedTuple):
         """
         if self.pretext == "external":
             return typical(next(iter(self.hyper.values()))) if len(self.hyper) == 1 else None
-        if self.pretext == "control":
+        try:
+            strength = augment.get(self.augmentation).strength
+        except InputError:  # a control, or a record of another version's catalogue
             return None
-        strength = augment.get(self.augmentation).strength
         return None if strength is None else typical(self.hyper[strength])
 
     @property

@@ -19,7 +19,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from ad_jax.base.space import typical
+from ad_jax.base.values import typical
 from ad_jax.data import Problem
 from ad_jax.selection import tuning
 from ad_jax.selection.tuning import losses

@@ -10,8 +10,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from ad_jax.base.space import typical
 from ad_jax.base.stats import Estimate, Quality, share
+from ad_jax.base.values import typical
 from ad_jax.pool import estimates_by_setting
 from ad_jax.report.page import Column, Table, field, tabulated
 from ad_jax.report.page.content import Cell, Field

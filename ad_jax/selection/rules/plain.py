@@ -8,7 +8,7 @@ import math
 import numpy as np
 
 from ad_jax.augment import CATALOGUE
-from ad_jax.base.space import typical
+from ad_jax.base.values import typical
 from ad_jax.pool import Pool
 from ad_jax.selection.rules.contract import Rule
 from ad_jax.train.setting import Setting

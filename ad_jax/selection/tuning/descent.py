@@ -12,7 +12,8 @@ from ad_jax.base.devices import check_backend
 from ad_jax.base.errors import InputError, check_name
 from ad_jax.base.numerics import in_float32
 from ad_jax.base.parameters import real, whole, word
-from ad_jax.base.space import EDGE, Value
+from ad_jax.base.space import EDGE
+from ad_jax.base.values import Value
 from ad_jax.data import Problem
 from ad_jax.data.samples import in_content_order
 from ad_jax.features import frozen

@@ -17,7 +17,8 @@ from ad_jax import augment as augmentations
 from ad_jax.augment import Pseudo, part_of
 from ad_jax.base.errors import InputError
 from ad_jax.base.parameters import real
-from ad_jax.base.space import Range, Space, Value, logit
+from ad_jax.base.space import Range, Space, logit
+from ad_jax.base.values import Value
 from ad_jax.train.pretexts import augment_all
 from ad_jax.train.setting import TRAINING, Setting
 

@@ -10,7 +10,7 @@ import numpy as np
 
 from ad_jax.base.errors import InputError
 from ad_jax.base.parameters import numbered
-from ad_jax.base.space import Value
+from ad_jax.base.values import Value
 from ad_jax.data import Problem
 from ad_jax.detect.detector import FittedDetector
 from ad_jax.features import frozen, seen_shape
