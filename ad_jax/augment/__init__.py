@@ -14,14 +14,15 @@ from ad_jax.augment.compose import chain, mixture, one_of, part_of, sometimes
 from ad_jax.augment.contract import Augmentation, Pseudo, fixed, local, smallest_area, whole
 from ad_jax.augment.features import BANDED, FEATURES, in_bands
 from ad_jax.base.errors import InputError, lookup
+from ad_jax.base.modality import MODALITIES, mask_shape
 from ad_jax.base.space import Range, Space
 
 _SIMPLE: dict[str, Augmentation] = {
     "identity": Augmentation(
-        apply=local(lambda sample, _: (sample, jnp.zeros(sample.shape[:2], sample.dtype))),
+        apply=local(lambda sample, _: (sample, jnp.zeros(mask_shape(sample.shape), sample.dtype))),
         group="elementwise",
         source="changes nothing: the control",
-        rows=True,
+        takes=MODALITIES,
     ),
     **geometry.GEOMETRIC,
     **patches.PASTES,

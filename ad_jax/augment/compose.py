@@ -14,6 +14,7 @@ import jax
 import jax.numpy as jnp
 
 from ad_jax.augment.contract import Augmentation
+from ad_jax.base.modality import MODALITIES, mask_shape
 from ad_jax.base.space import Range, Space
 
 _WEIGHT = Range(1.0, 0.0, 1.0, "linear", "relative", False, "how often this part is applied")
@@ -35,8 +36,8 @@ def _needs(parts: Mapping[str, Augmentation]) -> tuple[str, ...]:
     return tuple(sorted({need for part in parts.values() for need in part.needs}))
 
 
-def _rows(parts: Mapping[str, Augmentation]) -> bool:
-    return all(part.rows for part in parts.values())
+def _takes(parts: Mapping[str, Augmentation]) -> tuple[str, ...]:
+    return tuple(m for m in MODALITIES if all(m in part.takes for part in parts.values()))
 
 
 def chain(group: str, source: str, **parts: Augmentation) -> Augmentation:
@@ -52,7 +53,7 @@ def chain(group: str, source: str, **parts: Augmentation) -> Augmentation:
     def apply(
         sample: jax.Array, arguments: tuple[Any, ...], donor: jax.Array
     ) -> tuple[jax.Array, jax.Array]:
-        mask = jnp.zeros(sample.shape[:2], sample.dtype)
+        mask = jnp.zeros(mask_shape(sample.shape), sample.dtype)
         for part, own in zip(parts.values(), arguments, strict=True):
             sample, changed = part.apply(sample, own, donor)
             mask = jnp.maximum(mask, changed)
@@ -65,7 +66,7 @@ def chain(group: str, source: str, **parts: Augmentation) -> Augmentation:
         group=group,
         source=source,
         needs=_needs(parts),
-        rows=_rows(parts),
+        takes=_takes(parts),
     )
 
 
@@ -100,7 +101,7 @@ def _choice(
         group=group,
         source=source,
         needs=_needs(parts),
-        rows=_rows(parts),
+        takes=_takes(parts),
         parts=tuple(parts),
         kind=lambda arguments: arguments[0],
     )

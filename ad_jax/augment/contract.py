@@ -15,6 +15,7 @@ import jax
 import jax.numpy as jnp
 
 from ad_jax.base.errors import InputError
+from ad_jax.base.modality import CALLED, mask_shape, modality
 from ad_jax.base.space import Space
 from ad_jax.base.values import Value, numbers
 
@@ -23,8 +24,8 @@ class Pseudo(NamedTuple):
     """One pseudo-anomaly.
 
     Attributes:
-      sample: `[h, w, c]`.
-      mask: `[h, w]`, 1 where it was changed.
+      sample: `[h, w, c]`, `[t, c]` or `[d]`.
+      mask: `[h, w]`, `[t]` or `[d]`, 1 where it was changed.
       kind: index of its kind, int32.
       weight: how much it counts in a loss, 1 on average; only relaxed mixtures differ from 1.
     """
@@ -57,15 +58,15 @@ class Apply(Protocol):
     def __call__(
         self, sample: jax.Array, arguments: Any, donor: jax.Array, /
     ) -> tuple[jax.Array, jax.Array]:
-        """Changes one sample `[h, w, c]` in [0, 1].
+        """Changes one sample: an image `[h, w, c]` in [0, 1], a series `[t, c]` or a row `[d]`.
 
         Args:
-          sample: what is changed.
+          sample: what is changed; series in units of the normals' spread, per channel.
           arguments: as drawn.
           donor: another training sample of the same shape, which most operations ignore.
 
         Returns:
-          The augmented sample and its mask `[h, w]`, both in [0, 1]: what changed.
+          The augmented sample and its mask in [0, 1] of `base.modality.mask_shape`: what changed.
         """
 
 
@@ -75,8 +76,8 @@ def nothing(key: jax.Array, hyper: Mapping[str, Any], shape: tuple[int, ...]) ->
 
 
 def everything(sample: jax.Array) -> jax.Array:
-    """The mask `[h, w]` of an operation on the whole sample `[h, w, c]`."""
-    return jnp.ones(sample.shape[:2], sample.dtype)
+    """The mask of an operation on the whole sample."""
+    return jnp.ones(mask_shape(sample.shape), sample.dtype)
 
 
 def whole(kernel: Callable[[jax.Array, Any], jax.Array]) -> Apply:
@@ -124,7 +125,8 @@ class Augmentation:
       views: `(sample) -> [classes, h, w, c]` for families of finitely many transformations (the
         first is the identity): what the pretext `prediction` predicts. None for the others.
       needs: what a sample must be for the operation to change it: "square", "colour".
-      rows: whether it takes rows `[d]` in [0, 1], too: it treats every value by itself.
+      takes: what it changes: "image", "series", "row" (`base.modality`). Rows in [0, 1] suit
+        operations on images that treat every value by itself.
       parts: names of the kinds of pseudo-anomalies that it makes, if several: what the pretext
         `kinds` tells apart.
       kind: `(arguments) -> index into parts`; None for a single kind.
@@ -140,7 +142,7 @@ class Augmentation:
     example: Mapping[str, Value] = field(default_factory=dict)
     views: Callable[[jax.Array], jax.Array] | None = None
     needs: tuple[str, ...] = ()
-    rows: bool = False
+    takes: tuple[str, ...] = ("image",)
     parts: tuple[str, ...] = ()
     kind: Callable[[Any], jax.Array] | None = None
     smallest: Callable[[tuple[int, ...]], float] | None = None
@@ -160,7 +162,7 @@ class Augmentation:
         arguments = self.draw(key, hyper, sample.shape)
         augmented, mask = self.apply(sample, arguments, donor)
         chex.assert_shape(augmented, sample.shape)
-        chex.assert_shape(mask, sample.shape[:2])
+        chex.assert_shape(mask, mask_shape(sample.shape))
         kind = jnp.int32(0) if self.kind is None else self.kind(arguments)
         return Pseudo(augmented, mask, kind, jnp.float32(1.0))
 
@@ -185,8 +187,8 @@ class Augmentation:
 
     def lacks(self, shape: tuple[int, ...]) -> str:
         """What samples of `shape` lack for this operation, "" if nothing."""
-        if len(shape) != 3 and not self.rows:
-            return "images [h, w, c]"
+        if modality(shape) not in self.takes:
+            return " or ".join(CALLED[one] for one in self.takes)
         if "square" in self.needs and shape[0] != shape[1]:
             return "square images"
         if "colour" in self.needs and shape[-1] != 3:

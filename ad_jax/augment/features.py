@@ -15,6 +15,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from ad_jax.augment.contract import Apply, Augmentation, everything, whole
+from ad_jax.base.modality import MODALITIES
 from ad_jax.base.space import Range, Space
 from ad_jax.base.values import Value, typical
 
@@ -96,6 +97,7 @@ def _between_positions(kernel: Any, most: float, source: str) -> Augmentation:
         example={"weight": 0.4, "weight_spread": 1.3},
         group="features",
         source=source,
+        takes=MODALITIES,
     )
 
 
@@ -110,6 +112,7 @@ FEATURES: dict[str, Augmentation] = {
         strength="std",
         example={"std": 0.5},
         group="features",
+        takes=MODALITIES,
         source="SimpleNet, arXiv 2303.15140 (there .015 on its features' scale)",
     ),
     "feature_step": Augmentation(
@@ -125,6 +128,7 @@ FEATURES: dict[str, Augmentation] = {
         strength="step",
         example={"step": 0.5, "std": 0.5},
         group="features",
+        takes=MODALITIES,
         source="feature noise with a mean, SimpleNet, arXiv 2303.15140",
     ),
     "feature_mixup": _between_positions(
@@ -144,6 +148,7 @@ FEATURES: dict[str, Augmentation] = {
         strength="chance",
         example={"chance": 0.2},
         group="features",
+        takes=MODALITIES,
         source="dropout, Srivastava et al. 2014, of single features",
     ),
 }

@@ -190,7 +190,7 @@ NOISY: dict[str, Augmentation] = {
         example={"std": 0.03},
         group="elementwise",
         source="noise, arXiv 2208.07734",
-        rows=True,
+        takes=("image", "row"),
     ),
     "blur": Augmentation(
         draw=_draw_sigma,

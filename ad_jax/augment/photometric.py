@@ -155,7 +155,9 @@ _FACTOR = functools.partial(
     source=f"part of {_JITTER}",
 )
 COLOUR: dict[str, Augmentation] = {
-    "brightness": _FACTOR(apply=whole(brightness), example={"spread": 0.15}, rows=True),
+    "brightness": _FACTOR(
+        apply=whole(brightness), example={"spread": 0.15}, takes=("image", "row")
+    ),
     "contrast": _FACTOR(apply=whole(contrast), example={"spread": 0.3}),
     "saturation": _FACTOR(apply=whole(saturation), example={"spread": 0.3}, needs=("colour",)),
     "hue": _COLOUR(
@@ -176,7 +178,7 @@ COLOUR: dict[str, Augmentation] = {
         strength="factor",
         example={"factor": 1.4},
         source="power law, as scikit-image's `adjust_gamma`; its range is ours",
-        rows=True,
+        takes=("image", "row"),
     ),
     "colour_jitter": _COLOUR(
         draw=_draw_jitter,
@@ -199,6 +201,6 @@ COLOUR: dict[str, Augmentation] = {
         apply=fixed(invert),
         source="arXiv 2208.07734",
         views=both(invert),
-        rows=True,
+        takes=("image", "row"),
     ),
 }

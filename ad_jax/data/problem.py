@@ -42,9 +42,9 @@ class Problem:
     """Normals to train on and an unlabelled target that may hold anomalies.
 
     Images are `[n, h, w, c]` (`[n, h, w]` gets a channel axis), uint8 or float in [0, 1]; rows are
-    `[n, d]`, any finite numbers. Floats are kept as float32. On construction every array is put
-    in the order of the SHA-256 of each sample's bytes, so no order of files or classes survives;
-    the arrays are copies and read-only.
+    `[n, d]` and series, with `series=True`, `[n, t, c]`, any finite numbers. Floats are kept as
+    float32. On construction every array is put in the order of the SHA-256 of each sample's bytes,
+    so no order of files or classes survives; the arrays are copies and read-only.
 
     A normal that is a copy of another one tells nothing new, and where both are held out or one is
     trained on, thresholds come out too low. So copies among the normals, exact or nearly
@@ -66,6 +66,7 @@ class Problem:
         (`ad_jax.data.turning`). Held-out normals are never turned: copies of one image are no
         several. But of a single normal without `held_out` the copies are the normals, and some of
         them are held out; a warning says that these promise nothing.
+      series: whether samples are series of equal length, not images.
       names: per array the names of its samples, for the warning; they are not kept.
 
     Attributes:
@@ -83,6 +84,7 @@ class Problem:
     range: tuple[float, float] | None = None
     distinct: bool = True
     turns: int = 1
+    series: bool = False
     names: dataclasses.InitVar[Mapping[str, Sequence[str]] | None] = None
     copies: Copies = dataclasses.field(init=False, default=Copies(0, 0, 0))
     copies_held_out: bool = dataclasses.field(init=False, default=False)
@@ -93,7 +95,7 @@ class Problem:
         given = {"train": (self.train, 1), "target": (self.target, 1)}
         if self.held_out is not None:
             given["held_out"] = (self.held_out, 2)
-        arrays = {name: as_samples(name, array) for name, (array, _) in given.items()}
+        arrays = {name: as_samples(name, array, self.series) for name, (array, _) in given.items()}
         for name, (_, least) in given.items():
             if len(arrays[name]) < least:
                 raise InputError(
@@ -110,7 +112,7 @@ class Problem:
                     )
         object.__setattr__(self, "turns", whole("turns", self.turns, 1, MOST))
         if self.turns > 1 and arrays["train"].ndim != 4:
-            raise InputError(f"turns={self.turns} suits images only; leave it out for rows")
+            raise InputError(f"turns={self.turns} suits images only; leave it out")
         if self.turns > 1 and len(arrays["train"]) == 1 and self.held_out is None:
             arrays["train"] = turned(arrays["train"], self.turns)
             for name, value in (("turns", 1), ("groups", None), ("distinct", False)):
@@ -159,11 +161,12 @@ class Problem:
             range=self.range,
             distinct=False,  # copies were left out already
             turns=turns,
+            series=self.series,
         )
 
     @property
     def shape(self) -> tuple[int, ...]:
-        """Shape of one sample: `(h, w, c)` or `(d,)`."""
+        """Shape of one sample: `(h, w, c)`, `(t, c)` or `(d,)`."""
         return self.train.shape[1:]
 
     @property
@@ -340,6 +343,8 @@ def sealed(
     range: tuple[float, float] | None = None,
     normals: Mapping[str, Sequence[str]] | None = None,
     kind: str | int | None = None,
+    series: bool = False,
+    distinct: bool = True,
 ) -> tuple[Problem, Truth]:
     """Make a loader's problem and truth: the one place that knows how the two orders relate.
 
@@ -354,8 +359,9 @@ def sealed(
         default `train[0]`, ….
       kind: the kind of anomalies that the loader chose the target by, if it did; it had to read
         labels for that, and the truth's log says so.
+      series, distinct: of the problem.
     """
-    target = as_samples("target", target)
+    target = as_samples("target", target, series)
     hashes = content_hashes(target)
     # The name settles the order of equal samples, which does not show in the problem.
     order = [i for _, _, i in sorted(zip(hashes, names, itertools.count()))][:limit]
@@ -366,12 +372,12 @@ def sealed(
     }
     named |= normals or {}
     if limit is not None:
-        rows = first_by_content(content_hashes(as_samples("train", train)), limit, groups)
+        rows = first_by_content(content_hashes(as_samples("train", train, series)), limit, groups)
         train = np.asarray(train)[rows]
         named["train"] = [named["train"][i] for i in rows]
         groups = None if groups is None else [groups[i] for i in rows]
         if held_out is not None:
-            rows = first_by_content(content_hashes(as_samples("held_out", held_out)), limit)
+            rows = first_by_content(content_hashes(as_samples("held_out", held_out, series)), limit)
             held_out = np.asarray(held_out)[rows]
             named["held_out"] = [named["held_out"][i] for i in rows]
     problem = Problem(
@@ -381,6 +387,8 @@ def sealed(
         groups=groups,  # type: ignore[arg-type]
         range=range,
         names=named,
+        series=series,
+        distinct=distinct,
     )
     if held_out is None and len(problem.train) > 1:  # of one there may be copies
         problem.folds  # noqa: B018  (too few normals should fail here, not at the first training)

@@ -37,24 +37,31 @@ def as_array(name: str, value: Any, unequal: str) -> np.ndarray:
         ) from None
 
 
-def as_samples(name: str, array: object) -> np.ndarray:
+def as_samples(name: str, array: object, series: bool = False) -> np.ndarray:
     """Check one array of samples and bring it to a kept form.
+
+    Args:
+      name: of the array, for errors.
+      array: images `[n, h, w, c]` (`[n, h, w]` gets a channel axis), or rows `[n, d]`.
+      series: these are series `[n, t, c]` (`[n, t]` gets a channel axis), of any finite numbers.
 
     Raises:
       InputError: no array, or one of other shapes, dtypes or values.
 
     Returns:
-      `[n, h, w, c]` uint8 or float32 in [0, 1], or `[n, d]` float32; negative zeros made positive,
-      for equal samples to have equal bytes.
+      `[n, h, w, c]` uint8 or float32 in [0, 1], or `[n, d]` or `[n, t, c]` float32; negative
+      zeros made positive, for equal samples to have equal bytes.
     """
     if array is None or isinstance(array, (Mapping, Iterator, set, frozenset, str, bytes)):
         raise InputError(
-            f"{name} is a {type(array).__name__}; give an array of samples, images [n, h, w, c] or "
-            "rows [n, d]"
+            f"{name} is a {type(array).__name__}; give an array of samples, images [n, h, w, c], "
+            "rows [n, d] or series [n, t, c]"
         )
     samples = as_array(name, array, "holds samples of unequal shapes; resize them to one")
     if samples.dtype.kind not in "buif":
         raise InputError(f"{name} has dtype {samples.dtype}; give uint8 or float numbers")
+    if series:
+        return _as_series(name, samples)
     if samples.ndim == 3:
         samples = samples[..., None]
     if samples.ndim not in (2, 4):
@@ -84,14 +91,22 @@ def as_samples(name: str, array: object) -> np.ndarray:
     return np.clip(samples, 0, 1)
 
 
+def _as_series(name: str, samples: np.ndarray) -> np.ndarray:
+    if samples.ndim == 2:
+        samples = samples[..., None]
+    if samples.ndim != 3 or 0 in samples.shape[1:]:
+        raise InputError(f"{name} has shape {samples.shape}; give series [n, t, c]")
+    return _finite(name, samples)
+
+
 def content_hashes(samples: np.ndarray) -> list[str]:
     """SHA-256 (hex) of the bytes of each sample, `[n, ...] -> [n]`."""
     return [hashlib.sha256(np.ascontiguousarray(s).tobytes()).hexdigest() for s in samples]
 
 
-def in_content_order(name: str, array: object) -> np.ndarray:
+def in_content_order(name: str, array: object, series: bool = False) -> np.ndarray:
     """Samples in the order of their hashes, as a problem holds them: no order survives."""
-    samples = as_samples(name, array)
+    samples = as_samples(name, array, series)
     hashes = content_hashes(samples)
     return samples[sorted(range(len(samples)), key=hashes.__getitem__)]
 

@@ -9,6 +9,7 @@ from typing import Any, Self
 import numpy as np
 
 from ad_jax.base.errors import InputError
+from ad_jax.base.modality import modality
 from ad_jax.base.parameters import numbered
 from ad_jax.data import Problem
 from ad_jax.data.samples import as_samples
@@ -284,8 +285,15 @@ class FittedDetector:
         if isinstance(X, Problem):
             problem = X
         else:
-            samples = as_samples("X", X)
-            problem = Problem(train=samples, target=samples[:1], held_out=held_out, groups=groups)  # type: ignore[arg-type]
+            series = modality(state.shape) == "series"
+            samples = as_samples("X", X, series)
+            problem = Problem(
+                train=samples,
+                target=samples[:1],
+                held_out=held_out,
+                groups=groups,  # type: ignore[arg-type]
+                series=series,
+            )
         cuts = None if networks.plan is None else tiles.tiled(problem, networks.plan)
         normals = Normals.of(problem, cuts)
         for part in networks.parts:

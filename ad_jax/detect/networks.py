@@ -13,6 +13,7 @@ from jax.flatten_util import ravel_pytree
 from ad_jax.base import ranks
 from ad_jax.base.devices import check_backend
 from ad_jax.base.errors import InputError
+from ad_jax.base.modality import modality
 from ad_jax.base.numerics import in_float32
 from ad_jax.data.samples import as_array, as_samples
 from ad_jax.detect import scores, tiles
@@ -176,7 +177,7 @@ class Networks:
         """
         samples = as_array("X", samples, "holds samples of unequal shapes; resize them to one")
         wanted = self.state.shape
-        if samples.ndim == len(wanted) == 3 and wanted[2] == 1:
+        if samples.ndim == len(wanted) and len(wanted) > 1 and wanted[-1] == 1:
             samples = samples[..., None]
         if samples.shape[1:] != wanted or samples.ndim == 0 or len(samples) == 0:
             raise InputError(
@@ -190,7 +191,7 @@ class Networks:
             bad = ~np.isfinite(block).all(axis=tuple(range(1, block.ndim)))
             if bad.any():
                 raise InputError(f"sample {start + int(np.argmax(bad))} holds NaN or infinities")
-        return as_samples("X", block)
+        return as_samples("X", block, modality(self.state.shape) == "series")
 
 
 def blocks(count: int, sizes: tuple[int, ...] = BLOCKS) -> Iterator[tuple[int, int, int]]:

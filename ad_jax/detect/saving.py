@@ -156,7 +156,7 @@ def _parsed(about: dict[str, Any], content: bytes) -> Saved:
     for name, shape in {**shapes, "precision": (count, size, size)}.items():
         arrays[name].reshape(shape)  # raises where it does not fit
     shape = tuple(whole("shape", side, 1) for side in about["shape"])
-    if len(shape) not in (1, 3) or about["dtype"] not in ("uint8", "float32"):
+    if len(shape) not in (1, 2, 3) or about["dtype"] not in ("uint8", "float32"):
         raise ValueError(f"it takes samples of shape {shape}, {about['dtype']}")
     loading = about.get("loading")
     state = State(

@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 
 from ad_jax.base.errors import InputError, lookup
-from ad_jax.features import efficientnet, resnet, vit, weights
+from ad_jax.features import efficientnet, plain, resnet, vit, weights
 from ad_jax.features.contract import Encoder
 
 # What ImageNet's weights of an encoder are packed in, and who says there where they lie.
@@ -110,6 +110,10 @@ def built(name: str, network: ModuleType, plan: Any, path: Path | None = None) -
     )
 
 
+PLAIN: dict[str, Callable[[], Encoder]] = {  # without weights
+    "rows": plain.rows,
+    "multiscale": plain.multiscale,
+}
 # A backbone of `train.backbones`, trained from scratch, is called `resnet18`.
 ENCODERS: dict[str, Callable[..., Encoder]] = {
     "efficientnet_lite0": partial(built, "efficientnet_lite0", efficientnet, efficientnet.LITE0),
@@ -118,10 +122,11 @@ ENCODERS: dict[str, Callable[..., Encoder]] = {
     "resnet50": partial(built, "resnet50", resnet, resnet.RESNET50),
     "wide_resnet50_2": partial(built, "wide_resnet50_2", resnet, resnet.WIDE_RESNET50_2),
     "dinov2_vits14": partial(built, "dinov2_vits14", vit, vit.VITS14),
+    **{name: lambda path=None, made=made: made() for name, made in PLAIN.items()},
 }
 
 
-@functools.lru_cache(maxsize=2)
+@functools.lru_cache(maxsize=4)
 def get(name: str, path: Path | None = None) -> Encoder:
     """The encoder of that name, read once in a process.
 

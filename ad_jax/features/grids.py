@@ -8,6 +8,7 @@ positions are centred). What an image becomes is kept by its content and the enc
 from __future__ import annotations
 
 import functools
+import math
 from collections.abc import Callable, Iterator
 from typing import NamedTuple
 
@@ -16,13 +17,13 @@ import jax.numpy as jnp
 import numpy as np
 
 from ad_jax.base.errors import InputError
+from ad_jax.base.modality import CALLED, mask_shape, modality
 from ad_jax.data.samples import content_hashes
 from ad_jax.features.contract import Encoder
 from ad_jax.features.placing import Grid, on_grid
 from ad_jax.store import Record, digest
 from ad_jax.train.backbones.contract import Cells, as_unit
 
-BLOCK = 16  # images a forward pass, fewer where these are large
 PIXELS = 2**22  # a forward pass: about 1 GB on the way through
 FORM = 1  # of what is kept; another number is encoded again
 
@@ -31,7 +32,7 @@ class Features(NamedTuple):
     """What a frozen encoder sees in images.
 
     Attributes:
-      grid: `[n, gh, gw, d]` float16.
+      grid: `[n, gh, gw, d]`, float16 of images.
       embedding: `[n, k]` float32 of whole images.
     """
 
@@ -49,7 +50,8 @@ def make_grids(
 ) -> Callable[[object, jax.Array], tuple[jax.Array, jax.Array]]:
     """`(params, images [n, h, w, c] in [0, 1]) -> (grid [n, gh, gw, d], embedding [n, k])`.
 
-    Grey images are seen as grey images in colour.
+    Grey images are seen as grey images in colour. Series `[n, t, c]` and rows `[n, d]` likewise, by
+    encoders that see these.
 
     Args:
       encoder: frozen.
@@ -58,6 +60,8 @@ def make_grids(
     Raises:
       InputError: a sample that is no image, other channels, or a side that is too small.
     """
+    if not encoder.learned:
+        return _of_plain(encoder, shape)
     if len(shape) != 3 or shape[2] not in (1, 3):
         raise InputError(
             f"{encoder.name} sees images of 1 or 3 channels, these are {shape}; give grey or RGB"
@@ -81,6 +85,22 @@ def make_grids(
     return grids
 
 
+def _of_plain(
+    encoder: Encoder, shape: tuple[int, ...]
+) -> Callable[[object, jax.Array], tuple[jax.Array, jax.Array]]:
+    if modality(shape) not in encoder.sees:
+        raise InputError(
+            f"{encoder.name} sees {' or '.join(CALLED[one] for one in encoder.sees)}, these are "
+            f"{shape}; take another backbone"
+        )
+
+    def grids(params: object, samples: jax.Array) -> tuple[jax.Array, jax.Array]:
+        maps = encoder.apply(params, samples)
+        return maps.stages[encoder.layers[0]], maps.embedding
+
+    return grids
+
+
 @functools.lru_cache(maxsize=8)
 def program(encoder: Encoder, shape: tuple[int, ...]) -> Callable:
     """`make_grids` compiled, of images as they are kept; grids are float16."""
@@ -88,18 +108,19 @@ def program(encoder: Encoder, shape: tuple[int, ...]) -> Callable:
 
     def run(params: object, images: jax.Array) -> tuple[jax.Array, jax.Array]:
         grid, embedding = grids(params, as_unit(images))
-        return grid.astype(jnp.float16), embedding
+        return grid.astype(jnp.float16) if encoder.learned else grid, embedding
 
     return jax.jit(run)
 
 
-def in_blocks(encoder: Encoder, images: np.ndarray, block: int = BLOCK) -> Iterator[Features]:
-    """Features of images `[n, h, w, c]`, uint8 or float in [0, 1], block by block.
+def in_blocks(encoder: Encoder, images: np.ndarray, block: int | None = None) -> Iterator[Features]:
+    """Features of images `[n, h, w, c]`, uint8 or float in [0, 1], block by block; or of others.
 
     Every block has one shape, so that one program serves them all: the last is filled up.
     """
     run = program(encoder, images.shape[1:])
-    block = max(1, min(block, PIXELS // (images.shape[1] * images.shape[2])))
+    block = encoder.block if block is None else block
+    block = max(1, min(block, PIXELS // math.prod(mask_shape(images.shape[1:]))))
     for start in range(0, len(images), block):
         rows = np.minimum(np.arange(start, start + block), len(images) - 1)
         grid, embedding = run(encoder.params, jnp.asarray(images[rows]))

@@ -19,6 +19,7 @@ from ad_jax.features import encoders, grids
 from ad_jax.store import Record
 from ad_jax.train.backbones.contract import as_unit
 
+SHOWN = 16  # images whose views are made at once
 Shown = Callable[[jax.Array], jax.Array]  # an image -> the views of it [v, h, w, c]
 
 
@@ -73,8 +74,8 @@ def _views(shown: Shown, images: np.ndarray) -> np.ndarray:
     """What is shown of images `[n, h, w, c]`, as images of their own `[n v, h, w, c]`."""
     made = jnp.concatenate(
         [
-            jax.vmap(shown)(as_unit(jnp.asarray(images[start : start + grids.BLOCK])))
-            for start in range(0, len(images), grids.BLOCK)
+            jax.vmap(shown)(as_unit(jnp.asarray(images[start : start + SHOWN])))
+            for start in range(0, len(images), SHOWN)
         ]
     ).reshape(-1, *images.shape[1:])
     whole = images.dtype == np.uint8
@@ -86,7 +87,8 @@ def see(backbone: str, samples: np.ndarray, shown: Shown | None = None) -> np.nd
     if not frozen(backbone):
         return samples
     images = np.asarray(samples) if shown is None else _views(shown, samples)
-    blocks = grids.in_blocks(encoders.get(backbone), images, min(grids.BLOCK, len(images)))
+    encoder = encoders.get(backbone)
+    blocks = grids.in_blocks(encoder, images, min(encoder.block, len(images)))
     if shown is None:
         return np.concatenate([block.grid for block in blocks])
     found = np.concatenate([block.embedding for block in blocks])
@@ -132,6 +134,8 @@ class Eyes:
         """
         if self._encoder is None:
             return samples
+        if not self._encoder.learned:  # sooner computed than looked up
+            return see(self._encoder.name, samples, shown)
         if shown is None:
             return self._of(samples, 0)
         found = self.embed(_views(shown, samples))
@@ -140,6 +144,8 @@ class Eyes:
     def embed(self, samples: np.ndarray) -> np.ndarray:
         """A frozen encoder's embedding `[n, k]` of whole images."""
         assert self._encoder is not None
+        if not self._encoder.learned:
+            return np.concatenate([b.embedding for b in grids.in_blocks(self._encoder, samples)])
         return self._of(samples, 1)
 
     def _of(self, samples: np.ndarray, which: int) -> np.ndarray:

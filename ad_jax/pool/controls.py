@@ -10,6 +10,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from ad_jax.base.modality import modality
 from ad_jax.base.numerics import in_float32
 from ad_jax.data import Problem
 from ad_jax.detect import positions, scores
@@ -118,7 +119,8 @@ def control_members(
       samples `[members, 1, m]`.
     """
     eyes = Eyes(config.backbone) if eyes is None else eyes
-    draw = jax.jit(generate, static_argnums=2)
+    draw = jax.jit(generate, static_argnums=(2, 3))
+    bounded = modality(problem.shape) == "image"
     members: list[Member] = []
     found: list[list[np.ndarray]] = [[], [], []]
     for name, run in controls(config, problem.shape, eyes).items():
@@ -126,7 +128,7 @@ def control_members(
             split = problem.split(seed)
             start = time.perf_counter()
             key = generation_key(seed_keys(config.root, seed))
-            made = np.asarray(draw(key, jnp.asarray(split.train), len(split.held_out)))
+            made = np.asarray(draw(key, jnp.asarray(split.train), len(split.held_out), bounded))
             for kind, values in zip(
                 found, run(seed, split.train, target, split.held_out, made), strict=True
             ):

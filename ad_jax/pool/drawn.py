@@ -18,10 +18,11 @@ import numpy as np
 
 from ad_jax import augment as augmentations
 from ad_jax import features
+from ad_jax.base.modality import mask_shape, modality
 from ad_jax.data import Problem
 from ad_jax.detect.look import pretext_of
 from ad_jax.features import grids
-from ad_jax.train.backbones import Cells, as_unit
+from ad_jax.train.backbones import Cells, Units, as_unit, units_of
 from ad_jax.train.pretexts import Pretext
 from ad_jax.train.setting import Config, Setting
 
@@ -96,12 +97,15 @@ class Draws:
             # A donor's turn is the sample's; a normal alone has its own turned copies.
             self._donors[own] = np.roll(own, problem.turns if len(own) > problem.turns else 1)
         self._made: OrderedDict[str, _Whole] = OrderedDict()
-        height, width = problem.shape[:2]
+        sides = (*mask_shape(problem.shape), 1)[:2]
         gh, gw, _ = features.seen_shape(config.backbone, problem.shape)
         self._cells = [
             covered(side, features.cells(self._encoder, side), count)
-            for side, count in ((height, gh), (width, gw))
+            for side, count in zip(sides, (gh, gw), strict=True)
         ]
+        self._units = None  # those that the augmentation of series speaks of
+        if modality(problem.shape) == "series":
+            self._units = Units(*map(jnp.asarray, units_of(jnp.asarray(problem.train))))
 
     def rows(self, seed: int) -> tuple[np.ndarray, np.ndarray]:
         """Rows of all normals that a seed trains on and holds out."""
@@ -159,12 +163,13 @@ class Draws:
             key = jax.random.fold_in(jax.random.key(self._config.root), draw)
             keys = jax.random.split(jax.random.fold_in(key, 3), len(self._normals))
             one: list[list[np.ndarray]] = [[], [], [], []]
-            for start in range(0, len(self._normals), grids.BLOCK):
-                rows = np.minimum(np.arange(start, start + grids.BLOCK), len(self._normals) - 1)
+            size = min(self._encoder.block, len(self._normals))
+            for start in range(0, len(self._normals), size):
+                rows = np.minimum(np.arange(start, start + size), len(self._normals) - 1)
                 images, shares, kinds = self._augment(
                     setting, keys[rows], self._normals[rows], self._normals[self._donors[rows]]
                 )
-                count = min(grids.BLOCK, len(self._normals) - start)
+                count = min(size, len(self._normals) - start)
                 parts = grids.in_blocks(self._encoder, np.asarray(images))
                 seen = map(np.concatenate, zip(*parts, strict=True))
                 for kept, new in zip(one, (*seen, shares, kinds), strict=True):
@@ -176,7 +181,7 @@ class Draws:
     def _augment(self, setting: Setting, keys: Any, samples: Any, donors: Any) -> Any:
         run = _program(setting.augmentation, *(tuple(map(tuple, c)) for c in self._cells))
         hyper = {name: jnp.float32(value) for name, value in setting.hyper.items()}
-        return run(hyper, keys, samples, donors)
+        return run(hyper, keys, samples, donors, self._units)
 
 
 @functools.lru_cache(maxsize=32)
@@ -186,9 +191,14 @@ def _program(augmentation: str, down: Sequence[Any], across: Sequence[Any]) -> A
 
     def one(hyper: Any, key: Any, sample: jax.Array, donor: jax.Array) -> Any:
         pseudo = entry.pseudo(key, hyper, sample, donor)
-        return pseudo.sample, rows @ pseudo.mask @ columns.T, pseudo.kind
+        mask = pseudo.mask.reshape(rows.shape[1], columns.shape[1])
+        return pseudo.sample, rows @ mask @ columns.T, pseudo.kind
 
-    def run(hyper: Any, keys: Any, samples: jax.Array, donors: jax.Array) -> Any:
-        return jax.vmap(one, (None, 0, 0, 0))(hyper, keys, as_unit(samples), as_unit(donors))
+    def run(hyper: Any, keys: Any, samples: Any, donors: Any, units: Units | None) -> Any:
+        samples, donors = as_unit(samples), as_unit(donors)
+        if units is not None:
+            samples, donors = units(samples), units(donors)
+        made, share, kind = jax.vmap(one, (None, 0, 0, 0))(hyper, keys, samples, donors)
+        return made if units is None else made * units.spread + units.mean, share, kind
 
     return jax.jit(run)

@@ -18,10 +18,12 @@ from ad_jax import augment as augmentations
 from ad_jax.alignment import Sets
 from ad_jax.augment import Pseudo
 from ad_jax.base import ranks
+from ad_jax.base.modality import modality
 from ad_jax.base.numerics import OverMembers, rowwise
 from ad_jax.detect import scores
 from ad_jax.detect.look import EMBED_BLOCK, make_look, network
 from ad_jax.detect.state import Trained
+from ad_jax.features import frozen
 from ad_jax.pool.drawn import DRAWN
 from ad_jax.pool.view import View
 from ad_jax.train.backbones import Backbone, as_unit
@@ -66,17 +68,17 @@ def head_scores(
     )
 
 
-def generate(key: jax.Array, normals: jax.Array, count: int) -> jax.Array:
+def generate(key: jax.Array, normals: jax.Array, count: int, bounded: bool = True) -> jax.Array:
     """Samples `[count, ...]` around the normals `[n, ...]`: what AutoUAD's NPD compares with.
 
     Every value from a normal distribution of its own, with the normals' mean and variance at that
-    place, clipped to [0, 1]; uint8 if the normals are. Features (float16) have no bounds.
+    place, in the normals' dtype; with `bounded`, as images are, clipped to [0, 1].
     """
     seen = as_unit(normals)
     noise = jax.random.normal(key, (count, *normals.shape[1:]))
     made = seen.mean(0) + seen.std(0) * noise
-    if normals.dtype == jnp.float16:
-        return made.astype(jnp.float16)
+    if not bounded:
+        return made.astype(normals.dtype)
     made = jnp.clip(made, 0.0, 1.0)
     return jnp.round(255.0 * made).astype(jnp.uint8) if normals.dtype == jnp.uint8 else made
 
@@ -230,7 +232,8 @@ def make_member(
         told = count if kept > 1 else 0  # one pair alone tells nothing
         normals = embed(state.params, hyper, keys.evaluation, train, held_out)
         z_train = normals.embedding[:count]
-        generated = generate(generation_key(keys), train, kept)
+        bounded = modality(shape) == "image" and not frozen(config.backbone)
+        generated = generate(generation_key(keys), train, kept, bounded)
         samples = jnp.concatenate([held_out, generated, shared.target])
         z, head = look.judge(state.params, samples)
         density = scores.fit_density(z_train)

@@ -15,7 +15,7 @@ from ad_jax.augment import PACKED
 from ad_jax.base.numerics import in_float32
 from ad_jax.data import Problem
 from ad_jax.detect.look import EMBED_BLOCK, network, pretext_of
-from ad_jax.features import frozen, grids, see, seen_shape
+from ad_jax.features import frozen, get, see, seen_shape
 from ad_jax.pool.chunks import program_of
 from ad_jax.pool.drawn import DRAWS, KEPT
 from ad_jax.selection import search
@@ -95,7 +95,7 @@ class _Encoding(NamedTuple):
 
 def _encoding(config: Config, problem: Problem, settings: Sequence[Setting]) -> _Encoding:
     """Of normals, target and what is drawn for every setting that changes images."""
-    some = problem.train[: grids.BLOCK]
+    some = problem.train[: get(config.backbone).block]
     see(config.backbone, some)  # compiles
     start = time.perf_counter()
     seen = see(config.backbone, some)

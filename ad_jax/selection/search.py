@@ -13,6 +13,7 @@ import numpy as np
 
 from ad_jax import augment as augmentations
 from ad_jax.base.errors import InputError, check_name
+from ad_jax.base.modality import modality
 from ad_jax.base.parameters import real, word
 from ad_jax.features import ENCODERS, frozen
 from ad_jax.pool import Pool
@@ -66,6 +67,47 @@ FROZEN_WIDE = (
     "binary/gaussian_noise",
     "binary/blur",
     "binary/brightness",
+)
+OF_ROWS = (  # the default on rows: 19 settings, chosen before any training
+    "neighbour/identity",
+    "density/identity",
+    "subspace/identity",
+    "binary/feature_noise",
+    "binary/feature_extrapolation",
+    "binary/feature_swap",
+    "binary/feature_shift",
+)
+ROWS_WIDE = (
+    *OF_ROWS,
+    "binary/feature_heavy",
+    "binary/feature_uniform",
+    "binary/feature_mixup",
+    "binary/channel_dropout",
+    "denoising/feature_noise",
+    "denoising/feature_swap",
+)
+OF_SERIES = (  # the default on series, chosen before any training
+    "neighbour/identity",
+    "global_neighbour/identity",
+    "subspace/identity",
+    "binary/feature_noise",
+    "binary/mean_shift",
+    "binary/platform",
+    "binary/amplitude",
+    "binary/segment_cutpaste_donor",
+)
+SERIES_WIDE = (
+    *OF_SERIES,
+    "density/identity",
+    "binary/trend",
+    "binary/extremum",
+    "binary/frequency",
+    "binary/series_noise",
+    "binary/time_warp",
+    "binary/segment_cutpaste",
+    "binary/feature_extrapolation",
+    "binary/feature_swap",
+    "denoising/feature_noise",
 )
 FROZEN_AREAS = (0.01, 0.02, 0.04, 0.16)
 FROZEN_TRAINING = {"learning_rate": 3e-3}  # of heads: small networks that train for 400 steps
@@ -137,13 +179,20 @@ def defaults(backbone: str) -> Defaults:
     if frozen(backbone):
         config = Config(400, 256, backbone)
         one = default_on_features()
-        return Defaults(one, FROZEN, FROZEN_WIDE, FROZEN_AREAS, FROZEN_TRAINING, config)
+        families = {"rows": (OF_ROWS, ROWS_WIDE), "multiscale": (OF_SERIES, SERIES_WIDE)}
+        few, wide = families.get(backbone, (FROZEN, FROZEN_WIDE))
+        return Defaults(one, few, wide, FROZEN_AREAS, FROZEN_TRAINING, config)
     return Defaults(default_setting(), FAMILIES, WIDE, AREAS, {}, Config(backbone=backbone))
 
 
 def backbone_for(shape: tuple[int, ...]) -> str:
-    """The backbone of samples of a shape: frozen features where they are large images."""
-    large = len(shape) == 3 and shape[2] in (1, 3) and min(shape[:2]) >= LARGE
+    """The backbone of samples of a shape: frozen features where they are large images.
+
+    Rows and series have encoders without weights (`features.plain`).
+    """
+    if modality(shape) != "image":
+        return {"row": "rows", "series": "multiscale"}[modality(shape)]
+    large = shape[2] in (1, 3) and min(shape[:2]) >= LARGE
     return next(iter(ENCODERS)) if large else Config().backbone
 
 

@@ -124,6 +124,7 @@ def targets(problems: Sequence[Problem], second: np.ndarray | None = None) -> li
             target=second,
             distinct=False,  # the same normals as they are
             turns=own.turns,
+            series=own.series,
         ),
     ]
 

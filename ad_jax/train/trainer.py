@@ -137,7 +137,7 @@ def make_batch(
             lambda k, s, d: augment(hyper, k, s, d),
             backbone.enter(state.params, normals[rows]),
         )
-        if pretext.jitter:
+        if pretext.jitter and inputs.ndim == 4:  # of images: a row has no brightness
             inputs = _jitter(jitter, inputs, hyper.training["jitter"])
         return inputs, targets, weights
 

@@ -191,7 +191,9 @@ def make_job(
         thetas[0] = unconstrain(space, own)
     else:
         thetas = np.stack([unconstrain(space, one) for one in starts])
-    target = problem.target if tune_on is None else in_content_order("tune_on", tune_on)
+    target = (
+        problem.target if tune_on is None else in_content_order("tune_on", tune_on, problem.series)
+    )
     if target.shape[1:] != problem.shape or target.dtype != problem.target.dtype:
         raise InputError(
             f"tune_on holds {target.dtype} samples of shape {target.shape[1:]}, the problem's are "
