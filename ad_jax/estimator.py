@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from ad_jax.base.errors import InputError, check_name
+from ad_jax.base.modality import modality
 from ad_jax.base.parameters import numbered, real, whole, word
 from ad_jax.data import Problem
 from ad_jax.data.samples import as_array, as_samples
@@ -84,6 +85,8 @@ class Detector(FittedDetector):
         fits none: rows and the `mlp` have no positions, and a localiser can make most of a saved
         detector (`position` up to 8.5 MB a seed, and as much for every tile; `neighbour` .5 MB,
         `texture` 20 kB). `fit_localiser` adds one later, without training.
+      series: whether samples are series `[n, t, c]` (or `[n, t]`) of equal length; else `[n, t, c]`
+        are grey images.
       record: folder of finished work, so that a killed `fit` goes on.
       report: called with the progress of training.
 
@@ -123,6 +126,7 @@ class Detector(FittedDetector):
         tile: int | None = None,
         overlap: float = 0.25,
         localiser: str | None = None,
+        series: bool = False,
         record: str | None = None,
         report: Callable[[Progress], None] | None = None,
     ) -> None:
@@ -130,6 +134,7 @@ class Detector(FittedDetector):
         self.seeds, self.steps, self.width, self.backbone = seeds, steps, width, backbone
         self.root, self.alpha, self.record, self.report = root, alpha, record, report
         self.tile, self.overlap, self.localiser = tile, overlap, localiser
+        self.series = series
         self.loading: Loading | None = None
 
     # Parameters
@@ -210,7 +215,7 @@ class Detector(FittedDetector):
         alpha, seeds = check_level("alpha", self.alpha), numbered(self.seeds)
         rule, search = word("rule", self.rule), word("search", self.search)
         localiser = None if self.localiser is None else word("localiser", self.localiser)
-        samples = as_samples("X", X)
+        samples = as_samples("X", X, self.series)
         tiling = self._tiling(roi)
         plan = None if tiling is None else tiling.plan(samples.shape[1:])
         seen = 1 if plan is None else len(plan.corners)
@@ -220,6 +225,7 @@ class Detector(FittedDetector):
             target=samples[: -(-STAND_IN // seen)] if target is None else target,
             held_out=held_out,
             groups=groups,  # type: ignore[arg-type]
+            series=self.series,
         )
         if localiser is not None:
             localising.check(localiser, config, problem.shape, plan)
@@ -292,6 +298,7 @@ class Detector(FittedDetector):
             tile=None if tiling is None else tiling.tile,
             overlap=0.25 if tiling is None else tiling.overlap,
             localiser=None if localised is None else localised.method,
+            series=modality(state.shape) == "series",
         )
         detector.loading = loading
         detector._take(networks)

@@ -15,6 +15,16 @@ def modality(shape: tuple[int, ...]) -> str:
     return MODALITIES[len(shape) - 1]
 
 
+def sides(shape: tuple[int, ...]) -> tuple[int, int]:
+    """The two sides of what heatmaps and grids of a sample's positions are laid out on.
+
+    >>> sides((32, 40, 3)), sides((100, 2)), sides((6,))
+    ((32, 40), (100, 1), (6, 1))
+    """
+    down, across = (*mask_shape(shape), 1)[:2]
+    return down, across
+
+
 def mask_shape(shape: tuple[int, ...]) -> tuple[int, ...]:
     """Shape of a mask of a sample: one value for every pixel, time point or column.
 

@@ -15,6 +15,7 @@ import numpy as np
 
 from ad_jax import features
 from ad_jax.base.errors import InputError
+from ad_jax.base.modality import mask_shape, sides
 from ad_jax.base.numerics import in_float32
 from ad_jax.detect import localise
 from ad_jax.detect.look import network, pretext_of
@@ -53,7 +54,7 @@ def _read(config: Config, backbone: Backbone, seen: tuple[int, ...], method: str
             )
         return localise.network_maps(backbone, seen)
     encoder = features.get(config.backbone)
-    rows, columns = (features.cells(encoder, side) for side in seen[:2])
+    rows, columns = (features.cells(encoder, side) for side in sides(seen))
     return localise.grid_maps(backbone, (rows, columns), method == localise.HEAD)
 
 
@@ -225,7 +226,7 @@ class Heatmaps:
     def __call__(
         self, samples: Any, eyes: Eyes | None = None, fold: int | None = None
     ) -> np.ndarray:
-        """Heatmaps `[n, h, w]` in decades of samples `[n, h, w, c]`.
+        """Heatmaps `[n, h, w]` in decades of samples `[n, h, w, c]`; `[n, t]` of series.
 
         Args:
           samples: as the networks take them; each is encoded once for all parts.
@@ -239,7 +240,8 @@ class Heatmaps:
         samples = networks.of_shape(samples)
         shares = [one.shares(fold) for one in self._drawings]
         total = sum(own.sum() for own in shares)
-        out = np.empty((len(samples), *networks.state.shape[:2]), np.float32)
+        shape = networks.state.shape
+        out = np.empty((len(samples), *sides(shape)), np.float32)
         for start, stop, block in networks.batches(samples, (_block(networks),)):
             seen = networks.look_at(block, eyes)
             heat = jnp.zeros((len(block), *out.shape[1:]))
@@ -247,7 +249,7 @@ class Heatmaps:
                 heat = one.add(heat, own / total, seen)
             out[start:stop] = np.asarray(heat)[: stop - start]
             refuse_infinite(out[start:stop], start, "heatmap")
-        return out
+        return out.reshape(len(out), *mask_shape(shape))
 
     def highest(self, normals: Normals, eyes: Eyes) -> np.ndarray:
         """Highest decade `[N]` of every held-out normal, by the mean over its fold's seeds."""
@@ -260,7 +262,9 @@ class Heatmaps:
                 if place >= 0:
                     seeds.setdefault(fold, seed)
         held_out = {fold: normals.split(seed).held_out for fold, seed in seeds.items()}
-        found = [self(own, eyes, fold).max((1, 2)) for fold, own in held_out.items()]
+        found = [
+            self(own, eyes, fold).reshape(len(own), -1).max(1) for fold, own in held_out.items()
+        ]
         return np.concatenate(found)
 
 

@@ -87,8 +87,77 @@ def _of_embedding(eyes: Eyes) -> Control:
     return run
 
 
+def _of_scikit_learn(name: str) -> Control:
+    """A detector of scikit-learn on the columns of rows, or on windows of series as rows.
+
+    The isolation forest (Liu et al., ICDM 2008) has 100 trees, the local outlier factor (Breunig et
+    al., SIGMOD 2000) 20 neighbours among columns in units of the normals' spread: both as there.
+    """
+
+    def run(seed: int, train: Any, *looked_at: Any) -> tuple[jax.Array, ...]:
+        from sklearn.ensemble import IsolationForest  # a second to load
+        from sklearn.neighbors import LocalOutlierFactor
+
+        flat = np.asarray(train).reshape(len(train), -1)
+        mean, spread = (np.asarray(one) for one in units_of(jnp.asarray(flat)))
+        detector = (
+            IsolationForest(random_state=seed)
+            if name == "isolation_forest"
+            else LocalOutlierFactor(min(20, len(flat) - 1), novelty=True)
+        )
+        detector.fit((flat - mean) / spread)
+        rows = ((np.asarray(x).reshape(len(x), -1) - mean) / spread for x in looked_at)
+        return tuple(jnp.asarray(-detector.score_samples(one), jnp.float32) for one in rows)
+
+    return run
+
+
+def _of_points(name: str) -> Control:
+    """One line for series: the largest step between neighbouring points, or from their mean.
+
+    In units of the normals' spread per channel: `difference` is `max |x_t - x_(t-1)|`,
+    `moving_z_score` is `max |x_t - mean| / std` over the window itself.
+    """
+
+    def score(series: jax.Array) -> jax.Array:
+        if name == "difference":
+            return jnp.abs(jnp.diff(series, axis=1)).max((1, 2), initial=0.0)
+        spread = jnp.maximum(series.std(1, keepdims=True), 1e-3)
+        return (jnp.abs(series - series.mean(1, keepdims=True)) / spread).max((1, 2))
+
+    def run(seed: int, train: Any, *looked_at: Any) -> tuple[jax.Array, ...]:
+        units = units_of(jnp.asarray(train))
+        return tuple(score(units(jnp.asarray(x))) for x in looked_at)
+
+    return run
+
+
+def _of_rows(config: Config, eyes: Eyes) -> dict[str, Control]:
+    return {
+        "nearest_neighbour": _of_positions("neighbour", config, eyes),
+        "gaussian_density": _of_positions("density", config, eyes),
+        "principal_components": _of_positions("subspace", config, eyes),
+        "isolation_forest": _of_scikit_learn("isolation_forest"),
+        "local_outlier_factor": _of_scikit_learn("local_outlier_factor"),
+    }
+
+
+def _of_series(config: Config, eyes: Eyes) -> dict[str, Control]:
+    windows = config._replace(backbone="rows")
+    return {
+        "window_nearest_neighbour": _of_positions("neighbour", windows, Eyes("rows")),
+        "window_principal_components": _of_positions("subspace", windows, Eyes("rows")),
+        "window_isolation_forest": _of_scikit_learn("isolation_forest"),
+        "point_nearest_neighbour": _of_positions("neighbour", config, eyes),
+        "difference": _of_points("difference"),
+        "moving_z_score": _of_points("moving_z_score"),
+    }
+
+
 def controls(config: Config, shape: tuple[int, ...], eyes: Eyes) -> dict[str, Control]:
-    """What learned nothing, by name: raw pixels, and the network as it is before any training."""
+    """What learned nothing, by name: raw values, and the network as it is before any training."""
+    if modality(shape) != "image" and frozen(config.backbone):
+        return (_of_rows if modality(shape) == "row" else _of_series)(config, eyes)
     raw = {
         "raw_nearest_neighbour": _of_pixels("neighbour"),
         "raw_principal_components": _of_pixels("subspace"),

@@ -18,7 +18,7 @@ import numpy as np
 
 from ad_jax import augment as augmentations
 from ad_jax import features
-from ad_jax.base.modality import mask_shape, modality
+from ad_jax.base.modality import modality, sides
 from ad_jax.data import Problem
 from ad_jax.detect.look import pretext_of
 from ad_jax.features import grids
@@ -97,11 +97,10 @@ class Draws:
             # A donor's turn is the sample's; a normal alone has its own turned copies.
             self._donors[own] = np.roll(own, problem.turns if len(own) > problem.turns else 1)
         self._made: OrderedDict[str, _Whole] = OrderedDict()
-        sides = (*mask_shape(problem.shape), 1)[:2]
         gh, gw, _ = features.seen_shape(config.backbone, problem.shape)
         self._cells = [
             covered(side, features.cells(self._encoder, side), count)
-            for side, count in zip(sides, (gh, gw), strict=True)
+            for side, count in zip(sides(problem.shape), (gh, gw), strict=True)
         ]
         self._units = None  # those that the augmentation of series speaks of
         if modality(problem.shape) == "series":

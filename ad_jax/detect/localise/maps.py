@@ -11,6 +11,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from ad_jax.base.errors import InputError
+from ad_jax.base.modality import modality, sides
 from ad_jax.base.numerics import HIGHEST, rowwise
 from ad_jax.detect.localise import densities
 from ad_jax.detect.localise.features import Read, grid_of, to_image
@@ -47,7 +48,8 @@ class Localiser(NamedTuple):
         the rows of all.
       fit: `(features of the training's normals, features of normals kept from it) -> Fitted`; at
         least two and one.
-      scores: `(fitted, features) -> [n, h, w]` at the image's size, in the density's own units.
+      scores: `(fitted, features) -> [n, h, w]` at the image's size, in the density's own units; of
+        series `[n, t, 1]`, here and below.
       heatmaps: `(fitted, features) -> [n, h, w]` in decades (see `scale`), comparable over images,
         networks and seeds.
       look: `(params, fitted, samples) -> [n, h, w]`, the heatmaps of samples block by block: no
@@ -112,23 +114,25 @@ def make_dense(read: Read, grid: Grid) -> Callable[[Any, jax.Array], jax.Array]:
 
 
 def _check_shape(shape: tuple[int, ...], where: Plan | None) -> None:
-    if len(shape) != 3:
-        raise InputError(f"heatmaps are of images [h, w, c], got a sample of shape {shape}")
+    if modality(shape) == "row" or (where is not None and modality(shape) != "image"):
+        raise InputError(
+            f"heatmaps are of images [h, w, c] and of series [t, c], got a sample of shape {shape}"
+        )
     if where is not None and where.sides != tuple(shape[:2]):
         raise InputError(f"the plan is for images of {where.sides} px, not {shape[:2]}")
 
 
 def make_placed(
-    grid: Grid, sides: tuple[int, ...], where: Plan | None, join: str
+    grid: Grid, own: tuple[int, ...], where: Plan | None, join: str
 ) -> Callable[[jax.Array], jax.Array]:
     """From scores `[n, a, b]` to the same at the image's size."""
 
     def placed(found: jax.Array) -> jax.Array:
         if where is None:
-            return to_image(found, grid, sides)
+            return to_image(found, grid, own)
         count = len(where.corners)
         grids = found.reshape(found.shape[0] * count, -1, found.shape[2])
-        tiles = to_image(grids, grid, sides)
+        tiles = to_image(grids, grid, own)
         return stitch(where, tiles.reshape(-1, count, *tiles.shape[1:]), join)
 
     return placed
@@ -148,7 +152,7 @@ def make_localiser(
 
     Args:
       read: `network_maps(backbone, shape)` or `pixel_maps`.
-      shape: `(h, w, c)` of one sample.
+      shape: `(h, w, c)` or `(t, c)` of one sample.
       method: one of `densities.METHODS`, or `head` where `read` gives scores.
       where: tiles to look at instead of whole images, for a network that takes tiles; samples and
         heatmaps are still whole images, and so is what the scale and its alarm count. `position`
@@ -156,17 +160,17 @@ def make_localiser(
       join: how the tiles' scores become one, see `tiles.stitch`.
 
     Raises:
-      InputError: an unknown method, samples that are no images, a plan for another size.
+      InputError: an unknown method, samples without positions, a plan for another size.
     """
     density = densities.get(method)
     _check_shape(shape, where)
     count = 1 if where is None else len(where.corners)
     seen_at_once = max(1, BLOCK // count)
-    sides = tuple(shape[:2]) if where is None else (where.tile, where.tile)
-    grid = grid_of(sides, read.cells, read.across)
+    own = sides(shape) if where is None else (where.tile, where.tile)
+    grid = grid_of(own, read.cells, read.across)
 
     dense_whole = make_dense(read, grid)
-    placed = make_placed(grid, sides, where, join)
+    placed = make_placed(grid, own, where, join)
 
     def dense(params: Any, rows: jax.Array) -> jax.Array:
         if where is None:
