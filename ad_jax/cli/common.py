@@ -17,11 +17,7 @@ from ad_jax.base.parameters import ROOT_MOST, real, whole, word
 LEAST = (("steps", 1), ("seeds", 1), ("width", 8), ("random", 1), ("strengths", 1))
 
 Adder = Callable[[str, Callable[[argparse.Namespace], int | None], str], argparse.ArgumentParser]
-DEFAULT_SOURCES = (  # the last one is large enough for frozen features
-    "textures:brick-defect",
-    "textures:brick-orientation",
-    "textures:brick-defect,size=64,limit=120",
-)
+DEFAULT_SOURCES = ("textures:brick-defect,size=64,limit=120",)  # large enough for frozen features
 FIELDS: dict[
     str, Any
 ] = {  # of a config file, with what holds when neither it nor the command line says anything

@@ -368,7 +368,7 @@ def export(arguments: argparse.Namespace) -> None:
     if arguments.json:
         print(json_text({"file": str(path), "bytes": size}))
     else:
-        print(f"written to {path}, {size / 1e6:.1f} MB; README says how to use it")
+        print(f"written to {path}, {size / 1e6:.1f} MB; docs/guide/detector.md says how to use it")
 
 
 def info(arguments: argparse.Namespace) -> None:

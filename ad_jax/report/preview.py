@@ -9,9 +9,10 @@ import jax.numpy as jnp
 import numpy as np
 
 from ad_jax import augment as augmentations
-from ad_jax.base.errors import InputError
+from ad_jax.base.modality import modality
 from ad_jax.base.numerics import in_float32
 from ad_jax.data import Problem
+from ad_jax.report import lines
 from ad_jax.train.backbones import as_unit
 
 COLUMNS = ("low", "middle", "high")
@@ -53,13 +54,10 @@ def image_of(values: np.ndarray, side: int) -> Any:
 def sheet(problem: Problem, seed: int = 0) -> Any:
     """The picture (PIL) for a problem's normals: a row per augmentation, sample above mask.
 
-    Masks are left out where everything changes.
-
-    Raises:
-      InputError: samples that are no images.
+    Masks are left out where everything changes. Series and rows are drawn as lines (`lines.sheet`).
     """
-    if len(problem.shape) != 3:
-        raise InputError(f"a preview shows images; these samples are rows of shape {problem.shape}")
+    if modality(problem.shape) != "image":
+        return lines.sheet(problem, seed)
     from PIL import Image, ImageDraw
 
     side, gap, margin, top = SHOWN, 4, 150, 24

@@ -137,8 +137,8 @@ def default_setting() -> Setting:
     """What is trained when nobody says what: CutPaste of area .02, normal against augmented.
 
     Among the constants tried on the 12 defect tasks of the development data it was the best across
-    families (README, Results), in hindsight. For anomalies that are objects of another kind rather
-    than defects, turns were better: give a target, and let it choose.
+    families (docs/further_results.md), in hindsight. For anomalies that are objects of another kind
+    rather than defects, turns were better: give a target, and let it choose.
     """
     return setting("binary", "cutpaste", area=0.02)
 
@@ -147,7 +147,7 @@ def default_on_features() -> Setting:
     """What a head on frozen features is trained on when nobody says what: feature noise of .8.
 
     Said before any training here (SimpleNet, arXiv 2303.15140, on its features' scale); the rate of
-    learning was chosen on five sets of defects (README, Results).
+    learning was chosen on five sets of defects (docs/results.md).
     """
     return setting("binary", "feature_noise", std=0.8, **FROZEN_TRAINING)
 

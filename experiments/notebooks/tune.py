@@ -7,7 +7,7 @@
 # A grid explodes with the number of hyperparameters. Here the augmentation's own numbers descend an
 # alignment loss *through training*: some training steps, one step of the hyperparameters, again, from
 # several starts at once. The rule that selects among settings then picks an end, or the untuned
-# default: descent alone is not to be trusted (see README, "Tune by gradient").
+# default: descent alone is not to be trusted (see docs/guide/tuning.md).
 
 # %%
 import subprocess

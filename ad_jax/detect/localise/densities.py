@@ -123,7 +123,8 @@ METHODS: dict[str, Method] = {
     "neighbour": Method(fit_neighbour, score_neighbour, Bank),
     "texture": Method(fit_texture, score_texture, scores.Density),
 }
-DEFAULT = "position"  # the density that images are scored by, too; README says what it was worth
+# The density that images are scored by, too; docs/further_results.md says what it was worth.
+DEFAULT = "position"
 
 
 def get(name: str) -> Method:

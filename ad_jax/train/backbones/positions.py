@@ -37,6 +37,8 @@ def strangest(odds: jax.Array, *maps: jax.Array, mean: bool = True) -> tuple[jax
 
     Those are the top `TOP` share, at least one; without `mean` what is there, `[n, k, d]`.
     """
+    if odds.shape[1] == 1:  # nothing to choose: no sort, and no gather in training
+        return tuple(m[:, 0] if mean else m for m in maps)
     count = max(1, round(TOP * odds.shape[1]))
     _, places = jax.lax.top_k(odds, count)
     found = (jnp.take_along_axis(m, places[..., None], axis=1) for m in maps)
