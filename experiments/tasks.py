@@ -12,6 +12,7 @@ import numpy as np
 
 from ad_jax.base.errors import InputError
 from ad_jax.base.stats import Estimate
+from ad_jax.data import Labels
 from ad_jax.evaluate import open_run
 from ad_jax.evaluate.comparison import share_won
 from ad_jax.evaluate.intervals import over_training_sets
@@ -32,6 +33,7 @@ class Task(NamedTuple):
     anomalous: np.ndarray
     kinds: Sequence[str] = ()
     folder: Path = Path()
+    labels: Labels | None = None
 
     def whole_pool(self) -> Pool:
         """The pool with its alignment parts, which the run's record holds."""
@@ -41,6 +43,14 @@ class Task(NamedTuple):
 def kind_of(manifest: Mapping[str, Any], semantic: str = SEMANTIC) -> str:
     """The kind of a run's anomalies, by a pattern in the names of semantic tasks."""
     return KINDS[bool(re.search(semantic, run.name_of(manifest)))]
+
+
+def modality_of(pool: Pool) -> str:
+    """Whether a pool is of "rows", "series" or "images", by the controls that stand in it."""
+    names = {control.augmentation for control in pool.controls()}
+    return (
+        "rows" if "isolation_forest" in names else "series" if "difference" in names else "images"
+    )
 
 
 def folders_below(paths: Sequence[Path]) -> Iterator[Path]:
@@ -69,6 +79,7 @@ def read(paths: Sequence[Path], reason: str, semantic: str = SEMANTIC) -> Iterat
             np.asarray(labels.anomalous),
             labels.kinds,
             folder,
+            labels,
         )
 
 

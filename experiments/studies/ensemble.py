@@ -31,7 +31,7 @@ from ad_jax.selection.weights import CONSTANTS, Constants
 from experiments.result import Cell, Panels, Result, Table
 from experiments.studies import contamination
 from experiments.study import PARTS, SHELF, from_runs, shelf
-from experiments.tasks import Task, Value, counted, means
+from experiments.tasks import Task, Value, counted, means, modality_of
 
 SHARES = (0.0, 0.01, 0.02, 0.05, 0.1, 0.25, 0.5)
 NAMES = [f"{share:.0%}" for share in SHARES]
@@ -62,7 +62,9 @@ class Found(NamedTuple):
 
 
 def kind_of(task: Task) -> str:
-    """From scratch or frozen, defects or semantic."""
+    """From scratch or frozen, defects or semantic; or rows, or series."""
+    if modality_of(task.run.pool) != "images":
+        return modality_of(task.run.pool)
     frozen = any(s.augmentation == "feature_noise" for s in task.run.pool.settings)
     return f"{'frozen features' if frozen else 'from scratch'}, {task.kind}"
 
