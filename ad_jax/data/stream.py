@@ -211,14 +211,13 @@ def _encoded(
         return everything, rows
     except InputError:
         columns.check(table)
-    good, found = [], []
+    good, found, where = [], [], _shown(pathlib.Path(table.name))
     for i in everything:
         try:
             row, counts = columns.numbers_of(table.take([i]))
         except InputError as error:
-            bad.append(
-                (f"{_shown(pathlib.Path(table.name))}:{table.place} {table.places[i]}", str(error))
-            )
+            reason = str(error).removeprefix(f"{table.name}: ")
+            bad.append((f"{where}:{table.place} {table.places[i]}", reason))
         else:
             missing.update(counts)
             good.append(i)
