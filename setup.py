@@ -42,6 +42,7 @@ setup(
         "tpu": ["jax[tpu]"],
         "bench": ["torch>=2.4", "torchvision>=0.21"],
         "pyod": ["pyod>=2.0"],
+        "tables": ["pyarrow>=15"],  # of Parquet files; pandas or polars do, too
         "docs": DOCS,
         "test": TEST,
     },

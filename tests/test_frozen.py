@@ -5,6 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from PIL import Image
+from scipy import stats
 from test_features import tiny
 
 import ad_jax
@@ -143,6 +144,68 @@ def test_noise_has_the_asked_spread(key):
     entry = augment.get("feature_noise")
     made = entry.pseudo(key, {"std": 0.8}, jnp.zeros((40, 40, 9)), jnp.zeros((40, 40, 9)))
     assert float(made.sample.std()) == pytest.approx(0.8, rel=0.02)
+
+
+def _made(name, key, hyper, shape=(50, 40, 6)):
+    """A pseudo-anomaly of normals of 0 with a donor of 9."""
+    return np.asarray(
+        augment.get(name).pseudo(key, hyper, jnp.zeros(shape), jnp.full(shape, 9.0))[0]
+    )
+
+
+@pytest.mark.parametrize("name, moved", [("feature_swap", {9.0}), ("feature_shift", {-2.0, 2.0})])
+def test_chosen_features_are_as_many_as_asked_and_never_none(name, moved, key):
+    step = {"step": 2.0} if name == "feature_shift" else {}
+    made = _made(name, key, {"chance": 0.4, **step})
+    assert set(np.unique(made).tolist()) == {0.0, *moved}
+    none = (1 - 0.4) ** 6  # positions without any, which get one
+    mean = 6 * 0.4 + none
+    assert (made != 0).mean() == pytest.approx(mean / 6, abs=0.015)
+    rare = (_made(name, key, {"chance": 1e-6, **step}) != 0).sum(-1)
+    assert (rare == 1).all()
+    counts = (made != 0).sum(-1)
+    variance = 6 * 0.4 * 0.6 + (6 * 0.4) ** 2 + none - mean**2
+    assert counts.var() == pytest.approx(variance, rel=0.1)  # a subset for every position
+    if moved == {-2.0, 2.0}:
+        assert abs(made.mean()) < 0.03  # as often up as down
+        assert not (made[..., 0] * made[..., 1] >= 0).all()  # a sign for every feature
+
+
+def test_heavy_noise_has_the_asked_spread_and_heavier_tails(key):
+    heavy, plain = (
+        _made(n, key, {"std": 0.8}, (200, 200, 9)) for n in ("feature_heavy", "feature_noise")
+    )
+    quartiles = stats.t(3, scale=0.8 / 3**0.5).ppf([0.01, 0.25, 0.75, 0.99])
+    np.testing.assert_allclose(np.quantile(heavy, [0.01, 0.25, 0.75, 0.99]), quartiles, rtol=0.03)
+    assert (abs(heavy) > 4).mean() > 100 * (abs(plain) > 4).mean()
+
+
+def test_uniform_features_keep_nothing_of_the_sample(key):
+    entry = augment.get("feature_uniform")
+    one, other = (
+        entry.pseudo(key, {"width": 3.0}, jnp.full((40, 40, 9), v), jnp.zeros((40, 40, 9))).sample
+        for v in (0.0, 7.0)
+    )
+    np.testing.assert_array_equal(one, other)
+    assert abs(float(one.min()) + 3) < 0.01 and abs(float(one.max()) - 3) < 0.01
+    assert float(one.std()) == pytest.approx(3 / 3**0.5, rel=0.02)
+
+
+@pytest.mark.parametrize("name", FEATURES)
+def test_a_grid_of_strengths_changes_more_and_more(name, key):
+    """Of a single position, as a row is."""
+    entry = augment.get(name)
+    rows = jax.random.normal(key, (2, 400, 1, 1, 5))
+
+    def change(hyper):
+        made = jax.vmap(lambda k, s, d: entry.pseudo(k, hyper, s, d).sample)
+        moved = made(jax.random.split(key, 400), *rows) - rows[0]
+        return float((moved**2).mean())
+
+    changes = [change(hyper) for hyper in entry.strengths(4, (1, 1, 5))]
+    if name == "feature_step":  # from down to up
+        changes = changes[2:]
+    assert changes == sorted(changes) and changes[-1] > 1.2 * changes[0]
 
 
 def test_a_cell_is_covered_by_its_own_pixels():

@@ -90,6 +90,14 @@ def test_equal_numbers_for_all_channels_are_one_number(key):
         np.testing.assert_array_equal(found.sample, plain.sample)
 
 
+def test_a_shift_has_a_step_for_every_band(key):
+    sample = jnp.zeros((40, 40, 4))
+    hyper = {"step": jnp.array([3.0, 0.5]), "chance": jnp.float32(0.5)}
+    made = np.asarray(augment.get("feature_shift:2").pseudo(key, hyper, sample, sample).sample)
+    assert set(np.unique(abs(made[..., :2]))) == {0.0, 3.0}
+    assert set(np.unique(abs(made[..., 2:]))) == {0.0, 0.5}
+
+
 def test_a_step_moves_half_of_the_positions(key):
     sample = jnp.zeros((40, 40, 2))
     hyper = {"step": jnp.array([3.0, 0.0]), "std": jnp.float32(0.05)}

@@ -1,7 +1,7 @@
 """Pseudo-anomalies in feature space: of grids `[gh, gw, d]` in units of the normals' spread.
 
 Every position counts as a sample of its own, so an entry changes all of them; the donor's position
-at the same place stands in for "another position".
+at the same place stands in for "another position". A row is a single position, `[1, 1, d]`.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ def _draw_noise(key: jax.Array, hyper: Mapping[str, Any], shape: tuple[int, ...]
 def _draw_moved(key: jax.Array, hyper: Mapping[str, Any], shape: tuple[int, ...]) -> jax.Array:
     """Noise, and in half of the positions a step, the same for all of them."""
     noise, coin = jax.random.split(key)
-    moved = jax.random.bernoulli(coin, 0.5, (*shape[:2], 1))
+    moved = jax.random.bernoulli(coin, 0.5, (*shape[:-1], 1))
     step = over_channels(jnp.asarray(hyper["step"]), shape[-1])
     return moved * step + _draw_noise(noise, hyper, shape)
 
@@ -52,7 +52,7 @@ def _draw_moved(key: jax.Array, hyper: Mapping[str, Any], shape: tuple[int, ...]
 def _draw_weight(key: jax.Array, hyper: Mapping[str, Any], shape: tuple[int, ...]) -> jax.Array:
     """A weight for every position, uniform within the spread around the centre."""
     low, high = hyper["weight"] / hyper["weight_spread"], hyper["weight"] * hyper["weight_spread"]
-    return jax.random.uniform(key, (*shape[:2], 1), minval=low, maxval=high)
+    return jax.random.uniform(key, (*shape[:-1], 1), minval=low, maxval=high)
 
 
 def _with_donor(kernel: Any) -> Apply:
@@ -81,6 +81,46 @@ def channel_dropout(sample: jax.Array, dropped: jax.Array) -> jax.Array:
     return jnp.where(dropped, 0.0, sample)
 
 
+def _draw_chosen(key: jax.Array, hyper: Mapping[str, Any], shape: tuple[int, ...]) -> jax.Array:
+    """Which features `[gh, gw, d]` are chosen: each with the asked chance, and never none.
+
+    An unchanged position would be a normal that is called an anomaly; so where chance leaves none,
+    the one that was nearest to being chosen is.
+    """
+    draws = jax.random.uniform(key, shape)
+    return draws <= jnp.maximum(hyper["chance"], draws.min(-1, keepdims=True))
+
+
+def feature_swap(sample: jax.Array, chosen: jax.Array, donor: jax.Array) -> jax.Array:
+    """Takes the features of `chosen [gh, gw, d]` from another sample's position.
+
+    Every value is a normal's; only values that belong together are torn apart.
+    """
+    return jnp.where(chosen, donor, sample)
+
+
+def _draw_shift(key: jax.Array, hyper: Mapping[str, Any], shape: tuple[int, ...]) -> jax.Array:
+    """Steps `[gh, gw, d]` up or down, of the chosen features; 0 of the others."""
+    chosen, signs = jax.random.split(key)
+    step = over_channels(jnp.asarray(hyper["step"]), shape[-1])
+    return _draw_chosen(chosen, hyper, shape) * jax.random.rademacher(signs, shape) * step
+
+
+def _draw_heavy(key: jax.Array, hyper: Mapping[str, Any], shape: tuple[int, ...]) -> jax.Array:
+    """Noise `[gh, gw, d]` of the asked standard deviation, of Student's t distribution."""
+    return hyper["std"] * jax.random.t(key, FREEDOM, shape) / (FREEDOM / (FREEDOM - 2)) ** 0.5
+
+
+def _draw_uniform(key: jax.Array, hyper: Mapping[str, Any], shape: tuple[int, ...]) -> jax.Array:
+    """Values `[gh, gw, d]` anywhere between minus and plus the asked width."""
+    return hyper["width"] * jax.random.uniform(key, shape, minval=-1.0, maxval=1.0)
+
+
+def feature_uniform(sample: jax.Array, values: jax.Array) -> jax.Array:
+    """Takes `values [gh, gw, d]` instead: nothing of the sample is left."""
+    return values
+
+
 def _between_positions(kernel: Any, most: float, source: str) -> Augmentation:
     """An entry whose weight says how far a position moves, of the way to another one."""
     about = "of the way to another position"
@@ -101,8 +141,13 @@ def _between_positions(kernel: Any, most: float, source: str) -> Augmentation:
     )
 
 
+FREEDOM = 3.0  # degrees of freedom of `feature_heavy`: the fewest whole ones with a variance
 _STD = Range(0.8, 0.05, 5.0, "log", "normals' spread", True, "of the noise, per feature")
-BANDED = {"feature_noise": ("std",), "feature_step": ("step",)}  # what may differ between channels
+BANDED = {  # what may differ between channels
+    "feature_noise": ("std",),
+    "feature_step": ("step",),
+    "feature_shift": ("step",),
+}
 
 FEATURES: dict[str, Augmentation] = {
     "feature_noise": Augmentation(
@@ -150,6 +195,63 @@ FEATURES: dict[str, Augmentation] = {
         group="features",
         takes=MODALITIES,
         source="dropout, Srivastava et al. 2014, of single features",
+    ),
+    "feature_swap": Augmentation(
+        draw=_draw_chosen,
+        apply=_with_donor(feature_swap),
+        space=Space(
+            chance=Range(
+                *(0.3, 0.05, 0.5, "log", "probability", False),
+                "that a feature is another sample's; above half it is the other that is changed",
+            )
+        ),
+        strength="chance",
+        example={"chance": 0.4},
+        group="features",
+        takes=MODALITIES,
+        source="corruption of VIME, Yoon et al., NeurIPS 2020, from one donor; at half like the "
+        "dependency anomalies of ADBench, arXiv 2206.09426",
+    ),
+    "feature_shift": Augmentation(
+        draw=_draw_shift,
+        apply=whole(feature_noise),
+        space=Space(
+            step=Range(
+                *(2.0, 0.2, 8.0, "log", "normals' spread", True),
+                "up or down, of the features that are moved",
+            ),
+            chance=Range(0.3, 0.05, 1.0, "log", "probability", False, "that a feature is moved"),
+        ),
+        strength="step",
+        example={"step": 1.5, "chance": 0.5},
+        group="features",
+        takes=MODALITIES,
+        source="anomalies in a subspace, survey of Zimek, Schubert and Kriegel 2012",
+    ),
+    "feature_heavy": Augmentation(
+        draw=_draw_heavy,
+        apply=whole(feature_noise),
+        space=Space(std=_STD),
+        strength="std",
+        example={"std": 0.5},
+        group="features",
+        takes=MODALITIES,
+        source="feature noise with the tails of Student's t of 3 degrees of freedom",
+    ),
+    "feature_uniform": Augmentation(
+        draw=_draw_uniform,
+        apply=whole(feature_uniform),
+        space=Space(
+            width=Range(
+                *(3.0, 0.5, 10.0, "log", "normals' spread", True),
+                "from the normals' mean to either end, in every feature",
+            )
+        ),
+        strength="width",
+        example={"width": 2.0},
+        group="features",
+        takes=MODALITIES,
+        source="global anomalies of ADBench, arXiv 2206.09426 (there 1.1 times the normals' range)",
     ),
 }
 

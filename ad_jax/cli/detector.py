@@ -39,7 +39,8 @@ def add(adder: Adder) -> None:
     one.add_argument(
         "source",
         nargs="+",
-        help="folder of images (any layout), image file, .npz, or - for paths on stdin",
+        help="folder of images (any layout), image file, .npz, table (.csv, .parquet), or - for "
+        "paths on stdin",
     )
     one.add_argument("--alpha", help="asked false-positive rate (the detector's own, .05)")
     one.add_argument(
@@ -121,7 +122,9 @@ def _sources(texts: Iterable[str]) -> Iterator[str | None]:
                 if line is None or line.strip():
                     yield line and line.rstrip("\r\n").removeprefix("\ufeff")  # byte-order mark
         elif not os.path.exists(os.path.expanduser(text)):
-            raise InputError(f"{text} does not exist; give a folder, an image, a .npz, or -")
+            raise InputError(
+                f"{text} does not exist; give a folder, an image, a .npz, a table, or -"
+            )
         else:
             yield text
 
@@ -263,6 +266,7 @@ def _batches(arguments: argparse.Namespace, detector: Any) -> Iterator[Any]:
         range=ends_of(arguments.range) or (detector.loading and detector.loading.range),
         dtype=detector.dtype,
         max_pixels=arguments.max_pixels or MAX_PIXELS,
+        columns=detector.loading and detector.loading.columns,
     )
 
 
@@ -404,6 +408,12 @@ def _made_of(detector: Any) -> dict[str, Any]:
     }
 
 
+def _columns_of(detector: Any) -> dict[str, int] | None:
+    """How many columns of each kind a detector of a table knows."""
+    known = detector.loading and detector.loading.columns
+    return dict(Counter(one.kind for one in known.columns)) if known else None
+
+
 def _tell(detector: Any, folder: Path, saved_as: int, arguments: argparse.Namespace) -> None:
     """Prints what is in a detector; with `--alpha` changes its rate before."""
     if arguments.alpha is not None:
@@ -423,6 +433,7 @@ def _tell(detector: Any, folder: Path, saved_as: int, arguments: argparse.Namesp
         "shape": list(state.shape),
         "fit": detector.loading.fit if detector.loading else None,
         "range": detector.loading.range if detector.loading else None,
+        "columns": _columns_of(detector),
         "tile": state.tiling.tile if state.tiling else None,
         "overlap": state.tiling.overlap if state.tiling else None,
         "tiles": detector.networks.tiles,

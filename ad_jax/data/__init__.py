@@ -13,9 +13,11 @@ from ad_jax.data.arrays import load_npz
 from ad_jax.data.duplicates import Duplicates
 from ad_jax.data.embedded import load_digits, load_textures
 from ad_jax.data.folder import load_folder
+from ad_jax.data.frame import ENDINGS
 from ad_jax.data.planted import load_planted
 from ad_jax.data.problem import Problem, Split
 from ad_jax.data.samples import size_of
+from ad_jax.data.tables import EXAMPLE, load_sklearn, load_table
 from ad_jax.data.tfds import load_tfds
 from ad_jax.data.truth import Labels, Truth
 from ad_jax.data.turning import MOST
@@ -56,6 +58,23 @@ def _planted(generator: str, **options: Any) -> tuple[Problem, Truth]:
     return load_planted(generator, load_base=load, **options)
 
 
+def _table(
+    path: pathlib.Path, *, target: str | None = None, **options: Any
+) -> tuple[Problem, Truth]:
+    other = None if target is None else _existing(target)
+    if target is not None and other is None:
+        raise InputError(f"target={target} is no path here; give an existing .csv or .parquet file")
+    if other is not None and other.suffix.lower() not in ENDINGS:
+        raise InputError(f"target={target} is no .csv or .parquet file; give one")
+    return load_table(path, target=other, **options)
+
+
+_TABLE = Source(
+    _table,
+    ("label", "normal", "split", "target", "drop", "category", "limit"),
+    takes="path",
+)
+
 SOURCES: dict[str, Source] = {
     "textures:brick-defect": Source(partial(load_textures, "brick-defect"), _TEXTURE_OPTIONS),
     "textures:brick-orientation": Source(
@@ -67,6 +86,10 @@ SOURCES: dict[str, Source] = {
     "digits": Source(load_digits, ("normal", "size", "limit", "kind")),
     "FOLDER": Source(load_folder, _FOLDER_OPTIONS, takes="path"),
     "FILE.npz": Source(load_npz, ("normal", "size", "limit", "kind"), takes="path"),
+    "FILE.csv": _TABLE,
+    "FILE.parquet": _TABLE,
+    "table": Source(partial(load_sklearn, EXAMPLE), ("normal", "limit")),
+    "sklearn:NAME": Source(load_sklearn, ("normal", "limit"), takes="name"),
     "tfds:NAME": Source(load_tfds, ("normal", "size", "limit", "data_dir"), takes="name"),
 }
 SOURCES = {name: one._replace(options=(*one.options, "turns")) for name, one in SOURCES.items()}
@@ -74,6 +97,11 @@ SOURCES = {name: one._replace(options=(*one.options, "turns")) for name, one in 
 _BASE_OPTIONS = [o for source in SOURCES.values() for o in source.options if o != "kind"]
 SOURCES["planted:GENERATOR"] = Source(
     _planted, tuple(dict.fromkeys(["base", "hyper", "share", "seed", *_BASE_OPTIONS])), takes="name"
+)
+
+_TEXTS = (
+    *("fit", "colour", "group", "kind", "base", "data_dir"),
+    *("label", "split", "target", "drop", "category"),
 )
 
 # Whole numbers: least and most.
@@ -100,6 +128,11 @@ def load(source: str | os.PathLike[str], **options: object) -> tuple[Problem, Tr
       kind, group, fit, colour, range, max_pixels, skip_bad.
     - FILE.npz: arrays `X`, `y`; `images`, `labels`, `split`; or `train`, `target`; normal, size,
       limit, kind.
+    - FILE.csv, FILE.parquet: a table of named columns; label, normal, split, target, drop,
+      category, limit. Half of the normal rows train, or those that split says, or all with another
+      file as target. See `ad_jax.data.tables.load_table`.
+    - `sklearn:NAME`: a table that scikit-learn ships (breast_cancer, wine, iris, digits), one class
+      normal; normal, limit. `table` is the first of them.
     - `tfds:NAME`: a data set prepared by TensorFlow Datasets, images in classes, such as
       `tfds:cifar10`; normal, size, limit, data_dir. Nothing is downloaded.
     - `planted:GENERATOR`: normals of another source, some of them passed through an augmentation
@@ -112,7 +145,12 @@ def load(source: str | os.PathLike[str], **options: object) -> tuple[Problem, Tr
     Options:
       size: side of the images in px, or HEIGHTxWIDTH.
       limit: the first so many samples, by content, of train, held-out and target.
-      normal: the normal class, by number or name.
+      normal: the normal class, by number or name; of a table the label of normal rows.
+      label: the column of a table that says what each row is (0, false, normal or good: normal).
+      split: the column of a table that says `train`, `target` (or `test`) or `held_out`.
+      target: another file of the same columns, whose rows are the target.
+      drop: columns of a table to leave out, `a;b`.
+      category: columns of a table that hold categories although they look like numbers, `a;b`.
       kind: only the anomalies of this kind in the target, beside all its normals; for studies: it
         reads labels, and the truth's log says so.
       group: regular expression; its match in the file name says which normals belong together.
@@ -193,7 +231,7 @@ def paths_of(source: str, options: Mapping[str, object]) -> dict[str, str]:
     """Absolute paths of those of a source and its options that name a file or folder."""
     named = {"source": source, **options}
     out = {}
-    for name in ("source", "base", "data_dir"):
+    for name in ("source", "base", "target", "data_dir"):
         text = named.get(name)
         if not text or str(text) in SOURCES:
             continue
@@ -224,13 +262,18 @@ def _find(text: str) -> tuple[Source, tuple[str | pathlib.Path, ...]]:
         )
         raise InputError(
             f"source {text!r} is no path here {searched}; "
-            f"give an existing folder or .npz file, or one of: {', '.join(names)}"
+            f"give an existing folder, .npz, .csv or .parquet file, or one of: {', '.join(names)}"
         )
     if path.is_dir():
         return SOURCES["FOLDER"], (path,)
     if path.suffix.lower() == ".npz":
         return SOURCES["FILE.npz"], (path,)
-    raise InputError(f"source {text!r} is a file of an unknown kind; give a folder or a .npz file")
+    if path.suffix.lower() in ENDINGS:
+        return SOURCES[f"FILE{path.suffix.lower()}"], (path,)
+    raise InputError(
+        f"source {text!r} is a file of an unknown kind; give a folder or a .npz, .csv or .parquet "
+        "file"
+    )
 
 
 def _existing(text: str) -> pathlib.Path | None:
@@ -264,9 +307,9 @@ def _checked(name: str, value: object) -> object:
             return float(value)  # type: ignore[arg-type]
         except (TypeError, ValueError):
             raise InputError(f"share={value!r} is not a number; give one like 0.2") from None
-    if name in ("base", "data_dir") and isinstance(value, os.PathLike):
+    if name in ("base", "target", "data_dir") and isinstance(value, os.PathLike):
         return os.fspath(value)
-    if name in ("fit", "colour", "group", "kind", "base", "data_dir"):
+    if name in _TEXTS:
         return str(value)
     return value
 

@@ -15,6 +15,7 @@ import numpy as np
 
 from ad_jax.base.errors import DataWarning, InputError
 from ad_jax.base.parameters import whole
+from ad_jax.data.columns import Columns
 from ad_jax.data.duplicates import NEAR, Copies, Duplicates, find_duplicates, without_copies
 from ad_jax.data.folds import (
     FOLDS,
@@ -60,6 +61,8 @@ class Problem:
         never stand on both sides of a split. Kept as integers numbered by content.
       range: values in image files of more than 8 bits that became black and white; None = no such
         files. Kept for those who read further files, by the normals; no part of a fingerprint.
+      columns: how the columns of a table became the numbers of rows (`ad_jax.data.columns`); None =
+        no table. Kept for those who read further rows, by the normals; no part of a fingerprint.
       distinct: whether copies among the normals are left out. Tiles and values of a few levels are
         equal without being copies: False keeps them, exact ones on one side of a split.
       turns: images are trained on in so many copies, turned by multiples of `360 / turns` degrees
@@ -82,6 +85,7 @@ class Problem:
     held_out: np.ndarray | None = None
     groups: np.ndarray | None = None  # [n] int32
     range: tuple[float, float] | None = None
+    columns: Columns | None = None
     distinct: bool = True
     turns: int = 1
     series: bool = False
@@ -159,6 +163,7 @@ class Problem:
             held_out=self.held_out,
             groups=self.groups,
             range=self.range,
+            columns=self.columns,
             distinct=False,  # copies were left out already
             turns=turns,
             series=self.series,
@@ -345,6 +350,7 @@ def sealed(
     kind: str | int | None = None,
     series: bool = False,
     distinct: bool = True,
+    columns: Columns | None = None,
 ) -> tuple[Problem, Truth]:
     """Make a loader's problem and truth: the one place that knows how the two orders relate.
 
@@ -359,7 +365,7 @@ def sealed(
         default `train[0]`, ….
       kind: the kind of anomalies that the loader chose the target by, if it did; it had to read
         labels for that, and the truth's log says so.
-      series, distinct: of the problem.
+      series, distinct, columns: of the problem.
     """
     target = as_samples("target", target, series)
     hashes = content_hashes(target)
@@ -386,6 +392,7 @@ def sealed(
         held_out=held_out,
         groups=groups,  # type: ignore[arg-type]
         range=range,
+        columns=columns,
         names=named,
         series=series,
         distinct=distinct,

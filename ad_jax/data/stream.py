@@ -1,4 +1,4 @@
-"""Samples to score, a batch at a time: images of any folder, single files, or a `.npz`.
+"""Samples to score, a batch at a time: images of any folder, single files, a `.npz` or a table.
 
 Pictures are loaded by the code that loads a folder for training (`ad_jax.data.pictures`).
 """
@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 import pathlib
 import re
+from collections import Counter
 from collections.abc import Iterable, Iterator
 from functools import partial
 from typing import Any, NamedTuple
@@ -17,6 +18,8 @@ import numpy as np
 from ad_jax.base.errors import InputError
 from ad_jax.data import pictures
 from ad_jax.data.arrays import _keys, _read
+from ad_jax.data.columns import Columns, say_missing
+from ad_jax.data.frame import ENDINGS, Table, chunks
 from ad_jax.data.layout import Passed, images_below
 from ad_jax.data.pictures import MAX_PIXELS, Picture, Reading, in_colour
 from ad_jax.data.samples import as_samples, resize
@@ -66,13 +69,16 @@ def stream(
     range: tuple[float, float] | None = None,
     dtype: str = "uint8",
     max_pixels: int = MAX_PIXELS,
+    columns: Columns | None = None,
 ) -> Iterator[Batch]:
-    """Samples of `shape` from folders (any layout), image files and `.npz` files, in their order.
+    """Samples of `shape` from folders (any layout), images, `.npz` files and tables, in order.
 
     Of a `.npz` the first of the arrays target, images, X is read, resized like
-    `ad_jax.load(…, size=)` does; labels in it stay unread. Folders of masks, and files whose name
-    ends in `_mask`, are passed over unless they are named themselves. At the end a warning each
-    says what was passed over or clipped, and which pictures have another depth than the normals.
+    `ad_jax.load(…, size=)` does; labels in it stay unread. Tables (`.csv`, `.parquet`) are read a
+    batch at a time; columns that training did not have are passed over. Folders of masks, and files
+    whose name ends in `_mask`, are passed over unless they are named themselves. At the end a
+    warning each says what was passed over, clipped or missing, and which pictures have another
+    depth than the normals.
 
     Args:
       sources: paths; they are taken one at a time, so the list may be endless. None among them
@@ -83,9 +89,10 @@ def stream(
       range: values of files of more than 8 bits that become black and white, as for the normals.
       dtype: of the normals: "uint8", or "float32" in [0, 1].
       max_pixels: largest image that is decoded.
+      columns: how columns of a table become numbers, as for the normals.
 
     Raises:
-      InputError: a folder or `.npz` that cannot be used, or pictures where samples are rows.
+      InputError: a folder, `.npz` or table that cannot be used, or pictures where samples are rows.
     """
     sides = (shape[0], shape[1]) if len(shape) == 3 else (1, 1)  # rows: no picture is read
     reading = Reading(sides, fit, range, dtype, max_pixels)
@@ -93,10 +100,13 @@ def stream(
     passed, tally = Passed(), Tally(reading)
     with pictures.threads() as pool:
         for files in _batches(_files(sources, passed), size):
-            if _is_npz(files[0]) and os.path.lexists(files[0]):
-                yield from _of_npz(files[0], shape, size)
+            if _of_arrays(files[0]) and os.path.lexists(files[0]):
+                if _is_npz(files[0]):
+                    yield from _of_npz(files[0], shape, size)
+                else:
+                    yield from _of_table(files[0], columns, size)
                 continue
-            if not _is_npz(files[0]):
+            if not _of_arrays(files[0]):
                 _check_pictures(shape)
             found = pictures.in_threads(pool, partial(pictures.read, reading=reading), files)
             both = list(zip(map(_shown, files), found, strict=True))
@@ -123,17 +133,22 @@ def _is_npz(path: pathlib.Path) -> bool:
     return path.suffix.lower() == ".npz"
 
 
+def _of_arrays(path: pathlib.Path) -> bool:
+    """Whether a file holds many samples, not one picture."""
+    return _is_npz(path) or path.suffix.lower() in ENDINGS
+
+
 def _batches(files: Iterable[pathlib.Path | None], size: int) -> Iterator[list[pathlib.Path]]:
-    """Up to `size` pictures, or one `.npz`."""
+    """Up to `size` pictures, or one file of many samples."""
     some: list[pathlib.Path] = []
     for path in files:
-        if some and (path is None or _is_npz(path)):
+        if some and (path is None or _of_arrays(path)):
             yield some
             some = []
         if path is None:
             continue
         some.append(path)
-        if _is_npz(path) or len(some) == size:
+        if _of_arrays(path) or len(some) == size:
             yield some
             some = []
     if some:
@@ -149,7 +164,7 @@ def _check_pictures(shape: tuple[int, ...]) -> None:
     if len(shape) != 3 or shape[2] not in (1, 3):
         raise InputError(
             f"the detector takes samples of shape {shape}, which pictures are not loaded as; "
-            "give a .npz with target, images or X"
+            "give a .npz with target, images or X, or a table"
         )
 
 
@@ -168,3 +183,44 @@ def _of_npz(path: pathlib.Path, shape: tuple[int, ...], size: int) -> Iterator[B
     for start in range(0, len(samples), size):
         block = samples[start : start + size]
         yield Batch([f"{_shown(path)}:{name}[{start + i}]" for i in range(len(block))], block, [])
+
+
+def _of_table(path: pathlib.Path, columns: Columns | None, size: int) -> Iterator[Batch]:
+    if columns is None:
+        raise InputError(
+            f"{path} is a table, and the detector knows no columns, as it was trained on none; "
+            "give a .npz with X, or train on a table"
+        )
+    missing: Counter[str] = Counter()
+    for table, ragged in chunks(path, size):
+        bad = [(f"{_shown(path)}:line {line}", reason) for line, reason in ragged]
+        good, rows = _encoded(table, columns, bad, missing)
+        names = [f"{_shown(path)}:{table.place} {place}" for place in table.places[good]]
+        yield Batch(names, rows, bad)
+    say_missing(str(path), missing)
+
+
+def _encoded(
+    table: Table, columns: Columns, bad: list[tuple[str, str]], missing: Counter[str]
+) -> tuple[np.ndarray, np.ndarray]:
+    """Which rows of a table can be used, and their numbers; the others are added to `bad`."""
+    everything = np.arange(len(table))
+    try:
+        rows, counts = columns.numbers_of(table)
+        missing.update(counts)
+        return everything, rows
+    except InputError:
+        columns.check(table)
+    good, found, where = [], [], _shown(pathlib.Path(table.name))
+    for i in everything:
+        try:
+            row, counts = columns.numbers_of(table.take([i]))
+        except InputError as error:
+            reason = str(error).removeprefix(f"{table.name}: ")
+            bad.append((f"{where}:{table.place} {table.places[i]}", reason))
+        else:
+            missing.update(counts)
+            good.append(i)
+            found.append(row)
+    width = len(columns.labels)
+    return np.array(good, int), np.concatenate(found or [np.zeros((0, width), np.float32)])

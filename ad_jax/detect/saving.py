@@ -16,6 +16,7 @@ import numpy as np
 from ad_jax.base.errors import InputError, of_machine
 from ad_jax.base.json_text import json_text
 from ad_jax.base.parameters import whole
+from ad_jax.data.columns import Columns
 from ad_jax.detect import localise
 from ad_jax.detect.state import ARRAYS, Loading, Localised, State, Tiling
 from ad_jax.features import weights_of
@@ -70,7 +71,7 @@ def write(path: str | Path, state: State, alpha: float, loading: Loading | None)
         "seeds": [int(seed) for seed in state.seeds],
         "folds": [int(fold) for fold in state.folds],
         "alpha": float(alpha),
-        "loading": None if loading is None else loading._asdict(),
+        "loading": None if loading is None else _about(loading),
         "tiles": None
         if state.tiling is None
         else {"tile": state.tiling.tile, "overlap": state.tiling.overlap},
@@ -181,8 +182,20 @@ def _parsed(about: dict[str, Any], content: bytes) -> Saved:
     )
 
 
-def _loading(fit: str, range: list[float] | None = None) -> Loading:
-    return Loading(fit, None if range is None else (float(range[0]), float(range[1])))
+def _about(loading: Loading) -> dict[str, Any]:
+    """Columns are named where there are some: older versions read detectors of images as before."""
+    about = {"fit": loading.fit, "range": loading.range}
+    return about if loading.columns is None else about | {"columns": loading.columns.as_data()}
+
+
+def _loading(
+    fit: str, range: list[float] | None = None, columns: list[dict[str, Any]] | None = None
+) -> Loading:
+    return Loading(
+        fit,
+        None if range is None else (float(range[0]), float(range[1])),
+        None if columns is None else Columns.from_data(columns),
+    )
 
 
 def _tiling(about: dict[str, Any] | None, region: np.ndarray | None) -> Tiling | None:

@@ -8,6 +8,7 @@ from typing import NamedTuple
 import numpy as np
 
 from ad_jax.base.errors import InputError
+from ad_jax.data.columns import Columns
 from ad_jax.detect import tiles
 from ad_jax.detect.calibration import by_fold
 from ad_jax.detect.localise import Fitted
@@ -55,7 +56,7 @@ class NotFitted(InputError, AttributeError):
 
 
 class Loading(NamedTuple):
-    """How image files become samples, so that scoring loads them as training did.
+    """How files become samples, so that scoring loads them as training did.
 
     Size and colour follow from the detector's shape.
 
@@ -63,10 +64,12 @@ class Loading(NamedTuple):
       fit: how a picture gets these sides: "stretch", "crop" or "pad" (see `ad_jax.load`).
       range: values of files of more than 8 bits that become black and white (`Problem.range`);
         None = the training images had no such files, or it is not known.
+      columns: how columns of a table become numbers (`Problem.columns`); None = no table.
     """
 
     fit: str = "stretch"
     range: tuple[float, float] | None = None
+    columns: Columns | None = None
 
 
 class Tiling(NamedTuple):

@@ -144,7 +144,7 @@ def write(
     }
     write_whole(folder / "pick.json", json_text(pick, indent=1).encode())
     fit = str(source.options.get("fit", "stretch"))
-    selection.detector.loading = Loading(fit, problem.range)
+    selection.detector.loading = Loading(fit, problem.range, problem.columns)
     selection.detector.save(folder / "detector")
     if selection.ensemble is not None:
         selection.ensemble.loading = selection.detector.loading

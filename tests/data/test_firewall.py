@@ -30,8 +30,8 @@ def _bits(problem: Problem) -> tuple:
 def test_problem_holds_no_labels_names_or_paths(mvtec):
     problem, truth = load(mvtec, group=r"(\d)\.png")
     fields = {f.name for f in dataclasses.fields(Problem)} - {"_hashes", "_originals"}
-    of_arrays = {"train", "target", "held_out", "groups", "range", "distinct", "copies"}
-    assert fields == of_arrays | {"turns", "copies_held_out"}
+    of_arrays = {"train", "target", "held_out", "groups", "range", "columns", "distinct", "copies"}
+    assert fields == of_arrays | {"turns", "copies_held_out", "series"}
     kept = {
         "_hashes",
         "_originals",
