@@ -22,9 +22,11 @@ SHAPES = {  # the smallest images a network takes, square and not, and what else
     "resnet18": [(16, 16, 1), (17, 22, 3)],
     "resnet18_large": [(64, 64, 1), (65, 70, 3)],
     "mlp": [(16, 16, 1), (3, 5, 3), (7,), (1,)],
+    "temporal": [(16, 1)],
 }
-CASES = [(name, shape) for name, shapes in SHAPES.items() for shape in shapes]
-SMALLEST = [(name, shapes[0]) for name, shapes in SHAPES.items()] + [("mlp", (7,))]
+OWN = ("temporal",)  # tested in a file of its own, `test_temporal`
+CASES = [(name, shape) for name, shapes in SHAPES.items() if name not in OWN for shape in shapes]
+SMALLEST = [(name, SHAPES[name][0]) for name in SHAPES if name not in OWN] + [("mlp", (7,))]
 
 
 def sizes(network):

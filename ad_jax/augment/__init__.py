@@ -13,6 +13,7 @@ from ad_jax.augment import geometry, noise, patches, photometric, soft
 from ad_jax.augment.compose import chain, mixture, one_of, part_of, sometimes
 from ad_jax.augment.contract import Augmentation, Pseudo, fixed, local, smallest_area, whole
 from ad_jax.augment.features import BANDED, FEATURES, in_bands
+from ad_jax.augment.series import SERIES
 from ad_jax.base.errors import InputError, lookup
 from ad_jax.base.modality import MODALITIES, mask_shape
 from ad_jax.base.space import Range, Space
@@ -52,7 +53,8 @@ CATALOGUE: dict[str, Augmentation] = {
     ),
 }
 
-PACKED = max(len(entry.space) for entry in CATALOGUE.values())  # hyperparameters of an entry
+_KNOWN = {**CATALOGUE, **FEATURES, **SERIES}
+PACKED = max(entry.space.size for entry in _KNOWN.values())  # hyperparameters of an entry
 
 
 @functools.cache
@@ -77,7 +79,7 @@ def get(name: str) -> Augmentation:
 
 def _entry(name: str) -> Augmentation:
     base, banded, count = name.partition(":")
-    entry = lookup({**CATALOGUE, **FEATURES}, base, "augmentation")
+    entry = lookup(_KNOWN, base, "augmentation")
     if not banded:
         return entry
     if base not in BANDED:
@@ -120,6 +122,7 @@ __all__ = [
     "CATALOGUE",
     "FEATURES",
     "PACKED",
+    "SERIES",
     "Augmentation",
     "Pseudo",
     "Range",

@@ -124,13 +124,17 @@ class Augmentation:
         that there is can be seen; `{}` for the defaults.
       views: `(sample) -> [classes, h, w, c]` for families of finitely many transformations (the
         first is the identity): what the pretext `prediction` predicts. None for the others.
-      needs: what a sample must be for the operation to change it: "square", "colour".
+      needs: what a sample must be for the operation to change it: "square", "colour", or of
+        several "channels".
       takes: what it changes: "image", "series", "row" (`base.modality`). Rows in [0, 1] suit
         operations on images that treat every value by itself.
       parts: names of the kinds of pseudo-anomalies that it makes, if several: what the pretext
         `kinds` tells apart.
       kind: `(arguments) -> index into parts`; None for a single kind.
-      smallest: `(shape) -> smallest strength` that changes samples of this shape, None for any.
+      smallest: `(shape) -> smallest extent` that changes samples of this shape, None for any.
+      extent: name of the hyperparameter that `smallest` speaks of, the strength if nothing is said.
+      grid_from: where a grid of strengths begins, if above the low bound: for strengths of both
+        signs where every draw takes either.
     """
 
     apply: Apply
@@ -146,6 +150,8 @@ class Augmentation:
     parts: tuple[str, ...] = ()
     kind: Callable[[Any], jax.Array] | None = None
     smallest: Callable[[tuple[int, ...]], float] | None = None
+    extent: str | None = None
+    grid_from: float | None = None
 
     def random(
         self, key: jax.Array, hyper: Mapping[str, Any], sample: jax.Array, donor: jax.Array
@@ -172,9 +178,10 @@ class Augmentation:
 
     def visible(self, shape: tuple[int, ...]) -> Space:
         """The part of the space that changes samples of `shape`."""
-        if self.strength is None or self.smallest is None:
+        extent = self.extent or self.strength
+        if extent is None or self.smallest is None:
             return self.space
-        return self.space.raised({self.strength: self.smallest(shape)})
+        return self.space.raised({extent: self.smallest(shape)})
 
     def strengths(self, count: int, shape: tuple[int, ...]) -> list[dict[str, Value]]:
         """Hyperparameters at `count` strengths spread over the range, inside its bounds.
@@ -183,7 +190,10 @@ class Augmentation:
         """
         if self.strength is None:
             return [self.defaults()]
-        return self.visible(shape).grid(self.strength, count)
+        space = self.visible(shape)
+        if self.grid_from is not None:
+            space = space.raised({self.strength: self.grid_from})
+        return space.grid(self.strength, count)
 
     def lacks(self, shape: tuple[int, ...]) -> str:
         """What samples of `shape` lack for this operation, "" if nothing."""
@@ -193,6 +203,8 @@ class Augmentation:
             return "square images"
         if "colour" in self.needs and shape[-1] != 3:
             return "colour images"
+        if "channels" in self.needs and shape[-1] < 2:
+            return "series of several channels"
         return ""
 
     def check(self, name: str, hyper: Mapping[str, Any], shape: tuple[int, ...]) -> None:
@@ -207,7 +219,13 @@ class Augmentation:
         visible = self.visible(shape)
         for key, value in hyper.items():
             if min(numbers(value)) < visible[key].low:
+                least = f"take at least {visible[key].low:.3g}"
+                if modality(shape) == "series":
+                    raise InputError(
+                        f"{name}: {key}={value} is under 2 points of {shape[0]}; {least} or give "
+                        "longer windows"
+                    )
                 raise InputError(
                     f"{name}: {key}={value} is under 2 px a side at {shape[0]} x {shape[1]} "
-                    f"px; take at least {visible[key].low:.3g} or load larger images (size=)"
+                    f"px; {least} or load larger images (size=)"
                 )

@@ -53,6 +53,7 @@ def _untrained(shape: tuple[int, ...], config: Config) -> Control:
 
     def run(seed: int, train: Any, *looked_at: Any) -> tuple[jax.Array, ...]:
         params = init(seed_keys(config.root, seed).initialisation)
+        params = backbone.fit(params, jnp.asarray(train))
         state = fit_density(look(params, train))
         return tuple(score_density(state, look(params, samples)) for samples in looked_at)
 

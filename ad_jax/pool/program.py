@@ -249,7 +249,7 @@ def make_member(
         return state, Measured(
             Trained(*network),
             train_loss=info.loss,
-            chance_loss=pretext.chance(as_unit(train)),
+            chance_loss=pretext.chance(backbone.enter(state.params, train)),
             discrimination=ranks.auroc(
                 normals.strangeness[told:], normals.augmented_strangeness[told:]
             )

@@ -27,7 +27,7 @@ from ad_jax.base.errors import InputError
 from ad_jax.pool import Pool
 from ad_jax.selection.resampling import draw
 from ad_jax.selection.rules.tails import order_statistic
-from ad_jax.selection.search import default_on_features, default_setting
+from ad_jax.selection.search import default_on_features, default_on_series, default_setting
 from ad_jax.train.setting import Setting
 
 ORDER = 31
@@ -62,12 +62,14 @@ def finished(pool: Pool) -> list[Setting]:
 def defaults(pool: Pool) -> list[str]:
     """Keys of the finished settings that stand for the default: none, it, or the nearest.
 
-    Of its pretext and augmentation, by the logarithm of the strength; both where two are as near.
+    Of its pretext and augmentation, by the logarithm of the strength, whatever its sign; both where
+    two are as near.
     """
     known = finished(pool)
-    of_features = any(s.augmentation == "feature_noise" for s in known)
-    wanted = default_on_features() if of_features else default_setting()
-    own = {s.key: s.strength for s in known if s.family == wanted.family and s.strength}
+    names = {s.augmentation for s in known}
+    others = (default_on_features(), default_on_series())
+    wanted = next((one for one in others if one.augmentation in names), default_setting())
+    own = {s.key: abs(s.strength) for s in known if s.family == wanted.family and s.strength}
     away = {key: abs(np.log(value / (wanted.strength or 1.0))) for key, value in own.items()}
     return [key for key, far in away.items() if far <= min(away.values()) + 1e-9]
 

@@ -80,7 +80,7 @@ def network_maps(
         )
 
     def maps(params: Any, samples: jax.Array) -> tuple[jax.Array, ...]:
-        stages = backbone.apply(params, samples).stages
+        stages = backbone.apply(params, backbone.enter(params, samples)).stages
         return tuple(stages[i] for i in chosen)
 
     return Read(maps, tuple(cells[i] for i in chosen))

@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from ad_jax.augment import CATALOGUE
+from ad_jax.augment import CATALOGUE, SERIES
 from ad_jax.pool import Pool
 
 
@@ -82,7 +82,9 @@ def _no_training(pool: Pool) -> str:
 
 
 def _no_defaults(pool: Pool) -> str:
-    known = any(s.augmentation in CATALOGUE and s.pretext != "external" for s in pool.settings)
+    known = any(
+        s.augmentation in {**CATALOGUE, **SERIES} and s.pretext != "external" for s in pool.settings
+    )
     return "" if known else "no setting of the catalogue, so no defaults"
 
 

@@ -7,7 +7,7 @@ import math
 
 import numpy as np
 
-from ad_jax.augment import CATALOGUE
+from ad_jax.augment import CATALOGUE, SERIES
 from ad_jax.base.values import typical
 from ad_jax.pool import Pool
 from ad_jax.selection.rules.contract import Rule
@@ -21,7 +21,7 @@ def random(pool: Pool) -> np.ndarray:
 
 
 def _from_default(setting: Setting) -> float:
-    entry = CATALOGUE.get(setting.augmentation)
+    entry = {**CATALOGUE, **SERIES}.get(setting.augmentation)
     if setting.pretext in ("control", "external") or entry is None:
         return math.inf
     if entry.strength is None:

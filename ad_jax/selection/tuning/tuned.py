@@ -44,6 +44,7 @@ from ad_jax.store import Record
 from ad_jax.train.setting import Config, Setting
 
 AUGMENTATIONS = {False: "cutdiff", True: "feature_noise:channel"}  # on frozen features or not
+ON_SERIES = "mean_shift"
 ON_FEATURES = loop.Plan(  # a head trains in a second, and nothing is trained afterwards
     outer=(("wilcoxon_31", 1.0),),
     outer_steps=40,
@@ -127,7 +128,8 @@ class TuneSpec(NamedTuple):
                     "start, or more seeds"
                 )
         return self._replace(
-            augmentation=self.augmentation or AUGMENTATIONS[on_features],
+            augmentation=self.augmentation
+            or (ON_SERIES if config.backbone == "temporal" else AUGMENTATIONS[on_features]),
             starts=(1 if on_features else STARTS) if starts is None else starts,
             plan=plan,
             seeds=numbered(self.seeds),
@@ -183,7 +185,7 @@ def tune(
     Args:
       problem: normals and unlabelled target.
       augmentation: a family that carries a gradient, or a mixture like `cutdiff+scar`; None is
-        `cutdiff`, on frozen features noise with a number for every channel.
+        `cutdiff`, of series `mean_shift`, on frozen features noise with a number for every channel.
       tune, bounds, fixed: see `make_space`.
       starts: how many (the first at the defaults, the others random; 4), or their hyperparameters.
         All have the first of `seeds`, so that their losses differ by theta alone. On frozen

@@ -18,16 +18,19 @@ from ad_jax.train.backbones.dense import mlp
 from ad_jax.train.backbones.layers import patches
 from ad_jax.train.backbones.positions import Units, patch_head, strangest, units_of, whole_head
 from ad_jax.train.backbones.residual import resnet18, resnet18_large
+from ad_jax.train.backbones.temporal import SMALLEST_LENGTH, temporal
 
 BACKBONES: dict[str, Factory] = {
     "encoder": encoder,
     "resnet18": resnet18,
     "resnet18_large": resnet18_large,
     "mlp": mlp,
+    "temporal": temporal,
 }
 
 __all__ = [
     "BACKBONES",
+    "SMALLEST_LENGTH",
     "SMALLEST_SIDE",
     "Backbone",
     "Cells",
@@ -41,6 +44,7 @@ __all__ = [
     "resnet18",
     "resnet18_large",
     "strangest",
+    "temporal",
     "units_of",
     "whole_head",
 ]

@@ -28,9 +28,10 @@ class Outputs(NamedTuple):
     Attributes:
       embedding: `[n, d]` pooled features, not normalised.
       logits: `[n, classes]` of the pretext; `[n, 0]` for a network that only reconstructs.
-      stages: feature maps `[n, h_i, w_i, c_i]`, shallow to deep; of rows `[n, c_i]`.
-      reconstruction: `[n, h, w, c]` in [0, 1] (a sigmoid), or rows `[n, d]` without bounds; None
-        for a network built without `decode`.
+      stages: feature maps `[n, h_i, w_i, c_i]`, shallow to deep; of series `[n, t_i, 1, c_i]`, of
+        rows `[n, c_i]`.
+      reconstruction: `[n, h, w, c]` in [0, 1] (a sigmoid), or series `[n, t, c]` and rows `[n, d]`
+        without bounds; None for a network built without `decode`.
     """
 
     embedding: jax.Array
@@ -60,8 +61,9 @@ class Backbone(NamedTuple):
 
     Attributes:
       init: `(key) -> params`.
-      apply: `(params, samples [n, h, w, c] in [0, 1], or rows [n, d]) -> Outputs`.
-      cells: where every stage's positions lie, along either side; empty where stages are rows.
+      apply: `(params, samples [n, h, w, c] in [0, 1], series [n, t, c] or rows [n, d]) -> Outputs`.
+      cells: where every stage's positions lie, along either side, or in time; empty where stages
+        are rows.
       enter: `(params, samples as they are kept [n, ...]) -> samples as `apply` takes them`.
       fit: `(params, normals [n, ...]) -> params`: what `enter` takes from the normals.
       fixed: names of the params that `fit` sets and training leaves alone.
@@ -127,6 +129,15 @@ def check_images(name: str, shape: tuple[int, ...], width: int, smallest: int) -
             f"images of {shape[0]} x {shape[1]} px are smaller than the network's "
             f"{smallest} px: load them with size={smallest} or more, or take larger tiles"
         )
+    check_width(name, width)
+
+
+def check_width(name: str, width: int) -> None:
+    """Refuses widths that GroupNorm cannot split.
+
+    Raises:
+      InputError: the message names the next one that it can.
+    """
     if width < GROUPS or width % GROUPS:
         above = max(1, -(-width // GROUPS)) * GROUPS
         raise InputError(

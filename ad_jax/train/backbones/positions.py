@@ -107,7 +107,7 @@ def patch_head(
         hidden, last = found
         return _restored(hidden, last, samples) if decode else _told(hidden, last)
 
-    return _in_units(network, shape, apply)._replace(cells=(Cells(),), pieces=positions_of)
+    return in_units(network, shape, apply)._replace(cells=(Cells(),), pieces=positions_of)
 
 
 def whole_head(
@@ -139,11 +139,11 @@ def whole_head(
         hidden, logits = found
         return Outputs(hidden, logits, (hidden,))
 
-    return _in_units(network, shape, apply)
+    return in_units(network, shape, apply)
 
 
-def _in_units(network: Head, shape: tuple[int, ...], apply: Any) -> Backbone:
-    """A head whose inputs are in units of the normals' spread, which training leaves alone."""
+def in_units(network: nn.Module, shape: tuple[int, ...], apply: Any) -> Backbone:
+    """A network whose inputs are in units of the normals' spread, which training leaves alone."""
 
     def init(key: jax.Array) -> Any:
         learned = network.init(key, jnp.zeros((1, *shape)))["params"]
