@@ -194,8 +194,8 @@ def _place(
     found = [i for i, title in enumerate(table.titles) if title.lower() in usual]
     if len(found) > 1:
         raise InputError(
-            f"{path} has several columns of {option}s, {', '.join(table.titles[i] for i in found)}; "
-            f"give {option}="
+            f"{path} has {len(found)} columns for {option}, "
+            f"{', '.join(table.titles[i] for i in found)}; give {option}="
         )
     return found[0] if found else None
 

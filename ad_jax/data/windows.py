@@ -68,8 +68,8 @@ def as_values(name: str, values: object) -> np.ndarray:
     if len(bad):
         row, channel = bad[0]
         raise InputError(
-            f"{name} holds {array[row, channel]} in row {row}, channel {channel} ({len(bad)} values "
-            "are not finite as float32); fill them, or cut them out as a gap in time"
+            f"{name} holds {array[row, channel]} in row {row}, channel {channel} ({len(bad)} "
+            "values are not finite as float32); fill them, or cut them out as a gap in time"
         )
     return kept
 
@@ -91,8 +91,8 @@ def end_of_training(value: object, count: int) -> int:
         number = np.floor(number * count)
     if number != np.floor(number) or not 1 <= number < count:
         raise InputError(
-            f"train_end={value} does not suit a series of {count} points; give how many first points "
-            f"are normal, 1 to {count - 1}, or their share, like 0.3"
+            f"train_end={value} does not suit a series of {count} points; give how many first "
+            f"points are normal, 1 to {count - 1}, or their share, like 0.3"
         )
     return int(number)
 
@@ -170,8 +170,8 @@ def windows(values: object, length: int, stride: int = 1) -> tuple[np.ndarray, n
     series = as_values("values", values)
     if not 1 <= length <= len(series) or stride < 1:
         raise InputError(
-            f"length={length}, stride={stride} do not suit a series of {len(series)} points; give a "
-            "length of at most that, and a stride from 1"
+            f"length={length}, stride={stride} do not suit a series of {len(series)} points; give "
+            "a length of at most that, and a stride from 1"
         )
     starting = starts(0, len(series), length, stride)
     return at(series, starting, length), starting
