@@ -31,7 +31,7 @@ def test_problem_holds_no_labels_names_or_paths(mvtec):
     problem, truth = load(mvtec, group=r"(\d)\.png")
     fields = {f.name for f in dataclasses.fields(Problem)} - {"_hashes", "_originals"}
     of_arrays = {"train", "target", "held_out", "groups", "range", "distinct", "copies"}
-    assert fields == of_arrays | {"turns", "copies_held_out"}
+    assert fields == of_arrays | {"turns", "copies_held_out", "series"}
     kept = {
         "_hashes",
         "_originals",
