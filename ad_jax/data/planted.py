@@ -49,7 +49,7 @@ def load_planted(
     they are so here too.
 
     Args:
-      generator: name in `ad_jax.augment.CATALOGUE`, or `a+b` for two kinds of anomalies; not
+      generator: name of an augmentation of samples, or `a+b` for two kinds of anomalies; not
         `identity`, which changes nothing.
       load_base: turns `base` and `options` into a problem (and a truth, which stays sealed).
       base: the other source, of images or of a series.
@@ -142,16 +142,20 @@ def _check_planting(base: str, share: float) -> None:
 
 
 def _family(generator: str) -> "Augmentation":
-    from ad_jax.augment import CATALOGUE, get  # loads JAX, which no other source needs
+    from ad_jax.augment import get, of_features  # loads JAX, which no other source needs
 
-    known = [name for name in CATALOGUE if name != "identity"]
-    if not set(generator.split("+")) <= set(known):
-        raise InputError(
-            f"planted:{generator} has no such generator; known: {', '.join(known)}"
-            if generator != "identity"
-            else f"planted:identity would change nothing; give one of: {', '.join(known)}"
-        )
-    return get(generator)
+    if generator == "identity":
+        raise InputError("planted:identity would change nothing; give a generator like cutpaste")
+    try:
+        family = get(generator)
+    except InputError as error:
+        raise InputError(f"planted:{generator} has no such generator: {error}") from None
+    for name in generator.split("+"):
+        if of_features(name):
+            raise InputError(
+                f"planted:{generator}: {name} changes no samples; give a generator like cutpaste"
+            )
+    return family
 
 
 def _given(hyper: str | Mapping[str, float]) -> dict[str, float]:

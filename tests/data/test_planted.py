@@ -8,6 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from ad_jax import augment
 from ad_jax.augment import CATALOGUE, Augmentation
 from ad_jax.base.errors import InputError
 from ad_jax.base.space import Range, Space
@@ -331,7 +332,7 @@ def test_parse():
 
 @pytest.fixture
 def raised(monkeypatch):
-    """A generator in the catalogue: the middle half of a series is raised by so many spreads."""
+    """A generator: the middle half of a series is raised by so many spreads."""
 
     def apply(sample, level, donor):
         time = np.arange(len(sample))
@@ -346,7 +347,7 @@ def raised(monkeypatch):
         space=Space({"level": Range(2.0, 0.5, 8.0, "linear", "spreads", True, "")}),
         takes=("series",),
     )
-    monkeypatch.setitem(CATALOGUE, "raised", entry)
+    monkeypatch.setattr(augment, "get", {"raised": entry}.__getitem__)
 
 
 def test_anomalies_of_series_are_planted_in_units_of_each_channel(raised):
