@@ -177,6 +177,13 @@ def windows(values: object, length: int, stride: int = 1) -> tuple[np.ndarray, n
     return at(series, starting, length), starting
 
 
+def starts_between(
+    start: int, stop: int, length: int, stride: int, breaks: Sequence[int] = ()
+) -> np.ndarray:
+    """`starts` of every piece of the points from `start` to `stop` between breaks."""
+    return _all_starts(_between(start, stop, breaks), length, stride)
+
+
 def _between(start: int, stop: int, breaks: Sequence[int]) -> list[tuple[int, int]]:
     """The pieces of `start` to `stop` between breaks."""
     edges = [start, *(b for b in sorted(breaks) if start < b < stop), stop]
@@ -251,7 +258,7 @@ def cut_series(
     length = _length(values, end, cut.length)
     train, blocks = _in_blocks(end, length, cut)
     stride = cut.stride or max(1, length // 8)
-    target = _all_starts(_between(end, len(values), cut.breaks), length, stride)
+    target = starts_between(end, len(values), length, stride, cut.breaks)
     if not len(target):
         raise InputError(
             f"gaps in time leave no window of {length} points after train_end={end}; give a "
