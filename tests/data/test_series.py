@@ -9,6 +9,7 @@ from ad_jax.base.errors import InputError
 from ad_jax.data import load, parse, paths_of
 from ad_jax.data.series import KINDS, SEASON, embedded, from_arrays, windows
 from ad_jax.data.series_tables import gaps
+from ad_jax.data.stream import stream
 from ad_jax.data.windows import default_length, period, starts
 
 
@@ -412,3 +413,30 @@ def test_images_options_do_not_suit(tmp_path):
     _fails(["turns=4 suits images only"], "series", turns=4)
     np.savez(tmp_path / "a.npz", values=np.zeros((4, 4, 4)), train_end=2)
     _fails(["values of", "shape (4, 4, 4)"], tmp_path / "a.npz")
+
+
+# to score
+
+
+def test_long_series_are_scored_window_by_window(tmp_path, table):
+    values = _wave(400, 2).astype(np.float32)
+    minutes = np.arange(400.0)
+    minutes[200:] += 30
+    source = table({"time": minutes, "a": values[:, 0], "b": values[:, 1], "label": ["?"] * 400})
+    path = source.removeprefix("series:")
+    batches = list(stream([path], (32, 2), size=16))
+    names = [name.removeprefix(f"{path}:") for batch in batches for name in batch.names]
+    begins = [*starts(0, 200, 32, 4), *starts(200, 400, 32, 4)]
+    assert names == [f"values[{i}:{i + 32}]" for i in begins]
+    found = np.concatenate([batch.samples for batch in batches])
+    for window, start in zip(found, begins, strict=True):
+        np.testing.assert_array_equal(window, values[start : start + 32])
+    np.savez(tmp_path / "a.npz", values=values)
+    (batch,) = stream([str(tmp_path / "a.npz")], (32, 2))
+    np.testing.assert_array_equal(batch.samples, windows(values, 32, 4)[0])
+    np.savez(tmp_path / "b.npz", X=found)  # windows that someone has cut already
+    (batch,) = stream([str(tmp_path / "b.npz")], (32, 2))
+    np.testing.assert_array_equal(batch.samples, found)
+    for shape, words in (((32, 3), "has 2 channels.*takes 3"), ((300, 2), "no window of 300")):
+        with pytest.raises(InputError, match=words):
+            list(stream([path], shape))
