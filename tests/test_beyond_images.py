@@ -195,7 +195,7 @@ def test_generated_rows_have_the_normals_mean_and_spread():
 
 
 def test_segments_of_series_are_drawn_in_units_of_their_spread():
-    """The level of a shift is in spreads, and only positions of the segment are pseudo-anomalies."""
+    """The level of a shift is in spreads, and only its segment's positions are pseudo-anomalies."""
     problem, _ = problem_of("series")
     one = setting("binary", "mean_shift", level=3.0)
     config = Config(1, 8, "multiscale")

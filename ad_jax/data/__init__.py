@@ -17,6 +17,8 @@ from ad_jax.data.frame import ENDINGS
 from ad_jax.data.planted import load_planted
 from ad_jax.data.problem import Problem, Split
 from ad_jax.data.samples import size_of
+from ad_jax.data.series import load_series
+from ad_jax.data.series_tables import load_table as load_series_table
 from ad_jax.data.tables import EXAMPLE, load_sklearn, load_table
 from ad_jax.data.tfds import load_tfds
 from ad_jax.data.truth import Labels, Truth
@@ -32,6 +34,7 @@ __all__ = [
     "load",
     "parse",
     "paths_of",
+    "there",
 ]
 
 ROOT_VARIABLE = "AD_JAX_DATA"  # relative paths not found here are looked up below its folder
@@ -40,7 +43,8 @@ ROOT_VARIABLE = "AD_JAX_DATA"  # relative paths not found here are looked up bel
 class Source(NamedTuple):
     """One kind of source: its loader, its options, and what the loader takes first.
 
-    That is nothing (""), a "path", or the "name" behind the colon of the source.
+    That is nothing (""), a "path", or behind the colon of the source a "name" or the path of a
+    "file".
     """
 
     load: Callable[..., tuple[Problem, Truth]]
@@ -49,6 +53,7 @@ class Source(NamedTuple):
 
 
 _TEXTURE_OPTIONS = ("size", "limit")
+_SERIES_OPTIONS = ("length", "stride", "limit")
 _FOLDER_OPTIONS = (
     *("size", "limit", "kind", "group", "fit", "colour", "range", "max_pixels", "skip_bad"),
 )
@@ -85,11 +90,19 @@ SOURCES: dict[str, Source] = {
     ),
     "digits": Source(load_digits, ("normal", "size", "limit", "kind")),
     "FOLDER": Source(load_folder, _FOLDER_OPTIONS, takes="path"),
-    "FILE.npz": Source(load_npz, ("normal", "size", "limit", "kind"), takes="path"),
+    "FILE.npz": Source(
+        load_npz,
+        ("normal", "size", "limit", "kind", "length", "stride", "train_end"),
+        takes="path",
+    ),
     "FILE.csv": _TABLE,
     "FILE.parquet": _TABLE,
     "table": Source(partial(load_sklearn, EXAMPLE), ("normal", "limit")),
     "sklearn:NAME": Source(load_sklearn, ("normal", "limit"), takes="name"),
+    "series": Source(load_series, _SERIES_OPTIONS),
+    "series:FILE": Source(
+        load_series_table, ("train_end", "time", "label", *_SERIES_OPTIONS), takes="file"
+    ),
     "tfds:NAME": Source(load_tfds, ("normal", "size", "limit", "data_dir"), takes="name"),
 }
 SOURCES = {name: one._replace(options=(*one.options, "turns")) for name, one in SOURCES.items()}
@@ -101,7 +114,7 @@ SOURCES["planted:GENERATOR"] = Source(
 
 _TEXTS = (
     *("fit", "colour", "group", "kind", "base", "data_dir"),
-    *("label", "split", "target", "drop", "category"),
+    *("label", "split", "target", "drop", "category", "time"),
 )
 
 # Whole numbers: least and most.
@@ -111,6 +124,8 @@ _WHOLE = {
     "seed": (0, 2**32 - 1),
     "max_pixels": (1, None),
     "turns": (1, MOST),
+    "length": (8, 2**16),
+    "stride": (1, None),
 }
 _YES_NO = {"true": True, "yes": True, "1": True, "false": False, "no": False, "0": False}
 
@@ -127,12 +142,15 @@ def load(source: str | os.PathLike[str], **options: object) -> tuple[Problem, Tr
       `target/`, or `good/` beside folders of anomalies, optionally `held_out/`; size (160), limit,
       kind, group, fit, colour, range, max_pixels, skip_bad.
     - FILE.npz: arrays `X`, `y`; `images`, `labels`, `split`; or `train`, `target`; normal, size,
-      limit, kind.
+      limit, kind. Or a series, `values` and `train_end`; length, stride, train_end, limit.
     - FILE.csv, FILE.parquet: a table of named columns; label, normal, split, target, drop,
       category, limit. Half of the normal rows train, or those that split says, or all with another
       file as target. See `ad_jax.data.tables.load_table`.
     - `sklearn:NAME`: a table that scikit-learn ships (breast_cancer, wine, iris, digits), one class
       normal; normal, limit. `table` is the first of them.
+    - `series`: a periodic series of two channels with planted anomalies; length, stride, limit.
+    - `series:FILE`: a series from a table, such as `series:machine.csv`, one column a channel, CSV
+      or Parquet; train_end, time, label, length, stride, limit.
     - `tfds:NAME`: a data set prepared by TensorFlow Datasets, images in classes, such as
       `tfds:cifar10`; normal, size, limit, data_dir. Nothing is downloaded.
     - `planted:GENERATOR`: normals of another source, some of them passed through an augmentation
@@ -159,6 +177,11 @@ def load(source: str | os.PathLike[str], **options: object) -> tuple[Problem, Tr
       range: `LOW-HIGH`, the values of images of more than 8 bits that become black and white
         (0 to the most of the fewest bits that hold all of `train/`).
       max_pixels: largest image that is decoded (200000000).
+      length: points of a window of a series (the period of its training part).
+      stride: points between windows (1 to train on, an eighth of a window in the target).
+      train_end: how many first points of a series are normal, or their share below 1, or the time
+        at which the target begins.
+      time, label: titles of a table's columns of time and of labels, if they have no usual ones.
       skip_bad: leave out unreadable images, with a warning, instead of stopping.
       turns: train on so many copies of every normal, turned by equal parts of a circle (1: as it
         is); for few normals. Of every source.
@@ -235,14 +258,27 @@ def paths_of(source: str, options: Mapping[str, object]) -> dict[str, str]:
         text = named.get(name)
         if not text or str(text) in SOURCES:
             continue
+        prefix, rest = _apart(str(text))
         path = (
-            _existing(str(text))
-            if name != "data_dir"
-            else pathlib.Path(os.path.expanduser(str(text)))
+            _existing(rest) if name != "data_dir" else pathlib.Path(os.path.expanduser(str(text)))
         )
         if path is not None:
-            out[name] = os.path.abspath(path)
+            out[name] = prefix + os.path.abspath(path)
     return out
+
+
+def there(text: str) -> bool:
+    """Whether the file or folder is there that one of `paths_of` names."""
+    return os.path.exists(_apart(text)[1])
+
+
+def _apart(text: str) -> tuple[str, str]:
+    """The beginning of a source that goes before a path, and the path."""
+    for pattern, source in SOURCES.items():
+        prefix = pattern.partition(":")[0] + ":"
+        if source.takes == "file" and text.startswith(prefix):
+            return prefix, text.removeprefix(prefix)
+    return "", text
 
 
 def _find(text: str) -> tuple[Source, tuple[str | pathlib.Path, ...]]:
@@ -253,7 +289,10 @@ def _find(text: str) -> tuple[Source, tuple[str | pathlib.Path, ...]]:
         prefix = pattern.partition(":")[0] + ":"
         if source.takes == "name" and text.startswith(prefix):
             return source, (text.removeprefix(prefix),)
-    path = _existing(text)
+    prefix, rest = _apart(text)
+    path = _existing(rest)
+    if path is not None and prefix:
+        return SOURCES[prefix + "FILE"], (path,)
     if path is None:
         names = [name for name, source in SOURCES.items() if source.takes != "path"]
         root = os.environ.get(ROOT_VARIABLE)

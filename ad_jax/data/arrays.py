@@ -1,10 +1,10 @@
-"""Problems from a `.npz` file: images or rows, with labels for all, for the test part, or none."""
+"""Problems from a `.npz` file: images, rows or a series, with labels for all, some or none."""
 
 import contextlib
 import os
 import pathlib
 import zipfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
 import numpy as np
 
@@ -12,10 +12,11 @@ from ad_jax.base.errors import InputError, of_machine
 from ad_jax.data.problem import Problem, sealed
 from ad_jax.data.samples import as_samples, content_hashes, resize, sides_of
 from ad_jax.data.truth import Labels, Truth, unlabelled
+from ad_jax.data.windows import Cut, Points, as_values, cut_series, end_of_training
 
 LAYOUTS = (
     "X, y (0 = normal); images, labels, split (0 = train, 1 = test); "
-    "or train, target (held_out, labels optional)"
+    "train, target (held_out, labels optional); or values, train_end (labels optional)"
 )
 
 
@@ -26,14 +27,19 @@ def load_npz(
     limit: int | None = None,
     normal: str | int | None = None,
     kind: str | None = None,
+    length: int | None = None,
+    stride: int | None = None,
+    train_end: str | float | None = None,
 ) -> tuple[Problem, Truth]:
-    """Read a `.npz` file with one of three sets of arrays.
+    """Read a `.npz` file with one of four sets of arrays.
 
     - `X`, `y`: rows or images; `y == 0` is normal, any other value a kind of anomaly. Half the
       normals, the first by content, train; the others and all anomalies are the target.
     - `images`, `labels`, `split` (optional `class_names`): the train images of class `normal`
       train, all test images are the target.
     - `train`, `target` (optional `held_out`, and `labels` of the target, 0 = normal).
+    - `values`, `train_end` (optional `labels`, 0 = normal): a series `[t]` or `[t, c]`, its first
+      `train_end` points normal; its windows are the samples (`windows.cut_series`).
 
     Args:
       path: the file. Pickled objects in it are not read.
@@ -42,15 +48,22 @@ def load_npz(
       limit: the first so many, by content, of train, held-out and target.
       normal: the normal class, by name or number; for `images`, `labels`, `split` only.
       kind: only the anomalies of this kind (class) in the target, beside its normals; for studies.
+      length, stride: of the windows of a series, in points.
+      train_end: how many first points of a series train, or their share, instead of the file's.
 
     Returns:
-      Problem and its truth, without masks.
+      Problem and its truth; only that of a series has masks.
 
     Raises:
       InputError: file, layout or option that cannot be used.
     """
     path = pathlib.Path(path)
     keys = set(_keys(path))
+    of_series = {"length": length, "stride": stride, "train_end": train_end}
+    if "values" in keys and not {"X", "images", "train"} & keys:
+        refuse(path, "holds a series", {"size": size, "normal": normal, "kind": kind})
+        return _load_series(path, keys, Cut(length, stride, limit), train_end)
+    refuse(path, "holds no series (values, train_end)", of_series)
     if {"images", "labels", "split"} <= keys and not {"train", "target"} <= keys:
         return _load_classes(path, keys, size, limit, normal, kind)
     if normal is not None:
@@ -61,15 +74,44 @@ def load_npz(
         return _load_parts(path, keys, size, limit, kind)
     if {"X", "y"} <= keys:
         return _load_labelled(path, size, limit, kind)
-    if {"values", "train_end"} <= keys:
-        raise InputError(
-            f"{path} holds a series (values, train_end); series come with a later version"
-        )
     found = sorted(keys)
     more = f" and {len(found) - 8} more" if len(found) > 8 else ""
     raise InputError(
         f"{path} holds {', '.join(found[:8]) or 'no arrays'}{more}; accepted: {LAYOUTS}"
     )
+
+
+def refuse(path: pathlib.Path, holds: str, options: Mapping[str, object]) -> None:
+    """Refuses options that do not suit what a file holds.
+
+    Raises:
+      InputError: names the first that is given.
+    """
+    for name, value in options.items():
+        if value is not None:
+            raise InputError(f"{path} {holds}, which {name}={value} does not suit; leave it out")
+
+
+def _load_series(
+    path: pathlib.Path, keys: set[str], cut: Cut, train_end: str | float | None
+) -> tuple[Problem, Truth]:
+    values = as_values(f"values of {path}", _read(path, "values"))
+    if train_end is None and "train_end" not in keys:
+        raise InputError(f"{path} has no train_end; give train_end=, how many first points train")
+    end = end_of_training(_read(path, "train_end") if train_end is None else train_end, len(values))
+    unread = unlabelled(str(path))
+    if "labels" in keys and _shape(path, "labels") != (len(values),):
+        raise InputError(
+            f"labels in {path} has shape {_shape(path, 'labels')} for a series of {len(values)} "
+            "points; give one label per point"
+        )
+
+    def read() -> Points:
+        if "labels" not in keys:
+            unread()
+        return points_of(f"labels in {path}", _read(path, "labels"))
+
+    return cut_series(values, end, read, cut)
 
 
 def _load_parts(
@@ -92,7 +134,7 @@ def _load_parts(
             )
 
         def read() -> Labels:
-            return _labels_of(path, _read(path, "labels"))
+            return labels_of(f"labels in {path}", _read(path, "labels"))
 
     elif kind is not None:
         raise InputError(f"kind={kind} needs labels, which {path} does not have")
@@ -173,7 +215,7 @@ def _load_labelled(
             f"y in {path} has shape {y.shape} for {len(samples)} samples in X; "
             "give one label per sample"
         )
-    labels = _labels_of(path, y, name="y")
+    labels = labels_of(f"y in {path}", y)
     hashes = content_hashes(samples)
     normals = sorted(np.flatnonzero(labels.anomalous == 0).tolist(), key=hashes.__getitem__)
     train = normals[: len(normals) // 2]
@@ -250,20 +292,24 @@ def _sized(name: str, array: np.ndarray, size: int | str | None) -> np.ndarray:
     return resize(samples, *sides_of(size))
 
 
-def _labels_of(path: pathlib.Path, values: np.ndarray, name: str = "labels") -> Labels:
+def labels_of(name: str, values: np.ndarray) -> Labels:
     """Labels from one value per sample; 0 is normal."""
     whole = values.dtype.kind in "bui" or (
         values.dtype.kind == "f"
         and bool(((abs(values) < 2.0**63) & (values == np.floor(values))).all())
     )
     if not whole:
-        raise InputError(
-            f"{name} in {path} has values that are not whole; give 0 for normal, else 1"
-        )
+        raise InputError(f"{name} has values that are not whole; give 0 for normal, else 1")
     values = values.astype(np.int64)
     several = len(np.unique(values[values != 0])) > 1
     kinds = ["" if v == 0 else str(v) if several else "anomaly" for v in values]
     return Labels((values != 0).astype(np.uint8), kinds)
+
+
+def points_of(name: str, values: np.ndarray) -> Points:
+    """Labels of the points of a series from one value each; 0 is normal."""
+    labels = labels_of(name, values)
+    return Points(labels.anomalous, labels.kinds)
 
 
 def _rows_of_kind(path: pathlib.Path, kinds: list[str], kind: str) -> np.ndarray:

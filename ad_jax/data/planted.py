@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from ad_jax.base.errors import InputError
+from ad_jax.base.modality import mask_shape, modality
 from ad_jax.base.values import typical
 from ad_jax.data.problem import Problem, sealed
 from ad_jax.data.samples import content_hashes, mask_of
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
 
     from ad_jax.augment import Augmentation
 
+_AS_THEY_ARE = (np.float32(0), np.float32(1))  # images: mean and spread of their units
 PARTS = 3  # of the base's normals: one becomes the target, the others train
 
 
@@ -40,23 +42,25 @@ def load_planted(
 
     A third of the base's train normals, by content and in whole groups, becomes the target; the
     others train, and its held-out normals stay as they are. So all planted problems of one base
-    share their trainings, whatever the generator. In the target `round(share * n)` normals (at
-    least one, never all) are replaced by what the generator makes of them: the first ones, in a
-    random order, that it changes at all. Where the base's held-out normals are of another origin
-    than its train normals (textures: another region), they are so here too.
+    share their trainings, whatever the generator. Of a series it is blocks of time that move. In
+    the target `round(share * n)` normals (at least one, never all) are replaced by what the
+    generator makes of them: the first ones, in a random order, that it changes at all. Where the
+    base's held-out normals are of another origin than its train normals (textures: another region),
+    they are so here too.
 
     Args:
-      generator: name in `ad_jax.augment.CATALOGUE`, or `a+b` for two kinds of anomalies; not
+      generator: name of an augmentation of samples, or `a+b` for two kinds of anomalies; not
         `identity`, which changes nothing.
       load_base: turns `base` and `options` into a problem (and a truth, which stays sealed).
-      base: the other source; images only.
+      base: the other source, of images or of a series.
       hyper: `name:value;name:value` instead of the generator's defaults, or a mapping.
       share: of the target that is anomalous, above 0 and below 1.
       seed: of every random choice: which are replaced, by which draw, with which donor.
       **options: of the base; its `limit` is of the normals before they are divided.
 
     Returns:
-      Problem with samples of the base's shape and dtype (uint8 is rounded), and its truth: kinds
+      Problem with samples of the base's shape and dtype (uint8 is rounded; images stay in their
+      range; series are changed in units of the base's normals, per channel), and its truth: kinds
       are the generator's name, `facts` hold `generator`, `hyper`, `share`, `seed`, `base`; masks
       say what changed, unless everything did.
 
@@ -67,20 +71,25 @@ def load_planted(
     values = {name: typical(one) for name, one in family.defaults().items()} | _given(hyper)
     _check_planting(base, share)
     normals, _ = load_base(base, **options)
-    if normals.train.ndim != 4:
-        raise InputError(f"base={base} holds rows of shape {normals.shape}; give one of images")
+    if modality(normals.shape) == "row":
+        raise InputError(
+            f"base={base} holds rows of shape {normals.shape}; give one of images or of a series"
+        )
     family.check(generator, values, normals.shape)
     in_target = _in_target(base, normals)
     train, target = normals.train[~in_target], normals.train[in_target].copy()
-    augmented, masks, order = _augment(generator, values, target, train, seed)
-    changed = (augmented != target).any(axis=(1, 2, 3))
+    units = _units(normals.train) if normals.series else _AS_THEY_ARE
+    augmented, masks, order = _augment(generator, values, target, train, units, seed)
+    changed = (augmented != target).reshape(len(target), -1).any(axis=1)
     rows = _planted_rows(generator, share, order[changed[order]], len(target))
     target[rows] = augmented[rows]
     anomalous = np.zeros(len(target), np.uint8)
     anomalous[rows] = 1
 
     def mask(row: int) -> np.ndarray:
-        return mask_of(masks[row]) if anomalous[row] else np.zeros(target.shape[1:3], np.uint8)
+        return (
+            mask_of(masks[row]) if anomalous[row] else np.zeros(mask_shape(normals.shape), np.uint8)
+        )
 
     def read() -> Labels:
         return Labels(
@@ -107,6 +116,8 @@ def load_planted(
             read=read,
             groups=None if normals.groups is None else normals.groups[~in_target].tolist(),
             range=normals.range,
+            series=normals.series,
+            distinct=normals.distinct,
         )
     except InputError as error:
         raise InputError(f"with a third of base={base} in the target, {error}") from None
@@ -131,16 +142,20 @@ def _check_planting(base: str, share: float) -> None:
 
 
 def _family(generator: str) -> "Augmentation":
-    from ad_jax.augment import CATALOGUE, get  # loads JAX, which no other source needs
+    from ad_jax.augment import get, of_features  # loads JAX, which no other source needs
 
-    known = [name for name in CATALOGUE if name != "identity"]
-    if not set(generator.split("+")) <= set(known):
-        raise InputError(
-            f"planted:{generator} has no such generator; known: {', '.join(known)}"
-            if generator != "identity"
-            else f"planted:identity would change nothing; give one of: {', '.join(known)}"
-        )
-    return get(generator)
+    if generator == "identity":
+        raise InputError("planted:identity would change nothing; give a generator like cutpaste")
+    try:
+        family = get(generator)
+    except InputError as error:
+        raise InputError(f"planted:{generator} has no such generator: {error}") from None
+    for name in generator.split("+"):
+        if of_features(name):
+            raise InputError(
+                f"planted:{generator}: {name} changes no samples; give a generator like cutpaste"
+            )
+    return family
 
 
 def _given(hyper: str | Mapping[str, float]) -> dict[str, float]:
@@ -175,17 +190,27 @@ def _in_target(base: str, normals: Problem) -> np.ndarray:
     return normals.divide(PARTS) == 0
 
 
+def _units(series: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Mean and spread `[c]` of the channels of series `[n, t, c]`; 1 where one is constant."""
+    mean, spread = (f(series, axis=(0, 1), dtype=np.float64) for f in (np.mean, np.std))
+    spread[spread <= 1e-6 * np.abs(series).max((0, 1))] = 1
+    return mean.astype(np.float32), spread.astype(np.float32)
+
+
 def _augment(
     generator: str,
     values: Mapping[str, float],
     samples: np.ndarray,
     donors: np.ndarray,
+    units: tuple[np.ndarray, np.ndarray],
     seed: int,
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Each of the samples `[n, h, w, c]` augmented, with a random one of the donors `[m, h, w, c]`.
+    """Each of the samples `[n, ...]` augmented, with a random one of the donors `[m, ...]`.
+
+    `units` are a mean and a spread, in which series are augmented.
 
     Returns:
-      The augmented, of the same dtype; masks `[n, h, w]` float32; a random order `[n]`.
+      The augmented, of the same dtype; masks float32, as of `mask_shape`; a random order `[n]`.
     """
     import jax
 
@@ -195,25 +220,44 @@ def _augment(
         n = len(samples)
         chosen = np.asarray(jax.random.randint(donor_key, (n,), 0, len(donors)))
         keys = jax.random.split(draw_key, n)
-        one_by_one = _one_by_one(generator, samples.dtype == np.uint8)
-        augmented, masks = one_by_one(hyper, (keys, samples, donors[chosen]))
+        one_by_one = _one_by_one(generator, samples.dtype == np.uint8, samples.ndim == 4)
+        augmented, masks = one_by_one(hyper, units, (keys, samples, donors[chosen]))
         order = jax.random.permutation(order_key, n)
     return np.asarray(augmented), np.asarray(masks, np.float32), np.asarray(order)
 
 
 @functools.cache
-def _one_by_one(generator: str, in_bytes: bool) -> Callable[..., tuple["jax.Array", "jax.Array"]]:
-    """Compiled `(hyper, (keys, samples, donors)) -> (augmented, masks)`.
+def _one_by_one(
+    generator: str, in_bytes: bool, bounded: bool
+) -> Callable[..., tuple["jax.Array", "jax.Array"]]:
+    """Compiled `(hyper, units, (keys, samples, donors)) -> (augmented, masks)`.
 
-    Not in a batch: that would take longer to compile than it saves.
+    Not in a batch: that would take longer to compile than it saves. What is `bounded`, as images
+    are, stays in [0, 1]; all else is augmented in its units, and unchanged values stay to the bit.
     """
     import jax
     import jax.numpy as jnp
 
     family = _family(generator)
 
+    def one_of_any(
+        hyper: Mapping[str, "jax.Array"],
+        units: tuple["jax.Array", "jax.Array"],
+        key: "jax.Array",
+        sample: "jax.Array",
+        donor: "jax.Array",
+    ) -> tuple["jax.Array", "jax.Array"]:
+        mean, spread = units
+        seen, other = ((x - mean) / spread for x in (sample, donor))
+        augmented, mask = family.random(key, hyper, seen, other)
+        return jnp.where(augmented == seen, sample, augmented * spread + mean), mask
+
     def one(
-        hyper: Mapping[str, "jax.Array"], key: "jax.Array", sample: "jax.Array", donor: "jax.Array"
+        hyper: Mapping[str, "jax.Array"],
+        units: object,
+        key: "jax.Array",
+        sample: "jax.Array",
+        donor: "jax.Array",
     ) -> tuple["jax.Array", "jax.Array"]:
         if in_bytes:
             sample, donor = (x.astype(jnp.float32) / 255.0 for x in (sample, donor))
@@ -223,7 +267,8 @@ def _one_by_one(generator: str, in_bytes: bool) -> Callable[..., tuple["jax.Arra
             augmented = jnp.floor(augmented * 255.0 + 0.5).astype(jnp.uint8)
         return augmented, mask
 
-    return jax.jit(lambda hyper, given: jax.lax.map(lambda g: one(hyper, *g), given))
+    each = one if bounded else one_of_any
+    return jax.jit(lambda hyper, units, given: jax.lax.map(lambda g: each(hyper, units, *g), given))
 
 
 def _on_cpu() -> contextlib.AbstractContextManager[object]:

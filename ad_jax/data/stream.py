@@ -1,4 +1,4 @@
-"""Samples to score, a batch at a time: images of any folder, single files, a `.npz` or a table.
+"""Samples to score, a batch at a time: images, single files, a `.npz`, a table or a series.
 
 Pictures are loaded by the code that loads a folder for training (`ad_jax.data.pictures`).
 """
@@ -24,6 +24,8 @@ from ad_jax.data.layout import Passed, images_below
 from ad_jax.data.pictures import MAX_PIXELS, Picture, Reading, in_colour
 from ad_jax.data.samples import as_samples, resize
 from ad_jax.data.scale import Tally
+from ad_jax.data.series_tables import gaps, read_table
+from ad_jax.data.windows import as_values, at, starts_between
 
 BATCH = 256  # samples read at a time
 ARRAYS = ("target", "images", "X")  # of a .npz, the first that it holds
@@ -34,7 +36,7 @@ class Batch(NamedTuple):
 
     Attributes:
       names: of the samples.
-      samples: `[n, h, w, c]` or `[n, d]`; n may be 0.
+      samples: `[n, h, w, c]`, `[n, t, c]` or `[n, d]`; n may be 0.
       bad: (name, reason) of the files that did not read.
     """
 
@@ -75,15 +77,16 @@ def stream(
 
     Of a `.npz` the first of the arrays target, images, X is read, resized like
     `ad_jax.load(…, size=)` does; labels in it stay unread. Tables (`.csv`, `.parquet`) are read a
-    batch at a time; columns that training did not have are passed over. Folders of masks, and files
-    whose name ends in `_mask`, are passed over unless they are named themselves. At the end a
-    warning each says what was passed over, clipped or missing, and which pictures have another
-    depth than the normals.
+    batch at a time; columns that training did not have are passed over. Where samples are series, a
+    table or a `.npz` of `values` is one long series: its windows are scored, every eighth of a
+    window, none across a gap in time. Folders of masks, and files whose name ends in `_mask`, are
+    passed over unless they are named themselves. At the end a warning each says what was passed
+    over, clipped or missing, and which pictures have another depth than the normals.
 
     Args:
       sources: paths; they are taken one at a time, so the list may be endless. None among them
         ends a batch early: no other path has come yet.
-      shape: `(h, w, c)` or `(d,)` of a sample.
+      shape: `(h, w, c)`, `(t, c)` or `(d,)` of a sample.
       fit: how a picture gets the sample's sides.
       size: samples a batch.
       range: values of files of more than 8 bits that become black and white, as for the normals.
@@ -100,6 +103,9 @@ def stream(
     passed, tally = Passed(), Tally(reading)
     with pictures.threads() as pool:
         for files in _batches(_files(sources, passed), size):
+            if len(shape) == 2 and _is_series(files[0]):
+                yield from _of_series(files[0], shape, size)
+                continue
             if _of_arrays(files[0]) and os.path.lexists(files[0]):
                 if _is_npz(files[0]):
                     yield from _of_npz(files[0], shape, size)
@@ -133,9 +139,18 @@ def _is_npz(path: pathlib.Path) -> bool:
     return path.suffix.lower() == ".npz"
 
 
+def _is_table(path: pathlib.Path) -> bool:
+    return path.suffix.lower() in ENDINGS
+
+
 def _of_arrays(path: pathlib.Path) -> bool:
     """Whether a file holds many samples, not one picture."""
-    return _is_npz(path) or path.suffix.lower() in ENDINGS
+    return _is_npz(path) or _is_table(path)
+
+
+def _is_series(path: pathlib.Path) -> bool:
+    """Whether a file holds one long series."""
+    return _is_table(path) or (_is_npz(path) and os.path.lexists(path) and "values" in _keys(path))
 
 
 def _batches(files: Iterable[pathlib.Path | None], size: int) -> Iterator[list[pathlib.Path]]:
@@ -168,6 +183,27 @@ def _check_pictures(shape: tuple[int, ...]) -> None:
         )
 
 
+def _of_series(path: pathlib.Path, shape: tuple[int, ...], size: int) -> Iterator[Batch]:
+    """Windows of one long series, in their order."""
+    length, channels = shape
+    if _is_table(path):
+        table = read_table(path)
+        values, breaks = table.values, gaps(table.times)
+    else:
+        values, breaks = as_values(f"values of {_shown(path)}", _read(path, "values")), []
+    if values.shape[1] != channels:
+        raise InputError(
+            f"{_shown(path)} has {values.shape[1]} channels, and the detector takes {channels}"
+        )
+    starting = starts_between(0, len(values), length, max(1, length // 8), breaks)
+    if not len(starting):
+        raise InputError(f"{_shown(path)} holds no window of {length} points without a gap")
+    for start in range(0, len(starting), size):
+        some = starting[start : start + size]
+        names = [f"{_shown(path)}:values[{i}:{i + length}]" for i in some]
+        yield Batch(names, at(values, some, length), [])
+
+
 def _of_npz(path: pathlib.Path, shape: tuple[int, ...], size: int) -> Iterator[Batch]:
     keys = _keys(path)
     name = next((one for one in ARRAYS if one in keys), None)
@@ -176,7 +212,7 @@ def _of_npz(path: pathlib.Path, shape: tuple[int, ...], size: int) -> Iterator[B
             f"{path} holds {', '.join(keys[:8]) or 'no arrays'}; give one of: {', '.join(ARRAYS)}"
         )
     samples = _read(path, name)
-    if samples.ndim == 3:
+    if samples.ndim == 3 and len(shape) == 3:
         samples = samples[..., None]
     if samples.ndim == 4 and len(shape) == 3 and samples.shape[1:3] != shape[:2]:
         samples = resize(as_samples(name, samples), *shape[:2])

@@ -10,7 +10,7 @@ import numpy as np
 
 from ad_jax.base import ranks, stats
 from ad_jax.base.errors import InputError
-from ad_jax.data import Truth
+from ad_jax.data import Labels, Truth
 from ad_jax.evaluate.pools import (
     check_both_classes,
     of_members,
@@ -20,6 +20,7 @@ from ad_jax.evaluate.pools import (
     trained_rows,
     varied,
 )
+from ad_jax.evaluate.series import Points, audit_points, timeline
 from ad_jax.evaluate.snooping import SPLITS, Snooping, measure, no_finite_scores
 from ad_jax.pool import Pool
 from ad_jax.selection import Selection
@@ -134,6 +135,8 @@ class Audit:
         finite: the raw rows of all that stands above.
       of_survivors: fields that describe what a search left only; none if it stopped nothing.
       log: every opening of the labels.
+      points: of windows of a series, what the scores of its points are worth: of the ensemble, the
+        pick and the controls (mean over seeds); empty for all else.
     """
 
     share: float
@@ -152,6 +155,7 @@ class Audit:
     member_average_precision: list[float]
     of_survivors: list[str]
     log: list[tuple[str, str]] = field(default_factory=list)
+    points: dict[str, Points] = field(default_factory=dict)
 
 
 def _ensembles(
@@ -289,7 +293,8 @@ def audit(
     if isinstance(selected, Selection):
         selected = Selected.of(selected)
     pool, losses, pick = selected.pool, selected.losses, selected.pick
-    anomalous = np.asarray(truth.open(reason).anomalous)
+    labels = truth.open(reason)
+    anomalous = np.asarray(labels.anomalous)
     check_both_classes(anomalous)
     scores, _ = pool.own_scores()
     auroc = of_members(scores, anomalous)
@@ -316,7 +321,27 @@ def audit(
         [float(v) for v in precision],
         list(OF_SURVIVORS) if tried.stopped else [],
         list(truth.log),
+        _points(selected, scores, truth.names, labels),
     )
+
+
+def _points(
+    selected: Selected, scores: np.ndarray, names: Sequence[str], labels: Labels
+) -> dict[str, Points]:
+    """What the points of a series tell of ensemble, pick and controls; {} of other samples."""
+    line = timeline(names, labels)
+    if line is None:
+        return {}
+    pool = selected.pool
+    out = {}
+    if pool.held_out_scores.shape[2] and prior(pool):
+        out["ensemble: weighted mean surprise"] = audit_points(crossed(pool), line)
+    out["pick: its seeds together"] = audit_points(selected.pick_scores, line)
+    for control in pool.controls():
+        by_seed = [audit_points(scores[row], line) for row in pool.rows(control)]
+        means = np.mean(by_seed, axis=0)
+        out[f"control: {control.augmentation}"] = Points(*map(float, means))
+    return out
 
 
 def _pick(

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import json
 import math
-import os
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from importlib.metadata import version
@@ -20,7 +19,7 @@ import numpy as np
 from ad_jax.base.devices import peak_memory_mb
 from ad_jax.base.errors import InputError, of_machine
 from ad_jax.base.json_text import json_text
-from ad_jax.data import Problem, Truth, load, paths_of
+from ad_jax.data import Problem, Truth, load, paths_of, there
 from ad_jax.detect import Loading
 from ad_jax.pool import Member, Pool, View
 from ad_jax.selection.selection import Selection
@@ -281,7 +280,7 @@ def _loaded(
         if problem.fingerprint == fingerprint or absolute == named:
             return problem, truth
     except InputError:
-        if absolute == named or not all(map(os.path.exists, paths.values())):
+        if absolute == named or not all(map(there, paths.values())):
             raise
         return load(**absolute)
     try:

@@ -1,9 +1,9 @@
 """What are pool, pick and ensemble worth on tables and series, beside what learned nothing?
 
-Reads runs of `experiments/configs/beyond_images.py`: of every set the ensemble with weights from the
-target, with all families alike, the default setting (feature noise of .8), the default rule's pick,
-the mean, best and worst setting by labels (five seeds together each), and every control (mean over
-seeds): AUROC and average precision; of series over points, whose score is the mean over the windows
+Reads runs of `experiments/configs/beyond_images.py`: of every set the ensemble with weights from
+the target, with all families alike, the default setting (feature noise of .8), the default rule's
+pick, the mean, best and worst setting by labels (five seeds together each), and every control (mean
+over seeds): AUROC and average precision; of series over points, whose score is the mean over the windows
 that cover them, with VUS-PR. Prints means over sets with 95 % intervals over training sets, mean
 ranks, how far the ensemble is below the best control, and, by the share of anomalies in the target
 (of windows, for series), what every way to choose is worth: the table of the study `ensemble`.
@@ -12,6 +12,7 @@ ranks, how far the ensemble is below the best control, and, by the share of anom
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
@@ -140,8 +141,6 @@ def table(found: Sequence[Found]) -> Result:
     return Result(blocks, lambda path: charts.lines(path, across, "AUROC", panels))
 
 
-NEEDS = tuple(
-    f"ad-jax select --config experiments/configs/beyond_images.py:{part.partition('/')[2]} --out {part}"
-    for part in RUNS
-)
+CONFIGS = "experiments/configs/beyond_images.py"
+NEEDS = tuple(f"ad-jax select --config {CONFIGS}:{Path(out).name} --out {out}" for out in RUNS)
 STUDY = from_runs("study of tables and series", rows, table, RUNS, NEEDS)

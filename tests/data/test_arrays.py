@@ -163,7 +163,7 @@ def test_wrong_contents(write):
     _fails(write(a=np.zeros(2), b=np.zeros(2)), "holds a, b", "X, y", "train, target")
     _fails(write(**{f"k{i}": np.zeros(1) for i in range(20)}), "and 12 more")
     _fails(write(), "no arrays")
-    _fails(write(values=np.zeros(5), labels=np.zeros(5), train_end=3), "series", "later version")
+    _fails(write(values=np.zeros(5), labels=np.zeros(5), train_end=3), "3 points before train_end")
     _fails(write(X=np.zeros((4, 2)), y=np.zeros(3)), "y", "(3,)", "4 samples")
     _fails(write(X=np.zeros((4, 2)), y=np.full(4, np.nan)), "y", "not whole")
     _fails(write(X=np.full((4, 2), np.inf), y=np.zeros(4)), "X", "not finite")

@@ -4,15 +4,19 @@ import subprocess
 import sys
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from ad_jax.augment import CATALOGUE
+from ad_jax import augment
+from ad_jax.augment import CATALOGUE, Augmentation
 from ad_jax.base.errors import InputError
+from ad_jax.base.space import Range, Space
 from ad_jax.data import load, parse
 from ad_jax.data.planted import load_planted
 from ad_jax.data.problem import Problem
 from ad_jax.data.samples import content_hashes
+from ad_jax.data.series import from_arrays
 from ad_jax.data.truth import Truth
 
 DIGITS = {"base": "digits", "normal": 3, "size": 8}
@@ -321,3 +325,55 @@ def test_parse():
         "share": 0.3,
         "seed": 4,
     }
+
+
+# Series
+
+
+@pytest.fixture
+def raised(monkeypatch):
+    """A generator: the middle half of a series is raised by so many spreads."""
+
+    def apply(sample, level, donor):
+        time = np.arange(len(sample))
+        mask = (time >= len(sample) // 4) & (time < len(sample) * 3 // 4)
+        return sample + level * mask[:, None], jnp.asarray(mask, jnp.float32)
+
+    entry = Augmentation(
+        apply=apply,
+        group="local",
+        source="a test",
+        draw=lambda key, hyper, shape: hyper["level"],
+        space=Space({"level": Range(2.0, 0.5, 8.0, "linear", "spreads", True, "")}),
+        takes=("series",),
+    )
+    monkeypatch.setattr(augment, "get", {"raised": entry}.__getitem__)
+
+
+def test_anomalies_of_series_are_planted_in_units_of_each_channel(raised):
+    values = np.random.default_rng(0).standard_normal((1600, 3)) * [1, 100, 1e-3] + [0, 1e4, 5]
+    values[:, 2] = 5  # constant
+    base, _ = from_arrays(values, 1200, length=16)
+    problem, truth = _from(base, "raised", share=0.25, hyper={"level": 3.0})
+    assert problem.series and not problem.distinct and problem.shape == (16, 3)
+    assert len(problem.train) + len(problem.target) == len(base.train)
+    # Whole blocks of time move, so windows of both parts share no point.
+    assert len(set(problem.groups)) == len(set(base.groups)) - 3 and problem.period == 4
+    labels = truth.open("test")
+    assert labels.anomalous.sum() == round(0.25 * len(problem.target))
+    known = _set(base.train)
+    spread = np.append(base.train[..., :2].std((0, 1)), 1)
+    by_middle = {w[:4].tobytes() + w[12:].tobytes(): w for w in base.train}
+    for row, window in enumerate(problem.target):
+        before = by_middle[window[:4].tobytes() + window[12:].tobytes()]  # edges stay to the bit
+        assert (window.tobytes() in known) == (labels.anomalous[row] == 0)
+        expected = 3.0 * spread * (np.arange(16) // 4 % 3 > 0)[:, None] * labels.anomalous[row]
+        np.testing.assert_allclose(window - before, expected, rtol=1e-3, atol=1e-5)
+        np.testing.assert_array_equal(labels.masks(row), expected[:, 0] > 0)
+
+
+def test_generators_of_images_do_not_plant_in_series():
+    with pytest.raises(InputError, match=r"cutout needs images"):
+        load("planted:cutout", base="series")
+    with pytest.raises(InputError, match=r"holds rows of shape \(3,\)"):
+        _from(Problem(train=np.random.rand(30, 3), target=np.random.rand(3, 3)))

@@ -45,6 +45,7 @@ def audit(task: str, result: Audit, opened_before: int) -> list[Section]:
         title += f", {result.stopped} were stopped early"
         rank += f" ({tried.settings} tried)"
         notes = [Prose([f"* {tried.note}"])]
+    points = [_points(result)] if result.points else []
     *tables, last = _snooping(result.snooping)
     when, reason = result.log[-1]
     times = opened_before + len(result.log)
@@ -56,9 +57,20 @@ def audit(task: str, result: Audit, opened_before: int) -> list[Section]:
             f"AUROC of every rule's pick{left} (Spearman of its loss with AUROC)",
             [_table(["rule", *scopes], rules)],
         ),
+        *points,
         *tables,
         Section(last.key, last.title, [*last.blocks, opened]),
     ]
+
+
+def _points(result: Audit) -> Section:
+    """Windows of a series judged point by point."""
+    rows: list[list[Cell]] = [[name, *figures] for name, figures in result.points.items()]
+    return Section(
+        "points",
+        "Points of the series, scored by the mean of the windows that cover them",
+        [_table(["", "AUROC", "AP", "VUS-PR"], rows)],
+    )
 
 
 def _beside_the_pick(result: Audit, left: str) -> Table:
