@@ -16,9 +16,9 @@ from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
-from ad_jax.evaluate.series import Timeline, audit_points, timeline
 
 from ad_jax.base import ranks
+from ad_jax.evaluate.series import Timeline, audit_points, timeline
 from ad_jax.report.figures import charts
 from ad_jax.runs import run
 from ad_jax.selection import weights
