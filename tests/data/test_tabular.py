@@ -145,6 +145,9 @@ def test_numbers_may_be_categories(tmp_path):
     path = written(tmp_path / "a.csv", made() | {"part": ["train"] * 16 + ["target"] * 8})
     problem, _ = load(path, split="part", category="parts", drop="width;wet")
     assert {column.kind for column in problem.columns.columns} == {"category"}
+    rows = problem.columns.encode({"parts": ["007", "7.0"], "colour": ["red", "red"]})
+    seven = problem.columns.labels.index("parts=7")
+    assert (rows[:, seven] == 1).all()
     with pytest.raises(InputError, match="category=pats is no column of"):
         load(path, split="part", category="pats")
 
