@@ -6,6 +6,7 @@ import sys
 
 import numpy as np
 import pytest
+from small_detector import make
 
 import ad_jax
 from ad_jax import cli
@@ -494,10 +495,9 @@ def test_frames_that_cannot_be_used(frame, message):
 
 @pytest.fixture(scope="module")
 def detector(tmp_path_factory):
-    """A detector of nearest neighbours of a table, saved with what it knows of columns."""
+    """A detector of rows, saved with what it would know of columns."""
     problem, columns = from_frames(made(40), made(9, seed=1))
-    one = ad_jax.Detector(setting=ad_jax.setting("neighbour", "identity"), alpha=0.1, seeds=1)
-    one.fit(problem.train, held_out=None)
+    one = make(problem.shape).set_params(alpha=0.1)
     one.loading = Loading(columns=columns)
     folder = tmp_path_factory.mktemp("rows") / "detector"
     one.save(folder)
