@@ -360,12 +360,10 @@ def sealed(
       read: returns the `Labels` of the target as given; not called here.
       groups: `[n]` or None.
       limit: keep the first `limit` by content order of each array.
-      range: of the problem.
-      normals: names of the samples of `train` and `held_out` as given, to name copies by; by
-        default `train[0]`, ….
+      normals: names of `train` and `held_out` as given, to name copies by; or `train[0]`, ….
       kind: the kind of anomalies that the loader chose the target by, if it did; it had to read
         labels for that, and the truth's log says so.
-      series, distinct, columns: of the problem.
+      range, series, distinct, columns: of the problem.
     """
     target = as_samples("target", target, series)
     hashes = content_hashes(target)
