@@ -398,19 +398,20 @@ def sealed(
     if held_out is None and len(problem.train) > 1:  # of one there may be copies
         problem.folds  # noqa: B018  (too few normals should fail here, not at the first training)
 
-    def read_in_order() -> Labels:
-        labels = read()
-        masks = labels.masks
-        return labels._replace(
-            anomalous=np.asarray(labels.anomalous)[order],
-            kinds=[labels.kinds[i] for i in order],
-            masks=None if masks is None else lambda row: masks(order[row]),
-        )
-
-    truth = Truth([names[i] for i in order], read_in_order)
+    truth = Truth([names[i] for i in order], lambda: _in_order(read(), order))
     if kind is not None:
         truth.note(f"kind={kind}: the target holds no anomalies but these")
     return problem, truth
+
+
+def _in_order(labels: Labels, order: Sequence[int]) -> Labels:
+    """Labels of a target as given, in the order of the problem's."""
+    masks = labels.masks
+    return labels._replace(
+        anomalous=np.asarray(labels.anomalous)[order],
+        kinds=[labels.kinds[i] for i in order],
+        masks=None if masks is None else lambda row: masks(order[row]),
+    )
 
 
 def _set(problem: Problem, name: str, array: np.ndarray) -> None:
