@@ -16,7 +16,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from ad_jax.base.errors import DataWarning, InputError
-from ad_jax.data.frame import TRUTHS, Table, numbers, table_of, texts
+from ad_jax.data.frame import TRUTHS, Table, levels, numbers, table_of, texts
 
 CATEGORIES = 32  # of a column of text; all others count as one, "other"
 CONSTANT = 1e-9  # of the largest value: numbers that differ by less do so by rounding
@@ -60,7 +60,7 @@ class Column(NamedTuple):
         cells = table.columns[self.name]
         if self.kind == "category":
             known = {level: i for i, level in enumerate(self.levels)}
-            places = [known.get(text, len(known)) for text in texts(cells).tolist()]
+            places = [known.get(text, len(known)) for text in levels(cells)]
             return np.eye(len(known) + 1)[places], 0
         values, bad = numbers(cells)
         if bad.any():
@@ -188,7 +188,7 @@ def _column(table: Table, name: str, category: bool) -> Column | None:
     bad = int(numbers(text)[1].sum())
     if not category and bad < len(present) / 2:
         return _of_numbers(name, "number", text, table)
-    return _of_categories(table, name, text.tolist())
+    return _of_categories(table, name, levels(text))
 
 
 def _of_numbers(name: str, kind: str, cells: np.ndarray, table: Table) -> Column | None:

@@ -360,12 +360,10 @@ def sealed(
       read: returns the `Labels` of the target as given; not called here.
       groups: `[n]` or None.
       limit: keep the first `limit` by content order of each array.
-      range: of the problem.
-      normals: names of the samples of `train` and `held_out` as given, to name copies by; by
-        default `train[0]`, ….
+      normals: names of `train` and `held_out` as given, to name copies by; or `train[0]`, ….
       kind: the kind of anomalies that the loader chose the target by, if it did; it had to read
         labels for that, and the truth's log says so.
-      series, distinct, columns: of the problem.
+      range, series, distinct, columns: of the problem.
     """
     target = as_samples("target", target, series)
     hashes = content_hashes(target)
@@ -400,19 +398,20 @@ def sealed(
     if held_out is None and len(problem.train) > 1:  # of one there may be copies
         problem.folds  # noqa: B018  (too few normals should fail here, not at the first training)
 
-    def read_in_order() -> Labels:
-        labels = read()
-        masks = labels.masks
-        return labels._replace(
-            anomalous=np.asarray(labels.anomalous)[order],
-            kinds=[labels.kinds[i] for i in order],
-            masks=None if masks is None else lambda row: masks(order[row]),
-        )
-
-    truth = Truth([names[i] for i in order], read_in_order)
+    truth = Truth([names[i] for i in order], lambda: _in_order(read(), order))
     if kind is not None:
         truth.note(f"kind={kind}: the target holds no anomalies but these")
     return problem, truth
+
+
+def _in_order(labels: Labels, order: Sequence[int]) -> Labels:
+    """Labels of a target as given, in the order of the problem's."""
+    masks = labels.masks
+    return labels._replace(
+        anomalous=np.asarray(labels.anomalous)[order],
+        kinds=[labels.kinds[i] for i in order],
+        masks=None if masks is None else lambda row: masks(order[row]),
+    )
 
 
 def _set(problem: Problem, name: str, array: np.ndarray) -> None:

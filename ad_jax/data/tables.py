@@ -16,7 +16,7 @@ import numpy as np
 from ad_jax.base.errors import InputError, lookup
 from ad_jax.data import columns as encodings
 from ad_jax.data.columns import Columns
-from ad_jax.data.frame import Table, numbers, read_table, table_of, texts
+from ad_jax.data.frame import Table, levels, read_table, table_of, texts
 from ad_jax.data.problem import Problem, sealed
 from ad_jax.data.truth import Labels, Truth, unlabelled
 
@@ -233,11 +233,7 @@ def _classes(table: Table, label: str) -> np.ndarray:
     Raises:
       InputError: one is missing.
     """
-    column = table.column(label, "label")
-    values, no_number = numbers(column)
-    if column.dtype.kind != "b" and not no_number.any():
-        column = values
-    said = texts(column)
+    said = np.array(levels(table.column(label, "label")), object)
     if (said == "").any():
         row = int(np.argmax(said == ""))
         raise InputError(
@@ -245,6 +241,11 @@ def _classes(table: Table, label: str) -> np.ndarray:
             "every row one"
         )
     return said
+
+
+def _named(normal: object) -> str:
+    """The label that an option means, written as `_classes` has it."""
+    return levels(np.array([str(normal).strip()], object))[0]
 
 
 def _are_normal(table: Table, label: str, normal: object) -> np.ndarray:
@@ -258,7 +259,7 @@ def _are_normal(table: Table, label: str, normal: object) -> np.ndarray:
         kept = np.array([one.lower() in NORMAL for one in said.tolist()], bool)
         asked = f"none of {', '.join(NORMAL)}; give normal=<value>"
     else:
-        kept, asked = said == str(normal), f"not normal={normal}; give one of these"
+        kept, asked = said == _named(normal), f"not normal={normal}; give one of these"
     if not kept.any():
         known = sorted(set(said.tolist()))
         more = f" and {len(known) - 8} more" if len(known) > 8 else ""
@@ -269,7 +270,7 @@ def _are_normal(table: Table, label: str, normal: object) -> np.ndarray:
 def _labels(table: Table, label: str, normal: object) -> Labels:
     """The labels of a target; all may be anomalous, or none."""
     said = _classes(table, label).tolist()
-    usual = (str(normal),) if normal is not None else NORMAL
+    usual = (_named(normal),) if normal is not None else NORMAL
     ok = [(one if normal is not None else one.lower()) in usual for one in said]
     several = len({one for one, fine in zip(said, ok, strict=True) if not fine}) > 1
     kinds = [

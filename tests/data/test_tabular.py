@@ -6,6 +6,7 @@ import sys
 
 import numpy as np
 import pytest
+from small_detector import make
 
 import ad_jax
 from ad_jax import cli
@@ -145,6 +146,9 @@ def test_numbers_may_be_categories(tmp_path):
     path = written(tmp_path / "a.csv", made() | {"part": ["train"] * 16 + ["target"] * 8})
     problem, _ = load(path, split="part", category="parts", drop="width;wet")
     assert {column.kind for column in problem.columns.columns} == {"category"}
+    rows = problem.columns.encode({"parts": ["007", "7.0"], "colour": ["red", "red"]})
+    seven = problem.columns.labels.index("parts=7")
+    assert (rows[:, seven] == 1).all()
     with pytest.raises(InputError, match="category=pats is no column of"):
         load(path, split="part", category="pats")
 
@@ -491,10 +495,9 @@ def test_frames_that_cannot_be_used(frame, message):
 
 @pytest.fixture(scope="module")
 def detector(tmp_path_factory):
-    """A detector of nearest neighbours of a table, saved with what it knows of columns."""
+    """A detector of rows, saved with what it would know of columns."""
     problem, columns = from_frames(made(40), made(9, seed=1))
-    one = ad_jax.Detector(setting=ad_jax.setting("neighbour", "identity"), alpha=0.1, seeds=1)
-    one.fit(problem.train, held_out=None)
+    one = make(problem.shape).set_params(alpha=0.1)
     one.loading = Loading(columns=columns)
     folder = tmp_path_factory.mktemp("rows") / "detector"
     one.save(folder)
