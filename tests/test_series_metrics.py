@@ -5,8 +5,13 @@ import pytest
 from sklearn.metrics import average_precision_score, roc_auc_score
 
 from ad_jax.base.errors import InputError
-from ad_jax.data import Labels
+from ad_jax.data import Labels, Truth
+from ad_jax.evaluate import Selected, audit
 from ad_jax.evaluate.series import audit_points, point_scores, timeline, vus_pr
+from ad_jax.pool import Member, Pool, View
+from ad_jax.report.judged.audit import audit as shown_audit
+from ad_jax.report.page.terminal import terminal
+from ad_jax.train.setting import Setting
 
 
 def _slow_vus_pr(scores, anomalous, longest):
@@ -148,3 +153,37 @@ def test_other_samples_have_no_points():
     assert timeline(["values[0:4]", "values[4:8]"], labels) is None  # masks of images
     assert timeline(["a.png", "b.png"], labels) is None
     assert timeline(["values[0:4]", "values[4:8]"], labels._replace(masks=None)) is None
+
+
+def test_an_audit_of_a_series_judges_its_points():
+    rng = np.random.default_rng(0)
+    points = np.zeros(200, np.uint8)
+    points[60:66] = points[120:124] = 1
+    starts = rng.permutation(np.arange(0, 191, 5))
+    masks = np.stack([points[a : a + 10] for a in starts])
+    names = [f"values[{a}:{a + 10}]" for a in starts]
+    truth = Truth(names, lambda: Labels(masks.max(1), [""] * 39, lambda row: masks[row]))
+    setting, control = Setting("binary", "some", {}), Setting("control", "raw", {})
+    members = [
+        Member(one, seed, "ok", 0.1, 0.9, 0.0) for one in (setting, control) for seed in (0, 1)
+    ]
+    scores = (rng.normal(size=(4, 1, 39)) + masks.max(1)).astype(np.float32)
+    held_out = rng.normal(size=(4, 1, 20)).astype(np.float32)
+    pool = Pool(tuple(members), View(scores), View(held_out), np.zeros(4, int))
+    picked = scores[0, 0]
+    selected = Selected(pool, {"one": {setting.key: 0.0}}, "one", setting, picked)
+    found = audit(selected, truth, splits=5)
+    line = timeline(names, truth.open("test"))
+    np.testing.assert_array_equal(line.anomalous, points)
+    assert found.points["pick: its seeds together"] == audit_points(picked, line)
+    by_seed = [audit_points(scores[row, 0], line) for row in (2, 3)]
+    np.testing.assert_allclose(found.points["control: raw"], np.mean(by_seed, 0), atol=1e-12)
+    assert set(found.points) == {
+        "ensemble: weighted mean surprise",
+        "pick: its seeds together",
+        "control: raw",
+    }
+    shown = terminal(shown_audit("a series", found, 0))
+    assert f"{found.points['control: raw'].vus_pr:.3f}" in shown and "VUS-PR" in shown
+    images = Truth([str(i) for i in range(39)], lambda: Labels(masks.max(1), [""] * 39))
+    assert audit(selected, images, splits=5).points == {}

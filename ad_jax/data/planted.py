@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from ad_jax.base.errors import InputError
-from ad_jax.base.modality import mask_shape, modality
+from ad_jax.base.modality import modality
 from ad_jax.base.values import typical
 from ad_jax.data.problem import Problem, sealed
 from ad_jax.data.samples import content_hashes, mask_of
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
     from ad_jax.augment import Augmentation
 
-_AS_THEY_ARE = (np.float32(0), np.float32(1))  # images: mean and spread of their units
+_AS_THEY_ARE = (np.zeros(1, np.float32), np.ones(1, np.float32))  # images: mean, spread of units
 PARTS = 3  # of the base's normals: one becomes the target, the others train
 
 
@@ -86,24 +86,10 @@ def load_planted(
     anomalous = np.zeros(len(target), np.uint8)
     anomalous[rows] = 1
 
-    def mask(row: int) -> np.ndarray:
-        return (
-            mask_of(masks[row]) if anomalous[row] else np.zeros(mask_shape(normals.shape), np.uint8)
-        )
+    facts = {"generator": generator, "hyper": values, "share": share, "seed": seed, "base": base}
 
     def read() -> Labels:
-        return Labels(
-            anomalous,
-            [generator if a else "" for a in anomalous],
-            None if (masks[rows] == 1).all() else mask,
-            {
-                "generator": generator,
-                "hyper": values,
-                "share": share,
-                "seed": seed,
-                "base": base,
-            },
-        )
+        return _labels(anomalous, masks, facts)
 
     # Names by content: the order of the base would tell which of them moved.
     rank = np.argsort(np.argsort(content_hashes(target), kind="stable"), kind="stable")
@@ -121,6 +107,17 @@ def load_planted(
         )
     except InputError as error:
         raise InputError(f"with a third of base={base} in the target, {error}") from None
+
+
+def _labels(anomalous: np.ndarray, masks: np.ndarray, facts: Mapping[str, object]) -> Labels:
+    """Labels of a target `[n]`; masks `[n, ...]` of what the generator changed or would have."""
+
+    def mask(row: int) -> np.ndarray:
+        return mask_of(masks[row]) if anomalous[row] else np.zeros(masks.shape[1:], np.uint8)
+
+    everything = bool((masks[anomalous == 1] == 1).all())
+    kinds = [str(facts["generator"]) if a else "" for a in anomalous]
+    return Labels(anomalous, kinds, None if everything else mask, facts)
 
 
 def _planted_rows(generator: str, share: float, changed: np.ndarray, size: int) -> np.ndarray:
@@ -192,7 +189,7 @@ def _in_target(base: str, normals: Problem) -> np.ndarray:
 
 def _units(series: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Mean and spread `[c]` of the channels of series `[n, t, c]`; 1 where one is constant."""
-    mean, spread = (f(series, axis=(0, 1), dtype=np.float64) for f in (np.mean, np.std))
+    mean, spread = (np.asarray(f(series, axis=(0, 1), dtype=float)) for f in (np.mean, np.std))
     spread[spread <= 1e-6 * np.abs(series).max((0, 1))] = 1
     return mean.astype(np.float32), spread.astype(np.float32)
 

@@ -269,10 +269,10 @@ def cut_series(
         points = read()
         inside = target[:, None] + np.arange(length)
         masks = np.asarray(points.anomalous, np.uint8)[inside]
-        first = inside[np.arange(len(target)), masks.argmax(1)]
-        anomalous = masks.any(1)
+        first = inside[np.arange(len(target)), masks.argmax(axis=1)]
+        anomalous = masks.max(axis=1)
         kinds = [points.kinds[i] if a else "" for i, a in zip(first, anomalous, strict=True)]
-        return Labels(anomalous.astype(np.uint8), kinds, lambda row: masks[row])
+        return Labels(anomalous, kinds, lambda row: masks[row])
 
     return sealed(
         train=at(values, train, length),

@@ -115,6 +115,7 @@ def _told(task: JudgedRun) -> str:
 def picks(judged: Sequence[JudgedRun]) -> Section:
     """Every task's pick beside its lines, and the figures over tasks."""
     blocks: list[Block] = [*survivors(judged), _picks(judged), _lines(judged), _tops(judged)]
+    blocks += _points(judged)
     seeds = min(len(task.task.run.manifest["seeds"]) for task in judged)
     lacking = [f"{seeds} seeds, {SEEDS} are wanted for headline figures"] if seeds < SEEDS else []
     lacking.append(
@@ -131,6 +132,18 @@ def picks(judged: Sequence[JudgedRun]) -> Section:
         7: "; ".join(lacking),
     }
     return Section("picks", "What the picks were worth", blocks, covers)
+
+
+def _points(judged: Sequence[JudgedRun]) -> list[Block]:
+    """Of series: what the scores of single points are worth."""
+    rows: list[list[Cell]] = [
+        [task.name, name, *figures]
+        for task in judged
+        for name, figures in task.audit.points.items()
+    ]
+    columns = [Column(title) for title in ("task", "scores", "AUROC", "AP", "VUS-PR")]
+    note = "a point's score is the mean over the windows that cover it"
+    return [Table("Points of series", columns, rows, (), note)] if rows else []
 
 
 def _std(values: Sequence[float]) -> float:
