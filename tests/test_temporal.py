@@ -12,6 +12,8 @@ import ad_jax
 from ad_jax.augment import SERIES
 from ad_jax.base.errors import InputError
 from ad_jax.selection.search import TEMPORAL, TEMPORAL_WIDE, defaults, grid, setting
+from ad_jax.selection.tuning.loop import Plan
+from ad_jax.selection.tuning.tuned import TuneSpec
 from ad_jax.train.backbones import SMALLEST_LENGTH, temporal
 from ad_jax.train.backbones.temporal import enlarge, windows
 from ad_jax.train.setting import Config
@@ -229,3 +231,49 @@ def test_a_pool_of_series_is_trained_from_scratch():
     found = np.asarray(picked.detector.decision_function(seen))
     ahead = (found[30:, None] > found[None, :30]).mean()
     assert ahead > 0.75
+
+
+@pytest.mark.whole
+def test_a_detector_of_series_scores_points_them_out_and_is_saved(tmp_path):
+    detector = ad_jax.Detector(
+        backbone="temporal", steps=120, width=8, seeds=(0,), localiser="position", series=True
+    )
+    detector.fit(windowed(80, 0.0, 0))
+    seen = np.concatenate([windowed(30, 0.0, 5), windowed(30, 2.5, 6)])
+    found = np.asarray(detector.decision_function(seen))
+    assert (found[30:, None] > found[None, :30]).mean() > 0.9
+    heat = np.asarray(detector.heatmaps(seen)).reshape(60, 32)
+    where = np.abs(seen - seen.mean(1, keepdims=True))[30:, :, 0].argmax(1)  # most in the shift
+    assert (np.abs(heat[30:].argmax(1) - where) <= 8).mean() > 0.9
+    detector.save(tmp_path)
+    again = ad_jax.Detector.load(tmp_path).decision_function(seen)
+    np.testing.assert_array_equal(again, found)
+
+
+@pytest.mark.whole
+def test_tuning_finds_sign_and_size_of_a_planted_shift():
+    """From +1 and from -1 spreads; planted are 2.5 in half of the target, in quarters of windows."""
+    plan = Plan(
+        outer=(("calibrated_dsv_uncapped", 1.0),), outer_steps=25, horizon=4, warm_up=100, batch=32
+    )
+    tuned = ad_jax.tune(
+        shifted(),
+        "mean_shift",
+        tune=["level"],
+        fixed={"flip": 0.0, "length": 0.25, "length_spread": 1.0},
+        starts=[{"level": 1.0}, {"level": -1.0}],
+        plan=plan,
+        seeds=(0,),
+        config=Config(120, 8, "temporal"),
+    )
+    up, down = tuned.descent.starts
+    assert up.status == "ok" and tuned.descent.best == 0 and up.loss < down.loss - 0.2
+    assert 1.8 < up.end["level"] < 3.5
+    assert {m.status for m in tuned.selection.pool.members} >= {"ok"}
+
+
+def test_a_shift_is_what_series_are_tuned_in_when_nobody_says_what():
+    spec = TuneSpec(config=Config(backbone="temporal")).checked()
+    space = spec.space((32, 2))
+    assert space.augmentation == "mean_shift" and "level" in space.free
+    assert space.fixed == {"flip": 0.5} and space.free["length"].low == pytest.approx(2 / 32)

@@ -14,6 +14,7 @@ import jax
 import numpy as np
 
 from ad_jax.base.errors import InputError
+from ad_jax.base.modality import modality
 from ad_jax.features.placing import WINDOW, Grid, between, both_ways, shrunk
 from ad_jax.train.backbones import Backbone, Cells
 
@@ -56,7 +57,7 @@ def network_maps(
 
     Args:
       backbone: the network.
-      shape: `(h, w, c)` of one sample.
+      shape: `(h, w, c)` or `(t, c)` of one sample.
       stages: which, from 0 (shallow) on. When not said, all but the deepest, which is closest to
         the pretext, and none coarser than `COARSEST` positions a side but the first: PaDiM (arXiv
         2011.08785) reads the first three of four stages, the coarsest 14 positions a side.
@@ -70,7 +71,8 @@ def network_maps(
             "this network's stages are rows and have no positions, so there is no heatmap; take "
             "the backbone encoder or resnet18"
         )
-    count, least = len(cells), min(shape[:2])
+    count = len(cells)
+    least = min(shape[:2]) if modality(shape) == "image" else shape[0]
     fine = [i for i, c in enumerate(cells[:-1]) if i == 0 or c.count(least) >= COARSEST]
     chosen = tuple((fine or [0]) if stages is None else stages)
     wrong = [i for i in chosen if not 0 <= i < count]
