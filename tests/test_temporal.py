@@ -252,7 +252,7 @@ def test_a_detector_of_series_scores_points_them_out_and_is_saved(tmp_path):
 
 @pytest.mark.whole
 def test_tuning_finds_sign_and_size_of_a_planted_shift():
-    """From +1 and from -1 spreads; planted are 2.5 in half of the target, in quarters of windows."""
+    """From +1 and -1 spreads; planted are 2.5 in half of the target, in quarters of windows."""
     plan = Plan(
         outer=(("calibrated_dsv_uncapped", 1.0),), outer_steps=25, horizon=4, warm_up=100, batch=32
     )
