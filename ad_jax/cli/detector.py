@@ -39,8 +39,8 @@ def add(adder: Adder) -> None:
     one.add_argument(
         "source",
         nargs="+",
-        help="folder of images (any layout), image file, .npz, table or series (.csv, .parquet), or - "
-        "for paths on stdin",
+        help="folder of images (any layout), image file, .npz, table or series (.csv, .parquet), "
+        "or - for paths on stdin",
     )
     one.add_argument("--alpha", help="asked false-positive rate (the detector's own, .05)")
     one.add_argument(

@@ -1,17 +1,18 @@
 """Does descent find the level of the anomalies that were planted in a series?
 
-TSAP's six types (arXiv 2404.02865), planted at a known level in half of the windows of the
-embedded series; the sign of the level is known, length and place are drawn. Before anything is
-tuned the outer loss itself says whether it identifies the level: of networks trained from scratch
-at nine levels, from .4 to 1.6 of the truth, three seeds each, its mean has to be lowest within 15 %
-of the truth. Then ten starts, spread over the range, descend it: by unrolled differentiation, and to first order, which is what the published
-loop does (it makes the inner pseudo-anomalies without a gradient). A run has found the level within
-15 % of it. Prints, by type and outer loss, how many runs found it, how many starts stood there, and
-the median end.
+TSAP's six types (arXiv 2404.02865), planted at a known level in half of the windows of the embedded
+series; the sign of the level is known, length and place are drawn. Before anything is tuned the
+outer loss itself says whether it identifies the level: of networks trained from scratch at nine
+levels, from .4 to 1.6 of the truth, three seeds each, its mean has to be lowest within 15 % of the
+truth. Then ten starts, spread over the range, descend it: by unrolled differentiation, and to first
+order, which is what the published loop does (it makes the inner pseudo-anomalies without a
+gradient). A run has found the level within 15 % of it. Prints, by type and outer loss, how many
+runs found it, how many starts stood there, and the median end.
 
-The outer losses: a Sinkhorn divergence of embeddings normalised by their pairwise distances, as TSAP
-has it (`sinkhorn`), and DSV less its value on held-out normals; a smooth AUROC of the target against
-held-out normals (`outer=held_out_auroc`), and a quarter of anomalies (`share=0.25`), if asked for.
+The outer losses: a Sinkhorn divergence of embeddings normalised by their pairwise distances, as
+TSAP has it (`sinkhorn`), and DSV less its value on held-out normals; a smooth AUROC of the target
+against held-out normals (`outer=held_out_auroc`) and a quarter of anomalies (`share=0.25`) if asked
+for.
 """
 
 from __future__ import annotations
