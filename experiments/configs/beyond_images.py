@@ -16,13 +16,13 @@ PARTS = {
     "series": [
         f"series/{name}.npz"
         for name in (
-            "ecg_mba806_first60k",
             "nab_ambient_temperature_system_failure",
             "nab_art_daily_flatmiddle",
             "nab_art_increase_spike_density",
             "nab_ec2_cpu_utilization_825cc2",
             "nab_ec2_request_latency_system_failure",
             "nab_nyc_taxi",
+            "ecg_mba806_first60k",
         )
     ],
 }

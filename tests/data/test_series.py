@@ -106,11 +106,11 @@ def test_blocks_share_no_point_and_folds_are_made_of_blocks():
     assert {b[0] - a[0] for a, b in zip(places, places[1:], strict=False)} == {5}
 
 
-def test_long_series_get_the_smallest_stride_that_keeps_to_4000():
+def test_long_series_get_the_smallest_stride_that_keeps_to_2000():
     values = np.random.default_rng(0).standard_normal(50_000)
     problem, _ = from_arrays(values, 40_000, length=32)
-    assert len(problem.train) == sum(len(starts(0, 5000, 32, 10)) for _ in range(8)) <= 4000
-    assert 8 * len(starts(0, 5000, 32, 9)) > 4000
+    assert len(problem.train) == sum(len(starts(0, 5000, 32, 20)) for _ in range(8)) <= 2000
+    assert 8 * len(starts(0, 5000, 32, 19)) > 2000
     assert len(from_arrays(values, 40_000, length=32, stride=16)[0].train) == 8 * 312
 
 
