@@ -135,7 +135,7 @@ def vus_pr(scores: np.ndarray, anomalous: np.ndarray, longest: int) -> float:
     label y = 1 if d = 0, sqrt(1 - d / w) if d <= floor(w / 2), else 0. A threshold flags the set F
     of the points that score at least as high, and
 
-        TP = sum of y over F, precision = TP / |F|,
+        TP = sum of y over F, precision = TP / (size of F),
         recall = min(1, TP / P) * E, P = anomalous points + (sum of y over F that are not) / 2.
 
     E, the reward of existence, is the share of anomalies that F touches: runs of anomalous points,
