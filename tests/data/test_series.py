@@ -212,7 +212,7 @@ def test_the_embedded_series_is_what_it_says():
     flat = values[kinds == KINDS.index("platform") + 1]
     assert (flat == flat[0]).all()
     problem, truth = load("series")
-    assert problem.shape == (SEASON, 2) and len(problem.train) == 2024
+    assert problem.shape == (SEASON, 2) and len(problem.train) == 1016
     assert set(truth.open("test").kinds) == {"", *KINDS}
     assert problem.fingerprint == load("series", length="48", stride=None)[0].fingerprint
     # normals of the target are like those of the training part
