@@ -39,7 +39,7 @@ def from_arrays(
       labels: `[t]` or None, 0 = normal, any other number a kind of anomaly. Those of the training
         part are not looked at; none are before the truth is opened.
       length: points of a window; the period of the training part, see `windows.default_length`.
-      stride: points between windows; 1 in the training part (more if there would be over 2000), and
+      stride: points between windows; 1 in the training part (more if there would be over 2048), and
         an eighth of a window in the target.
       limit: keep the first so many windows by content, of the training part and of the target.
       breaks: points before which time is missing; no window reaches across.

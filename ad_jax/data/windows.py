@@ -16,7 +16,7 @@ from ad_jax.data.problem import Problem, sealed
 from ad_jax.data.truth import Labels, Truth
 
 BLOCKS = 8  # of time, which the training part is cut into
-MOST = 2000  # windows to train on
+MOST = 2048  # windows to train on
 SHORTEST, LONGEST = 16, 256  # points of a window, when nobody says
 USUAL = 32  # points of a window of a series without a period
 PERIODIC = 0.2  # autocorrelation from which a lag counts as a period
@@ -236,7 +236,7 @@ def cut_series(
 ) -> tuple[Problem, Truth]:
     """The problem and the sealed truth of the windows of one series.
 
-    Windows to train on start at every point, as long as there are at most 2000, else at the
+    Windows to train on start at every point, as long as there are at most 2048, else at the
     smallest stride that keeps to that; those of the target at every eighth of a window. Every block
     and piece between gaps has a last window that ends where it ends, so that every point of the
     target is in a window, unless it stands between gaps that are closer than a window.

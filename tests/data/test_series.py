@@ -106,11 +106,11 @@ def test_blocks_share_no_point_and_folds_are_made_of_blocks():
     assert {b[0] - a[0] for a, b in zip(places, places[1:], strict=False)} == {5}
 
 
-def test_long_series_get_the_smallest_stride_that_keeps_to_2000():
+def test_long_series_get_the_smallest_stride_that_keeps_to_2048():
     values = np.random.default_rng(0).standard_normal(50_000)
     problem, _ = from_arrays(values, 40_000, length=32)
-    assert len(problem.train) == sum(len(starts(0, 5000, 32, 20)) for _ in range(8)) <= 2000
-    assert 8 * len(starts(0, 5000, 32, 19)) > 2000
+    assert len(problem.train) == sum(len(starts(0, 5000, 32, 20)) for _ in range(8)) <= 2048
+    assert 8 * len(starts(0, 5000, 32, 19)) > 2048
     assert len(from_arrays(values, 40_000, length=32, stride=16)[0].train) == 8 * 312
 
 
@@ -212,7 +212,7 @@ def test_the_embedded_series_is_what_it_says():
     flat = values[kinds == KINDS.index("platform") + 1]
     assert (flat == flat[0]).all()
     problem, truth = load("series")
-    assert problem.shape == (SEASON, 2) and len(problem.train) == 1016
+    assert problem.shape == (SEASON, 2) and len(problem.train) == 2024
     assert set(truth.open("test").kinds) == {"", *KINDS}
     assert problem.fingerprint == load("series", length="48", stride=None)[0].fingerprint
     # normals of the target are like those of the training part
