@@ -2,7 +2,7 @@
 
 Reads runs of `experiments/configs/beyond_images.py`: of every set the ensemble with weights from
 the target, with all families alike, the default setting (feature noise of .8), the default rule's
-pick, the mean, best and worst setting by labels (five seeds together each), and every control (mean
+pick, the mean, best and worst setting by labels (all seeds together each), and every control (mean
 over seeds): AUROC and average precision; of series over points, whose score is the mean over the
 windows that cover them, with VUS-PR. Prints means over sets with 95 % intervals over training sets,
 mean ranks, how far the ensemble is below the best control, and, by the share of anomalies in the
