@@ -225,3 +225,17 @@ def test_default_grids_suit_the_modality(shape):
     for name in (search.defaults(backbone).families, search.defaults(backbone).wide):
         found = search.grid(shape, families=name)
         assert {s.family for s in found} == set(name)
+
+
+def test_a_constant_column_keeps_its_unit():
+    """As scikit-learn's StandardScaler: neither rounding nor a change in it drowns the others."""
+    from sklearn.preprocessing import StandardScaler
+
+    from ad_jax.train.backbones import units_of
+
+    normals = np.random.default_rng(0).normal(size=(500, 3)).astype(np.float32)
+    normals[:, 1], normals[:, 2] = 1000.3, 0.0
+    scaler = StandardScaler().fit(normals.astype(np.float64))
+    new = normals[:5] + np.float32(0.5)
+    found = np.asarray(units_of(normals)(new))
+    np.testing.assert_allclose(found, scaler.transform(new.astype(np.float64)), atol=2e-3)

@@ -12,7 +12,7 @@ from ad_jax.base.errors import InputError
 from ad_jax.train.backbones.contract import Backbone, Cells, Outputs, check_classes
 
 TOP = 0.05  # share of a sample's positions that speak for it
-TINY = 1e-6  # of a channel's spread: one that never changes is left at 0
+TINY = 1e-6  # least spread of a channel that changes
 
 
 class Units(NamedTuple):
@@ -27,9 +27,15 @@ class Units(NamedTuple):
 
 
 def units_of(normals: jax.Array) -> Units:
-    """Of the positions of normals `[n, ..., d]`."""
+    """Of the positions of normals `[n, ..., d]`.
+
+    A channel that never changes among them keeps its own unit: it is 0, and a change shows, but
+    does not drown all others.
+    """
     positions = normals.reshape(-1, normals.shape[-1]).astype(jnp.float32)
-    return Units(positions.mean(0), jnp.maximum(positions.std(0), TINY))
+    constant = (positions == positions[:1]).all(0)  # a spread would tell it from rounding only
+    mean = jnp.where(constant, positions[0], positions.mean(0))
+    return Units(mean, jnp.where(constant, 1.0, jnp.maximum(positions.std(0), TINY)))
 
 
 def strangest(odds: jax.Array, *maps: jax.Array, mean: bool = True) -> tuple[jax.Array, ...]:
