@@ -67,12 +67,13 @@ def rows(task: Task) -> list[Found]:
     figures = {
         "ensemble": judged(weights.crossed(pool), task.anomalous, line),
         "uniform": judged(weights.mixed(by_key, weights.prior(pool, 0.0)), task.anomalous, line),
-        "default": mean_of([each[key] for key in weights.defaults(pool)]),
         "pick": each[task.run.pick.key],
         "mean member": mean_of(list(each.values())),
         "oracle": max(each.values(), key=lambda one: one["AUROC"]),
         "worst": min(each.values(), key=lambda one: one["AUROC"]),
     }
+    if weights.defaults(pool):
+        figures["default"] = mean_of([each[key] for key in weights.defaults(pool)])
     for control in pool.controls():
         own = [judged(raw[row], task.anomalous, line) for row in pool.rows(control)]
         figures[control.augmentation] = mean_of(own)
@@ -88,7 +89,7 @@ def ranked(found: Sequence[Found], ways: Sequence[str], metric: str) -> np.ndarr
 
 def of_kind(found: Sequence[Found], kind: str) -> list[Table | str]:
     """Tables of a modality's sets."""
-    ways = list(found[0].figures)
+    ways = [way for way in found[0].figures if all(way in one.figures for one in found)]
     controls = [way for way in ways if way not in (*CHOSEN, *BY_LABELS)]
     metrics = [name for name in METRICS if name in found[0].figures["ensemble"]]
     blocks: list[Table | str] = []
@@ -104,7 +105,7 @@ def of_kind(found: Sequence[Found], kind: str) -> list[Table | str]:
         ]
         header = ["", *(o.task.partition("/")[2] or o.task for o in found), "mean [95 %]"]
         blocks += [f"\n{kind}: {metric} on {counted(values)}", Table(header, lines)]
-    compared = [*CHOSEN, *controls]
+    compared = [*(way for way in CHOSEN if way in ways), *controls]
     by_metric = {metric: ranked(found, compared, metric).mean(0) for metric in metrics}
     lines = [[way, *(float(by_metric[m][i]) for m in metrics)] for i, way in enumerate(compared)]
     blocks += [f"\n{kind}: mean rank among these {len(compared)}", Table(["", *metrics], lines)]

@@ -225,3 +225,19 @@ def test_recovery_on_features_study(tmp_path):
     assert 0 <= rows["channels"][5].value <= 10 and -1 <= rows["direction"][6].value <= 1
     assert 0.05 <= rows["level"][7].value <= 5.0
     drawn(found, tmp_path / "recovery.png")
+
+
+def test_recovery_of_series_study(tmp_path):
+    found = smoke("recovery_of_series", tmp_path)
+    rows = found.tables[0].rows
+    assert [row[0] for row in rows] == ["mean_shift"] and rows[0][1:4] == [
+        "50%",
+        "sinkhorn",
+        "unrolled",
+    ]
+    (kept,) = tmp_path.glob("*.json")
+    starts = json.loads(kept.read_text())
+    assert [one["start"] for one in starts] == pytest.approx([-3.6, -2.8])  # shares .05 and .15
+    near = sum(abs(one["end"] - 2.0) <= 0.3 for one in starts)
+    assert rows[0][5:8] == [2.0, 2, near] and rows[0][8] == 0
+    drawn(found, tmp_path / "series.png")

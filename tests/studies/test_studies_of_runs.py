@@ -11,6 +11,7 @@ import pytest
 from ad_jax import cli
 from ad_jax.base.errors import InputError
 from ad_jax.base.stats import Estimate
+from ad_jax.evaluate import audit_run
 from ad_jax.pool import Member, Pool, View
 from ad_jax.runs import plan, run
 from ad_jax.selection import rules, search, weights
@@ -318,6 +319,35 @@ def test_studies_of_runs(monkeypatch, tmp_path, capsys):
     monkeypatch.setattr(sys, "argv", words)
     command.main()
     assert capsys.readouterr().out == f"{found['another_product']}\n"
+
+
+@pytest.mark.studies
+@pytest.mark.parametrize("part", ["rows", "series"])
+def test_beyond_images_study(part, tmp_path):
+    """On one small run: the ensemble's figures are those of the audit, points of series too."""
+    small = "--families neighbour/identity,binary/feature_noise --strengths 2 --steps 20 --seeds 2"
+    source = {"rows": "sklearn:wine", "series": "series,limit=60"}[part]
+    words = ["select", source, *small.split(), "--out", str(tmp_path / part)]
+    assert cli.main(words) == 0
+    found = STUDIES["beyond_images"].result(Options(tmp_path / "out", [tmp_path / part]))
+    tables = found.tables
+    auroc = tables[0].column("mean [95 %]")
+    assert auroc["worst"].value <= auroc["mean member"].value <= auroc["oracle"].value
+    audited = audit_run(tmp_path / part).audit
+    if part == "series":
+        own = audited.points["ensemble: weighted mean surprise"]
+        assert tables[2].column("mean [95 %]")["ensemble"].value == pytest.approx(own.vus_pr)
+        assert auroc["ensemble"].value == pytest.approx(own.auroc)
+        assert "difference" in auroc and "isolation_forest" not in auroc
+    else:
+        own = audited.ensembles["weighted mean surprise"]
+        assert auroc["ensemble"].value == pytest.approx(own["auroc"], abs=1e-6)
+        assert tables[1].column("mean [95 %]")["ensemble"].value == pytest.approx(
+            own["average_precision"], abs=1e-6
+        )
+    ways = [row[0] for row in tables[2 + (part == "series")].rows]
+    assert {"ensemble", "pick", "uniform"} < set(ways) and "oracle" not in ways
+    drawn(found, tmp_path / "beyond_images.png")
 
 
 @pytest.mark.studies
