@@ -4,6 +4,7 @@ import csv
 import io
 import json
 import os
+import shlex
 import shutil
 import subprocess
 import sys
@@ -107,7 +108,7 @@ def test_audit_reads_labels_and_says_so(run, capsys):
     assert one["baselines"]["mean brightness"] == 1.0
     assert len(json.loads((run / "manifest.json").read_text())["label_access"]) == 1
     assert cli.main(["audit", str(run)]) == 0
-    assert "labels opened" in capsys.readouterr().out
+    assert "Labels were opened" in capsys.readouterr().out
 
 
 def test_a_target_chosen_by_kind_is_in_the_log_of_the_run_from_the_start(run, source, tmp_path):
@@ -721,7 +722,7 @@ def test_permuted_labels_change_no_value_no_pick_and_no_verdict(run, tmp_path, c
 
 
 def test_audit_writes_its_picture_and_says_where(run, tmp_path, capsys):
-    assert cli.main(["audit", str(run), "--splits", "5"]) == 0
+    assert cli.main(["audit", str(run), "--splits", "5", "--full"]) == 0
     said = capsys.readouterr().out
     assert "best of k settings" in said and f"picture: {run / 'audit.png'}" in said
     with Image.open(run / "audit.png") as image:
@@ -752,5 +753,40 @@ def test_audit_options_are_checked(run, extra, word, tmp_path, capsys):
 def test_several_runs_are_summarised(run, tmp_path, capsys):
     again = shutil.copytree(run, tmp_path / "again")
     given = [str(run), str(again), str(run)]  # the same folder twice is one run
-    assert cli.main(["audit", *given, "--splits", "5"]) == 0
+    assert cli.main(["audit", *given, "--splits", "5", "--full"]) == 0
     assert "Snooping, all: means of 2 tasks of 1 training sets" in capsys.readouterr().out
+    apart = ["--apart", "again"]
+    assert cli.main(["audit", *given, "--splits", "5", *apart]) == 0
+    *runs, said = capsys.readouterr().out.split("\n\n")
+    assert said.startswith("all: 2 tasks of 1 training sets")
+    assert said.endswith(
+        f"all of it: {shlex.join(['ad-jax', 'audit', *given, '--splits', '5', *apart, '--full'])}\n"
+    )
+    assert len(said.splitlines()) <= 40 and sum(x.count("picture: ") for x in runs) == 2
+
+
+def test_an_audit_fits_a_screen_and_names_the_rest(run, capsys):
+    arguments = ["audit", str(run), "--splits", "5"]
+    assert cli.main(arguments) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert cli.main([*arguments, "--json"]) == 0
+    (one,) = json.loads(capsys.readouterr().out)["tasks"].values()
+    assert (
+        len(lines) <= 40 and lines[-1] == f"all of it: {shlex.join(['ad-jax', *arguments])} --full"
+    )
+    assert all(len(x) <= 80 for x in lines if not x.startswith(("picture:", "all of it:")))
+    figures = {
+        "best setting, in hindsight": one["across"]["oracle"],
+        "a random setting": one["across"]["expected_random"],
+        "worst setting": one["across"]["worst"],
+        "best control": max(v for k, v in one["baselines"].items() if "brightness" not in k),
+        "best trivial baseline: mean brightness": 1.0,
+    }
+    for name, auroc in figures.items():
+        (line,) = [x for x in lines if x.startswith(name)]
+        assert f" {auroc:.3f} " in line
+    stage = one["snooping"]["stages"][-1]
+    said = " ".join(lines)
+    assert f"{stage['apparent']:.3f} where it chose and {stage['honest']:.3f} on samples" in said
+    assert cli.main([*arguments, "--full"]) == 0
+    assert len(capsys.readouterr().out.splitlines()) > 60
