@@ -15,8 +15,16 @@ from ad_jax.cli.common import Adder, labels_of
 
 
 def add(adder: Adder) -> None:
-    """Adds the command with `adder(name, function, about)`."""
-    one = adder("audit", audit, "open the labels of runs: what was the pick worth?")
+    """Adds the command with `adder(name, function, about, examples)`."""
+    one = adder(
+        "audit",
+        audit,
+        "open the labels of runs: how good are ensemble and pick?",
+        (
+            "ad-jax audit runs/parts --labels labels.csv",
+            "ad-jax audit runs/parts runs/more --full",
+        ),
+    )
     one.add_argument("run", nargs="+", help="folder written by select, or a folder of such")
     one.add_argument("--apart", help="pattern: summarise the tasks it matches apart")
     one.add_argument("--picture", help="file of its picture (audit.png in the run's folder)")
