@@ -99,8 +99,8 @@ def _settings(result: Audit, pool: Pool) -> list[Row]:
     rows = []
     if usual:
         name = " and ".join(settings[key].label for key in usual)
-        means = [_mean([values[key] for key in usual]) for values in (auroc, precision)]
-        rows.append(_row(f"default setting: {name}", *means))
+        own = _mean([auroc[key] for key in usual]), _mean([precision[key] for key in usual])
+        rows.append(_row(f"default setting: {name}", own[0], own[1]))
     rows.append(_row("a random setting", across.expected_random, _mean(list(precision.values()))))
     name = f"best setting, in hindsight: {settings[best].label}"
     rows.append(_row(name, across.oracle, precision[best]))
