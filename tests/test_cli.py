@@ -490,6 +490,7 @@ def test_a_selection_ends_with_one_screen(run, source, tmp_path, capsys, relaxed
 def test_the_demo_selects_audits_and_reports(run, source, tmp_path, capsys, monkeypatch, relaxed):
     given = (f"{source},size=16", *SMALL, "--record", str(run / "record"))
     monkeypatch.setattr(demo, "DEFAULT_SOURCES", given)
+    monkeypatch.setattr(demo, "FEW", ())
     assert cli.main(["demo", "--out", str(tmp_path / "run")]) == 0
     told = capsys.readouterr()
     *_, picture, report = told.out.splitlines()
