@@ -12,7 +12,6 @@ from ad_jax.base.json_text import json_text
 from ad_jax.cli.common import DEFAULT_SOURCES, Adder
 from ad_jax.cli.streams import say
 
-
 FEW = ("--areas", ".02,.16", "--strengths", "2")  # half of the settings, of every family
 
 
