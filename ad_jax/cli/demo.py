@@ -51,5 +51,3 @@ def _do(argv: list[str], quiet: bool) -> None:
         if quiet:
             stack.enter_context(contextlib.redirect_stdout(io.StringIO()))
         arguments.function(arguments)
-    if not quiet:
-        print(flush=True)
