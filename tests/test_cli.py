@@ -4,6 +4,7 @@ import csv
 import io
 import json
 import os
+import shlex
 import shutil
 import subprocess
 import sys
@@ -13,7 +14,7 @@ import pytest
 from PIL import Image
 
 from ad_jax import cli
-from ad_jax.cli import common, select
+from ad_jax.cli import common, demo, select
 from ad_jax.pool import sweep
 from ad_jax.selection import rules
 from ad_jax.store import Record, files, keep_compilations, places
@@ -107,7 +108,7 @@ def test_audit_reads_labels_and_says_so(run, capsys):
     assert one["baselines"]["mean brightness"] == 1.0
     assert len(json.loads((run / "manifest.json").read_text())["label_access"]) == 1
     assert cli.main(["audit", str(run)]) == 0
-    assert "labels opened" in capsys.readouterr().out
+    assert "Labels were opened" in capsys.readouterr().out
 
 
 def test_a_target_chosen_by_kind_is_in_the_log_of_the_run_from_the_start(run, source, tmp_path):
@@ -442,14 +443,65 @@ def test_every_json_is_read_by_strict_parsers(run, source, tmp_path, capsys, rel
 
 def test_select_says_which_false_positive_rates_are_attainable(run, source, capsys, relaxed):
     again = ["select", f"{source},size=16", "--out", str(run), *SMALL, "--json"]
-    assert cli.main(again) == 0
+    assert cli.main([*again, "--verbose"]) == 0
     told = capsys.readouterr()
     (result,) = json.loads(told.out)
     assert result["smallest_alpha"] == 0.2  # four of 16 normals are held out by one seed
+    assert "trust in" in told.err and all(x in told.err for x in result["trust"]["reasons"])
     (line,) = [line for line in told.err.splitlines() if "attainable" in line]
     assert "with 4 held-out normals" in line and "from 0.2 on" in line and "needs 19" in line
     for alpha, status in (("0.2", 0), ("0.19", 2)):
         assert cli.main(["score", str(run), str(source / "test"), "--alpha", alpha]) == status
+
+
+def test_a_selection_ends_with_one_screen(run, source, tmp_path, capsys, relaxed):
+    kept = ["--record", str(run / "record"), *SMALL]
+    out, chosen = tmp_path / "run", f"{source},size=16"
+    assert cli.main(["select", chosen, "--out", str(out), *kept]) == 0
+    told = capsys.readouterr()
+    lines = told.out.splitlines()
+    pick = json.loads((out / "pick.json").read_text())
+    assert len(lines) <= 24
+    assert all(len(x) <= 80 for x in lines if str(tmp_path) not in x and str(source) not in x)
+    for part in (
+        "the ensemble of 4 settings: most weight have ",
+        f"{pick['setting']['pretext']}/{pick['setting']['augmentation']}",
+        f"trust in it   {pick['trust']['verdict']}: ",
+        "with 4 held-out normals",
+        "pick.json",
+    ):
+        assert part in told.out
+    assert "against it" not in told.out + told.err
+    commands = [x.strip().split("  ")[0] for x in lines if x.startswith("  ad-jax ")]
+    assert [shlex.split(x)[1:3] for x in commands] == [
+        ["score", str(out)],
+        ["report", str(out)],
+        ["audit", str(out)],
+    ]
+    for command in commands:
+        cli.parser().parse_args(shlex.split(command)[1:])
+    both = ["select", chosen, f"{chosen},kind=scratch", "--out", str(out.parent / "two"), *kept]
+    assert cli.main(both) == 0
+    blocks = capsys.readouterr().out.split("\n\n")
+    assert [x.splitlines()[0] for x in blocks[:2]] == [chosen, f"{chosen},kind=scratch"]
+    assert len(blocks) == 3 and f"ad-jax audit {out.parent / 'two'}  " in blocks[2]
+
+
+def test_the_demo_selects_audits_and_reports(run, source, tmp_path, capsys, monkeypatch, relaxed):
+    given = (f"{source},size=16", *SMALL, "--record", str(run / "record"))
+    monkeypatch.setattr(demo, "DEFAULT_SOURCES", given)
+    monkeypatch.setattr(demo, "FEW", ())
+    assert cli.main(["demo", "--out", str(tmp_path / "run")]) == 0
+    told = capsys.readouterr()
+    *_, picture, report = told.out.splitlines()
+    assert picture == f"picture: {tmp_path / 'run' / 'audit.png'}"
+    assert report.startswith(f"report:  {tmp_path / 'run' / 'report.html'}")
+    assert (tmp_path / "run" / "audit.png").is_file()
+    assert "AUROC" in (tmp_path / "run" / "report.html").read_text()
+    typed = [x.split()[2] for x in told.err.splitlines() if x.startswith("$ ad-jax ")]
+    assert typed == ["select", "audit", "report"]
+    assert cli.main(["demo", "--out", str(tmp_path / "run"), "--json"]) == 0
+    assert set(json.loads(capsys.readouterr().out)) == {"report", "picture"}
 
 
 def test_audit_finds_its_source_from_another_folder(source, tmp_path, capsys, relaxed, monkeypatch):
@@ -721,7 +773,7 @@ def test_permuted_labels_change_no_value_no_pick_and_no_verdict(run, tmp_path, c
 
 
 def test_audit_writes_its_picture_and_says_where(run, tmp_path, capsys):
-    assert cli.main(["audit", str(run), "--splits", "5"]) == 0
+    assert cli.main(["audit", str(run), "--splits", "5", "--full"]) == 0
     said = capsys.readouterr().out
     assert "best of k settings" in said and f"picture: {run / 'audit.png'}" in said
     with Image.open(run / "audit.png") as image:
@@ -752,5 +804,40 @@ def test_audit_options_are_checked(run, extra, word, tmp_path, capsys):
 def test_several_runs_are_summarised(run, tmp_path, capsys):
     again = shutil.copytree(run, tmp_path / "again")
     given = [str(run), str(again), str(run)]  # the same folder twice is one run
-    assert cli.main(["audit", *given, "--splits", "5"]) == 0
+    assert cli.main(["audit", *given, "--splits", "5", "--full"]) == 0
     assert "Snooping, all: means of 2 tasks of 1 training sets" in capsys.readouterr().out
+    apart = ["--apart", "again"]
+    assert cli.main(["audit", *given, "--splits", "5", *apart]) == 0
+    *runs, said = capsys.readouterr().out.split("\n\n")
+    assert said.startswith("all: 2 tasks of 1 training sets")
+    assert said.endswith(
+        f"all of it: {shlex.join(['ad-jax', 'audit', *given, '--splits', '5', *apart, '--full'])}\n"
+    )
+    assert len(said.splitlines()) <= 40 and sum(x.count("picture: ") for x in runs) == 2
+
+
+def test_an_audit_fits_a_screen_and_names_the_rest(run, capsys):
+    arguments = ["audit", str(run), "--splits", "5"]
+    assert cli.main(arguments) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert cli.main([*arguments, "--json"]) == 0
+    (one,) = json.loads(capsys.readouterr().out)["tasks"].values()
+    assert (
+        len(lines) <= 40 and lines[-1] == f"all of it: {shlex.join(['ad-jax', *arguments])} --full"
+    )
+    assert all(len(x) <= 80 for x in lines if not x.startswith(("picture:", "all of it:")))
+    figures = {
+        "best setting, in hindsight": one["across"]["oracle"],
+        "a random setting": one["across"]["expected_random"],
+        "worst setting": one["across"]["worst"],
+        "best control": max(v for k, v in one["baselines"].items() if "brightness" not in k),
+        "best trivial baseline: mean brightness": 1.0,
+    }
+    for name, auroc in figures.items():
+        (line,) = [x for x in lines if x.startswith(name)]
+        assert f" {auroc:.3f} " in line
+    stage = one["snooping"]["stages"][-1]
+    said = " ".join(lines)
+    assert f"{stage['apparent']:.3f} where it chose and {stage['honest']:.3f} on samples" in said
+    assert cli.main([*arguments, "--full"]) == 0
+    assert len(capsys.readouterr().out.splitlines()) > 60

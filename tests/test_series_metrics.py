@@ -1,5 +1,7 @@
 """Points of a series, scored by their windows, and their metrics beside slow, plain twins."""
 
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 from sklearn.metrics import average_precision_score, roc_auc_score
@@ -10,6 +12,7 @@ from ad_jax.evaluate import Selected, audit
 from ad_jax.evaluate.series import audit_points, point_scores, timeline, vus_pr
 from ad_jax.pool import Member, Pool, View
 from ad_jax.report.judged.audit import audit as shown_audit
+from ad_jax.report.judged.brief import brief
 from ad_jax.report.page.terminal import terminal
 from ad_jax.train.setting import Setting
 
@@ -185,5 +188,14 @@ def test_an_audit_of_a_series_judges_its_points():
     }
     shown = terminal(shown_audit("a series", found, 0))
     assert f"{found.points['control: raw'].vus_pr:.3f}" in shown and "VUS-PR" in shown
+    told = SimpleNamespace(audit=found, run=SimpleNamespace(pool=pool))
+    lines = terminal(brief("a series", told, True, 0)).splitlines()
+    for begin, name in (
+        ("ensemble: weighted", "ensemble: weighted mean surprise"),
+        ("pick: its seeds", "pick: its seeds together"),
+        ("best control: raw", "control: raw"),
+    ):
+        (line,) = [x for x in lines if x.startswith(begin) and x.count("0.") == 3]
+        assert line.split()[-3:] == [f"{value:.3f}" for value in found.points[name]]
     images = Truth([str(i) for i in range(39)], lambda: Labels(masks.max(1), [""] * 39))
     assert audit(selected, images, splits=5).points == {}

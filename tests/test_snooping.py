@@ -22,7 +22,9 @@ from ad_jax.pool import Member, Pool, View
 from ad_jax.report import chart
 from ad_jax.report.figures import theme
 from ad_jax.report.judged.audit import audit, snooping_summary, summary
+from ad_jax.report.judged.brief import brief, brief_summary
 from ad_jax.report.judged.picture import audit_picture
+from ad_jax.report.page import Table
 from ad_jax.report.page.terminal import terminal
 from ad_jax.selection import Selection, weights
 from ad_jax.train.setting import Setting
@@ -449,6 +451,50 @@ def test_ensembles_of_the_best_by_the_rule():
     )
 
 
+def cells(pool, result, **options):
+    """Rows of the audit on one screen: name -> AUROC, interval, AP."""
+    audited = SimpleNamespace(audit=result, run=SimpleNamespace(pool=pool))
+    (section,) = brief("task", audited, True, 0, **options)
+    return {row[0]: row[1:] for b in section.blocks if isinstance(b, Table) for row in b.rows}
+
+
+def test_the_screen_has_the_figures_of_pool_and_labels():
+    pool, labels = make_pool()
+    result = audit_of(pool, labels, pick=1, splits=2)
+    found = cells(pool, result)
+    own = pool.own_scores()[0]
+    precision = [
+        np.mean([average_precision_score(labels, own[i]) for i in pool.rows(s)])
+        for s in pool.settings
+    ]
+    auroc = slow_means(pool, labels)
+    best, worst = int(np.argmax(auroc)), int(np.argmin(auroc))
+    names = {
+        f"best setting, in hindsight: {pool.settings[best].label}": (auroc[best], precision[best]),
+        f"worst setting: {pool.settings[worst].label}": (auroc[worst], precision[worst]),
+        "a random setting": (np.mean(auroc), np.mean(precision)),
+        "pick, mean of 2 seeds": (auroc[1], precision[1]),
+        "best control: raw": [
+            np.mean([measure(labels, own[i]) for i in pool.rows(pool.controls()[0])])
+            for measure in (roc_auc_score, average_precision_score)
+        ],
+    }
+    for name, expected in names.items():
+        value, _, ap = found[name]
+        np.testing.assert_allclose([value, ap], expected, atol=1e-6)
+    mixed = weights.crossed(pool)
+    used = found["ensemble of 5 settings, which `score` uses"]
+    assert used[0] == pytest.approx(roc_auc_score(labels, mixed), abs=1e-6)
+    assert not any(name.startswith("default") for name in found)  # the pool does not hold it
+
+
+def test_a_pool_of_one_seed_has_no_interval_and_no_label_pick_on_the_screen():
+    pool, labels = make_pool(seeds=1)
+    found = cells(pool, audit_of(pool, labels, splits=2))
+    assert found[f"pick: {pool.settings[0].label}"][1] == ""
+    assert not any(name.startswith(("what labels", "pick, ")) for name in found)
+
+
 def test_an_audit_counts_what_a_search_stopped_apart():
     """Stopped is not "learned nothing"; what describes survivors only is marked as such."""
     pool, labels = make_pool()
@@ -468,6 +514,10 @@ def test_an_audit_counts_what_a_search_stopped_apart():
         assert f"\n{name}" in said
     both = evaluate.summary({"task": result, "other": audit_of(pool, labels, splits=2)}, TWO)
     assert both.stopped_early == ["task"]
+    told = SimpleNamespace(audit=result, run=SimpleNamespace(pool=pool))
+    assert "3 of the 5 settings tried were stopped early" in terminal(brief("task", told, True, 0))
+    snooped = evaluate.snooping_summary({"task": result.snooping}, TWO)
+    assert "Of 1 tasks" in terminal(brief_summary("all", {"task": result}, TWO, snooped))
     assert terminal(summary("all", both)).endswith("not of all that it tried: task")
     whole = audit_of(pool, labels, splits=2)
     assert not whole.of_survivors and "*" not in terminal(audit("task", whole, 0))

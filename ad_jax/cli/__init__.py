@@ -28,21 +28,35 @@ _SWITCHES = (  # of JAX, under which it stops where it would go on
 
 def parser() -> argparse.ArgumentParser:
     """The command line."""
-    from ad_jax.cli import audit, detector, preview, record, report, rules, select, tune
+    from ad_jax.cli import audit, demo, detector, preview, record, report, rules, select, tune
 
     top = argparse.ArgumentParser(
-        prog="ad-jax", description="Choose an augmentation for anomaly detection without labels."
+        prog="ad-jax",
+        description="Choose an augmentation for anomaly detection without labels.",
+        epilog="`ad-jax COMMAND --help` explains a command and has two examples of it.",
     )
-    commands = top.add_subparsers(dest="command", required=True)
+    commands = top.add_subparsers(
+        dest="command", required=True, metavar="COMMAND", title="commands, the most used first"
+    )
 
-    def adder(name: str, function: Any, about: str) -> argparse.ArgumentParser:
-        command = commands.add_parser(name, help=about, description=about)
+    def adder(
+        name: str, function: Any, about: str, examples: tuple[str, str]
+    ) -> argparse.ArgumentParser:
+        command = commands.add_parser(
+            name,
+            help=about,
+            description=about,
+            epilog="\n  ".join(["examples:", *examples]),
+            formatter_class=argparse.RawDescriptionHelpFormatter,
+        )
         command.set_defaults(function=function)
         command.add_argument("--json", action="store_true", help="machine-readable result")
         return command
 
-    for command in (select, tune, preview, audit, report, rules, detector, record):
-        command.add(adder)
+    most_used = (demo.add, select.add, detector.add_score, report.add, audit.add)
+    others = (tune.add, preview.add, rules.add, detector.add, record.add)
+    for add in most_used + others:
+        add(adder)
     return top
 
 

@@ -16,7 +16,9 @@ from ad_jax.base.parameters import ROOT_MOST, real, whole, word
 
 LEAST = (("steps", 1), ("seeds", 1), ("width", 8), ("random", 1), ("strengths", 1))
 
-Adder = Callable[[str, Callable[[argparse.Namespace], int | None], str], argparse.ArgumentParser]
+Adder = Callable[  # name, function, what it does, two examples
+    [str, Callable[[argparse.Namespace], int | None], str, tuple[str, str]], argparse.ArgumentParser
+]
 DEFAULT_SOURCES = ("textures:brick-defect,size=64,limit=120",)  # large enough for frozen features
 FIELDS: dict[
     str, Any

@@ -30,10 +30,16 @@ LEVELS = (0.001, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2)  # that `info` tells about
 COLUMNS = ("path", "score", "p_value", "flag")
 
 
-def add(adder: Adder) -> None:
-    """Adds the commands with `adder(name, function, about)`."""
+def add_score(adder: Adder) -> None:
+    """Adds `score` with `adder(name, function, about, examples)`."""
     one = adder(
-        "score", score, "score images with a saved detector: score, p-value and flag of each"
+        "score",
+        score,
+        "score samples: a score, a p-value and an alarm for each",
+        (
+            "ad-jax score runs/parts new/ --out scores.csv",
+            "ad-jax score runs/parts new/ --alpha 0.01 --heatmaps maps/",
+        ),
     )
     one.add_argument("detector", help="folder of a detector, or of a run that holds detector/")
     one.add_argument(
@@ -66,14 +72,27 @@ def add(adder: Adder) -> None:
         help="folder for an overlay of each image's heatmap (PNG), of a run by its ensemble, too",
     )
 
-    one = adder("info", info, "what is in a saved detector: setting, seeds, thresholds, size")
+
+def add(adder: Adder) -> None:
+    """Adds `info` and `export` with `adder(name, function, about, examples)`."""
+    one = adder(
+        "info",
+        info,
+        "what is in a saved detector: setting, seeds, thresholds, size",
+        ("ad-jax info runs/parts", "ad-jax info runs/parts --alpha 0.01"),
+    )
     one.add_argument("detector", help="folder of a detector, or of a run that holds detector/")
     one.add_argument(
         "--pick", action="store_true", help="of a run: the setting that was picked, no ensemble"
     )
     one.add_argument("--alpha", help="change its false-positive rate, and save that")
 
-    one = adder("export", export, "write one .npz that scores with jax and numpy alone")
+    one = adder(
+        "export",
+        export,
+        "write one .npz that scores with jax and numpy alone",
+        ("ad-jax export runs/parts detector.npz", "ad-jax export runs/parts pick.npz --pick"),
+    )
     one.add_argument("detector", help="folder of a detector, or of a run that holds detector/")
     one.add_argument("file", help="the .npz to write")
     one.add_argument(

@@ -11,8 +11,13 @@ from ad_jax.cli.common import Adder, load
 
 
 def add(adder: Adder) -> None:
-    """Adds the command with `adder(name, function, about)`."""
-    one = adder("preview", preview, "picture sheet of every augmentation on a source")
+    """Adds the command with `adder(name, function, about, examples)`."""
+    one = adder(
+        "preview",
+        preview,
+        "picture sheet of every augmentation on a source",
+        ("ad-jax preview parts", "ad-jax preview digits,normal=3 --out runs/digits --seed 1"),
+    )
     one.add_argument("source")
     one.add_argument("--out", default="runs/preview")
     one.add_argument("--seed", type=int)

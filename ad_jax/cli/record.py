@@ -11,11 +11,24 @@ from ad_jax.cli.common import Adder
 
 
 def add(adder: Adder) -> None:
-    """Adds the commands with `adder(name, function, about)`."""
-    one = adder("status", status, "how far is a run? also while it goes on")
+    """Adds the commands with `adder(name, function, about, examples)`."""
+    one = adder(
+        "status",
+        status,
+        "how far is a run? also while it goes on",
+        ("ad-jax status runs/parts", "ad-jax status runs/parts --json"),
+    )
     one.add_argument("run", help="the --out of an `ad-jax select`")
 
-    one = adder("merge", merge, "join the records of several runs")
+    one = adder(
+        "merge",
+        merge,
+        "join the records of several runs",
+        (
+            "ad-jax merge runs/a runs/b --into runs/both/record",
+            "ad-jax merge worker-1/record worker-2/record --into record --json",
+        ),
+    )
     one.add_argument("run", nargs="+", help="runs, or records")
     one.add_argument("--into", required=True, help="record to write, which may hold some already")
 

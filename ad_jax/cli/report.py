@@ -18,9 +18,15 @@ from ad_jax.cli.streams import say
 
 
 def add(adder: Adder) -> None:
-    """Adds the command with `adder(name, function, about)`."""
+    """Adds the command with `adder(name, function, about, examples)`."""
     one = adder(
-        "report", report, "one self-contained page on runs; labels stay closed without --audit"
+        "report",
+        report,
+        "one page on runs, with pictures; opens no labels without --audit",
+        (
+            "ad-jax report runs/parts",
+            "ad-jax report runs/parts --audit --labels labels.csv",
+        ),
     )
     one.add_argument("run", nargs="+", help="folder written by select or tune, or a folder of such")
     one.add_argument("--out", help="folder of report.html (the RUN; runs/report for several)")

@@ -10,8 +10,16 @@ from ad_jax.cli.common import Adder
 
 
 def add(adder: Adder) -> None:
-    """Adds the command with `adder(name, function, about)`."""
-    one = adder("rules", rules, "what would every rule pick from the scores of any detectors?")
+    """Adds the command with `adder(name, function, about, examples)`."""
+    one = adder(
+        "rules",
+        rules,
+        "what would every rule pick from the scores of any detectors?",
+        (
+            "ad-jax rules scores.csv --held-out normals.csv",
+            "ad-jax rules scores.npz --labels labels.csv --out runs/rules",
+        ),
+    )
     one.add_argument("file", help=".npz with `scores` [members, samples], or CSV, a row per member")
     one.add_argument("--held-out", help="scores of held-out normals, in a file of either kind")
     one.add_argument("--labels", help="CSV with columns name,label, or one label per line: audit")

@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 
 from ad_jax.base.errors import InputError, MembersFailed
 from ad_jax.base.json_text import json_text
+from ad_jax.cli.answer import of_one, of_several, promised
 from ad_jax.cli.common import (
     Adder,
     add_localiser,
@@ -25,14 +26,23 @@ from ad_jax.cli.common import (
     training,
 )
 from ad_jax.cli.jobs import Job, add_tiles, job_of, other_target, write_run
+from ad_jax.cli.progress import Steps
 from ad_jax.cli.streams import say
 
 WIDE = "wide"  # stands for `search.Defaults.wide`
 
 
 def add(adder: Adder) -> None:
-    """Adds the command with `adder(name, function, about)`."""
-    one = adder("select", select, "train a pool, pick a setting by the unlabelled target")
+    """Adds the command with `adder(name, function, about, examples)`."""
+    one = adder(
+        "select",
+        select,
+        "train on normals, weigh and pick settings by unlabelled samples",
+        (
+            "ad-jax select parts --out runs/parts  # has train/ (good) and target/",
+            "ad-jax select parts,size=160 --seeds 2 --dry-run  # what would it cost?",
+        ),
+    )
     one.add_argument("source", nargs="*", help="SOURCE[,key=value…]; default: embedded textures")
     add_training(one, "runs/select")
     add_localiser(one)
@@ -49,6 +59,11 @@ def add(adder: Adder) -> None:
     add_shard(one, "do every N-th chunk from the I-th")
     one.add_argument(
         "--plan", action="store_true", help="like --dry-run, and write what `ad-jax status` counts"
+    )
+    one.add_argument(
+        "--verbose",
+        action="store_true",
+        help="also say all reasons for the trust, signs of failure and duplicates (on stderr)",
     )
     one.add_argument("--second", help="SOURCE whose target is a second set: would it pick alike?")
 
@@ -70,35 +85,6 @@ def slug(source: str) -> str:
     """Folder name of a source: paths in it, options included, are cut to their last part."""
     last = re.sub(r"[^,:=]*/(?=[^/,])", "", source.rstrip("/"))
     return re.sub(r"[^A-Za-z0-9=.]+", "-", last).strip("-.")
-
-
-def _attainable(detector: Any) -> str:
-    """Which false-positive rates `score` can be asked for."""
-    from ad_jax.detect.calibration import rounded_up
-
-    known, alpha = detector.calibration_, detector.alpha
-    count, least = len(known.scores), rounded_up(known.smallest())
-    said = f"with {count} held-out normals, false-positive rates from {least:g} on are attainable"
-    if count >= known.needed(alpha):
-        return said
-    return (
-        f"{said}; {alpha:g}, which `ad-jax score` takes unless told otherwise, needs "
-        f"{known.needed(alpha)}: give more normals, or --alpha"
-    )
-
-
-def _promised(problem: Any, chosen: Any) -> str:
-    """`_attainable`, where held-out normals promise anything."""
-    from ad_jax.data.folds import MIN_FOLDED
-    from ad_jax.data.problem import ONE
-
-    if problem.copies_held_out:
-        return ONE
-    said, seeds = _attainable(chosen.detector), {m.seed for m in chosen.pool.members}
-    rotated = len({seed % problem.period for seed in seeds}) == problem.period
-    if not rotated and len(problem.train) < MIN_FOLDED:
-        said += f"; --seeds {problem.period} hold out every normal once"
-    return said
 
 
 class Group(NamedTuple):
@@ -179,16 +165,6 @@ def _say_cost(groups: list[Group], as_json: bool) -> None:
     )
 
 
-def _say_progress(progress: Any) -> None:
-    known = progress.left == progress.left  # NaN before anything ran here
-    soon = f", about {progress.left:.0f} s left" if known else ""
-    say(
-        f"  {progress.done}/{progress.total} members ({progress.skipped} from the record), "
-        f"{progress.seconds:.0f} s of which {progress.compile_seconds:.0f} s compiling "
-        f"{progress.compilations} programs{soon}"
-    )
-
-
 def _say_duplicates(job: Job) -> None:
     duplicates = job.problem.duplicates()
     if duplicates.exact or duplicates.near:
@@ -198,8 +174,9 @@ def _say_duplicates(job: Job) -> None:
         )
 
 
-def _say_trust(job: Job, chosen: Any) -> None:
-    say(f"  {job.text}: {_promised(job.problem, chosen)}")
+def _say_details(job: Job, chosen: Any) -> None:
+    """All that speaks for and against a pick."""
+    say(f"  {job.text}: {promised(job.problem, chosen)}")
     say(f"  {job.text}: trust in {chosen.pick.label} is {chosen.trust.verdict}")
     for reason in chosen.trust.reasons:
         say(f"    {reason}")
@@ -247,7 +224,6 @@ def select(arguments: argparse.Namespace) -> None:
         )
         for group in groups
     ]
-    runtime = Runtime(record(arguments), _say_progress, shard)
     spec = groups[0].spec
     plan.write(Path(arguments.out), parts, spec.search, arguments.record)
     if arguments.plan:
@@ -257,15 +233,18 @@ def select(arguments: argparse.Namespace) -> None:
     for number, group in enumerate(groups, 1):
         titles = ", ".join(job.text for job in group.jobs)
         say(f"training set {number}/{len(groups)}: {titles}")
-        for job in group.jobs:
-            _say_duplicates(job)
+        if arguments.verbose:
+            for job in group.jobs:
+                _say_duplicates(job)
         try:
-            if shard:
-                left += selection.work(group.tasks, group.spec, runtime, second)
-                continue
-            selections = selection.select_all(
-                group.tasks, group.spec, runtime, second, arguments.keep
-            )
+            with Steps() as steps:
+                runtime = Runtime(record(arguments), steps, shard)
+                if shard:
+                    left += selection.work(group.tasks, group.spec, runtime, second)
+                    continue
+                selections = selection.select_all(
+                    group.tasks, group.spec, runtime, second, arguments.keep
+                )
         except MembersFailed as error:  # other training sets go on
             failures.append(str(error))
             continue
@@ -273,25 +252,21 @@ def select(arguments: argparse.Namespace) -> None:
             folder = _folder(arguments, job, len(choices["sources"]))
             chosen = write_run(arguments, folder, job, chosen, group.spec, read_for_second)
             results.append((job, folder, chosen))
-            _say_trust(job, chosen)
     if failures:
         raise MembersFailed("; ".join(failures))
     if shard:
         say_shard(shard, left, "members", arguments)
     else:
-        _print(arguments, spec.rule, results)
+        _print(arguments, results)
 
 
-def _print(arguments: argparse.Namespace, rule: str, results: list[tuple[Job, Path, Any]]) -> None:
-    """The picks, as JSON or as a table."""
-    from ad_jax.report.table import render
-
+def _print(arguments: argparse.Namespace, results: list[tuple[Job, Path, Any]]) -> None:
+    """What was found: as JSON, or as one screen; details on stderr if they are asked for."""
+    for job, _, chosen in results if arguments.verbose else []:
+        _say_details(job, chosen)
     if arguments.json:
         print(json_text([_result(*result) for result in results]))
-        return
-    rows = [
-        [job.text, chosen.pick.label, chosen.losses[rule][chosen.pick.key], chosen.trust.verdict]
-        for job, _, chosen in results
-    ]
-    print(render(["source", "pick", rule, "trust"], rows))
-    print(f"\nwritten to {arguments.out}; with labels: ad-jax audit {arguments.out}")
+    elif len(results) == 1:
+        print("\n".join(of_one(*results[0])))
+    else:
+        print("\n".join(of_several(Path(arguments.out), results)))

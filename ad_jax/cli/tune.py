@@ -38,8 +38,16 @@ NUMBERS = (  # option, its type, and what it is; in brackets the default, on fro
 
 
 def add(adder: Adder) -> None:
-    """Adds the command with `adder(name, function, about)`."""
-    one = adder("tune", tune, "descend alignment through training, by gradient")
+    """Adds the command with `adder(name, function, about, examples)`."""
+    one = adder(
+        "tune",
+        tune,
+        "tune an augmentation by gradient, through its training",
+        (
+            "ad-jax tune parts --augmentation cutdiff --out runs/tuned",
+            "ad-jax tune parts --starts 2 --outer-steps 20 --dry-run",
+        ),
+    )
     one.add_argument("source")
     add_training(one, "runs/tune")
     add_localiser(one)
