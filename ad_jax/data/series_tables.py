@@ -28,12 +28,14 @@ class Read(NamedTuple):
       values: `[t, c]` float32; times: `[t]` seconds, or numbers as they stand; None without.
       labels: the table of that column alone, not looked at yet; None without.
       dated: whether the times are dates.
+      stamps: cells `[t]` of the column of time as they stand; None without.
     """
 
     values: np.ndarray
     times: np.ndarray | None
     labels: Table | None
     dated: bool
+    stamps: np.ndarray | None
 
 
 def load_table(
@@ -106,7 +108,8 @@ def read_table(path: pathlib.Path, time: str | None = None, label: str | None = 
     values = np.stack([_numbers(table, title, wrong) for title in rest], 1)
     times, dated = (None, False) if when is None else _times(table, when)
     labels = None if label is None else table.without(set(table.columns) - {label})
-    return Read(as_values(f"{path}", values), times, labels, dated)
+    stamps = None if when is None else table.columns[when]
+    return Read(as_values(f"{path}", values), times, labels, dated, stamps)
 
 
 def gaps(times: np.ndarray | None) -> list[int]:
