@@ -8,8 +8,9 @@ from sklearn.metrics import average_precision_score, roc_auc_score
 
 from ad_jax.base.errors import InputError
 from ad_jax.data import Labels, Truth
+from ad_jax.data.windows import point_scores
 from ad_jax.evaluate import Selected, audit
-from ad_jax.evaluate.series import audit_points, point_scores, timeline, vus_pr
+from ad_jax.evaluate.series import audit_points, timeline, vus_pr
 from ad_jax.pool import Member, Pool, View
 from ad_jax.report.judged.audit import audit as shown_audit
 from ad_jax.report.judged.brief import brief

@@ -13,6 +13,7 @@ from ad_jax.augment import geometry, noise, patches, photometric, soft
 from ad_jax.augment.compose import chain, mixture, one_of, part_of, sometimes
 from ad_jax.augment.contract import Augmentation, Pseudo, fixed, local, smallest_area, whole
 from ad_jax.augment.features import BANDED, FEATURES, in_bands
+from ad_jax.augment.rows import ROWS
 from ad_jax.augment.series import SERIES
 from ad_jax.base.errors import InputError, lookup
 from ad_jax.base.modality import MODALITIES, mask_shape
@@ -53,7 +54,7 @@ CATALOGUE: dict[str, Augmentation] = {
     ),
 }
 
-_KNOWN = {**CATALOGUE, **FEATURES, **SERIES}
+_KNOWN = {**CATALOGUE, **FEATURES, **SERIES, **ROWS}
 PACKED = max(entry.space.size for entry in _KNOWN.values())  # hyperparameters of an entry
 
 
@@ -122,6 +123,7 @@ __all__ = [
     "CATALOGUE",
     "FEATURES",
     "PACKED",
+    "ROWS",
     "SERIES",
     "Augmentation",
     "Pseudo",

@@ -21,6 +21,7 @@ import numpy as np
 from ad_jax.base.errors import InputError
 from ad_jax.base.json_text import json_text
 from ad_jax.cli.common import Adder
+from ad_jax.cli.points import PointTable
 from ad_jax.cli.streams import arriving_lines, say
 from ad_jax.data.pictures import MAX_PIXELS
 from ad_jax.store import tables
@@ -62,6 +63,7 @@ def add_score(adder: Adder) -> None:
     )
     one.add_argument("--max-pixels", type=int, help=f"largest image that is decoded ({MAX_PIXELS})")
     one.add_argument("--out", help="file to write instead of stdout, whole or not at all")
+    one.add_argument("--points", help="of series: file for the scores of their points, too (CSV)")
     one.add_argument(
         "--pick",
         action="store_true",
@@ -289,6 +291,25 @@ def _batches(arguments: argparse.Namespace, detector: Any) -> Iterator[Any]:
     )
 
 
+@contextlib.contextmanager
+def _points(arguments: argparse.Namespace, shape: tuple[int, ...]) -> Iterator[PointTable | None]:
+    """The file of points, if one is asked for; it is there when all is scored."""
+    if arguments.points is None:
+        yield None
+        return
+    if len(shape) != 2:
+        raise InputError(
+            f"--points suits detectors of series, and this one takes samples of shape {shape}; "
+            "leave it out"
+        )
+    if arguments.out and os.path.realpath(arguments.out) == os.path.realpath(arguments.points):
+        raise InputError(f"--points and --out are both {arguments.out}; give two files")
+    with _opened(arguments.points) as file:
+        table = PointTable(file)
+        yield table
+        table.end()
+
+
 def _overlaid(overlays: Any, detector: Any, scored: Seen) -> list[tuple[str, str]]:
     """Writes the heatmaps of a batch; names and reasons of those that could not be."""
     if overlays is None:
@@ -320,7 +341,11 @@ def score(arguments: argparse.Namespace) -> int:
         overlays = Overlays(detector, arguments.heatmaps, arguments.source)
     counts: Counter[float] = Counter()
     bad, cut = 0, flagging.alpha + SLACK
-    with _opened(arguments.out) as out, tempfile.TemporaryFile("w+", encoding="utf-8") as waiting:
+    with (
+        _opened(arguments.out) as out,
+        _points(arguments, detector.shape) as points,
+        tempfile.TemporaryFile("w+", encoding="utf-8") as waiting,
+    ):
         write = _writer(out, arguments.json)
         for batch in _batches(arguments, detector):
             scored = _seen(
@@ -330,7 +355,10 @@ def score(arguments: argparse.Namespace) -> int:
             for name, reason in unusable:
                 say(f"ad-jax: {name}: {reason}")
             bad += len(unusable)
-            for row in _rows(detector, scored.names, scored.found.T, flagging.proven):
+            rows = list(_rows(detector, scored.names, scored.found.T, flagging.proven))
+            if points is not None:
+                points.add(batch, scored.names, [row.score for row in rows])
+            for row in rows:
                 counts[row.p] += 1
                 if flagging.share is None:
                     write(row, row.p <= cut)

@@ -88,6 +88,8 @@ def texts(column: np.ndarray) -> np.ndarray:
     """The cells of a column as text `[n]`, "" where they are missing."""
     if column.dtype.kind == "O":
         return column
+    if column.dtype.kind in "Mm":
+        column = column.astype(f"{column.dtype.kind}8[us]")  # of nanoseconds Python makes integers
     return np.array([_text(cell) for cell in column.tolist()], object)
 
 
@@ -228,7 +230,7 @@ def read_table(path: pathlib.Path) -> Table:
     parts = []
     for part, ragged in chunks(path):
         if ragged:
-            raise InputError(f"{path}: {ragged[0][1]}")
+            raise InputError(f"{path}: {ragged[0][1]}; mend it")
         parts.append(_compact(part))
     if not parts or not any(map(len, parts)):
         raise InputError(f"{path} holds no rows; give a line of names and rows below it")
@@ -280,7 +282,7 @@ def _csv(path: pathlib.Path, size: int) -> Iterator[tuple[Table, list[tuple[int,
 def _lines(
     path: pathlib.Path, file: IO[str], size: int
 ) -> Iterator[tuple[Table, list[tuple[int, str]]]]:
-    first = next((line for line in file if line.strip()), "")
+    blank, first = next(((i, line) for i, line in enumerate(file) if line.strip()), (0, ""))
     apart = max(SEPARATORS, key=lambda s: len(next(csv.reader([first], delimiter=s), [])))
     reader = csv.reader(itertools.chain([first], file), delimiter=apart, strict=True)
     names = [name.strip() for name in next(reader, [])]
@@ -290,7 +292,8 @@ def _lines(
         raise InputError(
             f"{path}: column {empty[0] + 1} has no name in the first line; give it one"
         )
-    while lines := [(reader.line_num, row) for row in itertools.islice(reader, size) if row]:
+    rows = ((blank + reader.line_num, row) for row in reader if row)
+    while lines := list(itertools.islice(rows, size)):
         ragged = [
             (line, f"line {line} has {len(row)} cells, the first line {len(names)}")
             for line, row in lines

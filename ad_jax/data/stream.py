@@ -31,6 +31,21 @@ BATCH = 256  # samples read at a time
 ARRAYS = ("target", "images", "X")  # of a .npz, the first that it holds
 
 
+class Line(NamedTuple):
+    """A long series that is scored window by window.
+
+    Attributes:
+      path: as shown.
+      count, length: points of it, and of a window.
+      stamps: cells `[count]` of its column of time, as of a `frame.Table`; None without.
+    """
+
+    path: str
+    count: int
+    length: int
+    stamps: np.ndarray | None
+
+
 class Batch(NamedTuple):
     """Some samples, and what did not read.
 
@@ -38,11 +53,15 @@ class Batch(NamedTuple):
       names: of the samples.
       samples: `[n, h, w, c]`, `[n, t, c]` or `[n, d]`; n may be 0.
       bad: (name, reason) of the files that did not read.
+      line: the series that the samples are windows of, the same object in all of its batches.
+      starts: `[n]` first point of each of these windows.
     """
 
     names: list[str]
     samples: np.ndarray
     bad: list[tuple[str, str]]
+    line: Line | None = None
+    starts: np.ndarray | None = None
 
 
 def natural(name: str) -> list[tuple[int, int | str]]:
@@ -188,9 +207,10 @@ def _of_series(path: pathlib.Path, shape: tuple[int, ...], size: int) -> Iterato
     length, channels = shape
     if _is_table(path):
         table = read_table(path)
-        values, breaks = table.values, gaps(table.times)
+        values, breaks, stamps = table.values, gaps(table.times), table.stamps
     else:
-        values, breaks = as_values(f"values of {_shown(path)}", _read(path, "values")), []
+        values = as_values(f"values of {_shown(path)}", _read(path, "values"))
+        breaks, stamps = [], None
     if values.shape[1] != channels:
         raise InputError(
             f"{_shown(path)} has {values.shape[1]} channels, and the detector takes {channels}"
@@ -198,10 +218,11 @@ def _of_series(path: pathlib.Path, shape: tuple[int, ...], size: int) -> Iterato
     starting = starts_between(0, len(values), length, max(1, length // 8), breaks)
     if not len(starting):
         raise InputError(f"{_shown(path)} holds no window of {length} points without a gap")
+    line = Line(_shown(path), len(values), length, stamps)
     for start in range(0, len(starting), size):
         some = starting[start : start + size]
         names = [f"{_shown(path)}:values[{i}:{i + length}]" for i in some]
-        yield Batch(names, at(values, some, length), [])
+        yield Batch(names, at(values, some, length), [], line, some)
 
 
 def _of_npz(path: pathlib.Path, shape: tuple[int, ...], size: int) -> Iterator[Batch]:

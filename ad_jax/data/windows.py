@@ -184,6 +184,49 @@ def starts_between(
     return _all_starts(_between(start, stop, breaks), length, stride)
 
 
+def point_scores(
+    starts: Sequence[int] | np.ndarray, length: int, scores: np.ndarray, count: int
+) -> np.ndarray:
+    """Score of every point `[count]`: the mean over the windows that cover it, NaN where none does.
+
+    Args:
+      starts: `[n]` first point of every window, in any order.
+      length: points of a window.
+      scores: `[n]` of the windows.
+      count: points of the series.
+
+    Raises:
+      InputError: numbers that do not fit, or a window that leaves the series.
+    """
+    first, values = np.asarray(starts), np.asarray(scores, np.float64)
+    if first.shape != values.shape or first.ndim != 1:
+        raise InputError(
+            f"scores of shape {values.shape} do not fit starts of shape {first.shape}; give one "
+            "score per window"
+        )
+    if len(first) and not 0 <= first.min() <= first.max() <= count - length:
+        raise InputError(
+            f"windows of {length} points from {first.min()} to {first.max()} leave a series of "
+            f"{count} points"
+        )
+    sums = np.zeros((2, count))
+    add_to_points(sums, first, length, values)
+    return point_means(sums)
+
+
+def add_to_points(sums: np.ndarray, starts: np.ndarray, length: int, scores: np.ndarray) -> None:
+    """Adds scores `[n]` of windows, and their number, to the points they cover: `sums [2, t]`."""
+    inside = starts[:, None] + np.arange(length)
+    np.add.at(sums[0], inside, scores[:, None])
+    np.add.at(sums[1], inside, 1)
+
+
+def point_means(sums: np.ndarray) -> np.ndarray:
+    """Score of every point `[t]` from what `add_to_points` added up; NaN where no window does."""
+    total, covered = sums
+    return np.divide(total, covered, out=np.full(len(total), np.nan), where=covered > 0)
+
+
 def _between(start: int, stop: int, breaks: Sequence[int]) -> list[tuple[int, int]]:
     """The pieces of `start` to `stop` between breaks."""
     edges = [start, *(b for b in sorted(breaks) if start < b < stop), stop]

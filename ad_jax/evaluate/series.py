@@ -16,6 +16,7 @@ from scipy.ndimage import distance_transform_edt
 from ad_jax.base import ranks
 from ad_jax.base.errors import InputError
 from ad_jax.data import Labels
+from ad_jax.data.windows import point_scores
 
 NAME = re.compile(r"values\[(\d+):(\d+)\]$")  # of a window, as sources of series name it
 
@@ -48,38 +49,6 @@ class Points(NamedTuple):
     auroc: float
     average_precision: float
     vus_pr: float
-
-
-def point_scores(
-    starts: Sequence[int] | np.ndarray, length: int, scores: np.ndarray, count: int
-) -> np.ndarray:
-    """Score of every point `[count]`: the mean over the windows that cover it, NaN where none does.
-
-    Args:
-      starts: `[n]` first point of every window, in any order.
-      length: points of a window.
-      scores: `[n]` of the windows.
-      count: points of the series.
-
-    Raises:
-      InputError: numbers that do not fit, or a window that leaves the series.
-    """
-    first, values = np.asarray(starts), np.asarray(scores, np.float64)
-    if first.shape != values.shape or first.ndim != 1:
-        raise InputError(
-            f"scores of shape {values.shape} do not fit starts of shape {first.shape}; give one "
-            "score per window"
-        )
-    if len(first) and not 0 <= first.min() <= first.max() <= count - length:
-        raise InputError(
-            f"windows of {length} points from {first.min()} to {first.max()} leave a series of "
-            f"{count} points"
-        )
-    total, covered = np.zeros(count), np.zeros(count)
-    inside = first[:, None] + np.arange(length)
-    np.add.at(total, inside, values[:, None])
-    np.add.at(covered, inside, 1)
-    return np.divide(total, covered, out=np.full(count, np.nan), where=covered > 0)
 
 
 def timeline(names: Sequence[str], labels: Labels) -> Timeline | None:

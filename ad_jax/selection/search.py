@@ -85,6 +85,7 @@ ROWS_WIDE = (
     "binary/channel_dropout",
     "denoising/feature_noise",
     "denoising/feature_swap",
+    "prediction/affine_views",
 )
 OF_SERIES = (  # the default on series, chosen before any training
     "neighbour/identity",
@@ -268,7 +269,7 @@ def _fitting(families: Sequence[str], shape: tuple[int, ...]) -> list[tuple[str,
     split = _split(families)
     out = [one for one in split if not augmentations.get(one[1]).lacks(shape)]
     if split and not out:
-        known = {**augmentations.CATALOGUE, **augmentations.SERIES}
+        known = {**augmentations.CATALOGUE, **augmentations.SERIES, **augmentations.ROWS}
         fit = [n for n, e in known.items() if n != "identity" and not e.lacks(shape)]
         raise InputError(
             f"no settings for samples of shape {shape}: {families[0]} needs "

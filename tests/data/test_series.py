@@ -1,6 +1,7 @@
 """Series: windows by blocks of time, sources, labels that stay sealed, and every bad input."""
 
 import datetime
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -8,7 +9,7 @@ import pytest
 from ad_jax.base.errors import InputError
 from ad_jax.data import load, parse, paths_of
 from ad_jax.data.series import KINDS, SEASON, embedded, from_arrays, windows
-from ad_jax.data.series_tables import gaps
+from ad_jax.data.series_tables import gaps, read_table
 from ad_jax.data.stream import stream
 from ad_jax.data.windows import default_length, period, starts
 
@@ -182,7 +183,7 @@ def test_labels_are_read_at_the_opening(tmp_path, monkeypatch, table):
         truth.open("test")
     source = table({"v": _wave()[:, 0], "label": ["?"] * 2000})
     _, truth = load(source, train_end=1000)
-    with pytest.raises(InputError, match=r"line 2 has the label '\?'"):
+    with pytest.raises(InputError, match="line 2 has no label; give 0"):
         truth.open("test")
 
 
@@ -275,7 +276,36 @@ def test_parquet(tmp_path):
     assert problem.fingerprint == from_arrays(values, 1000, length=32)[0].fingerprint
     assert truth.open("test").anomalous.any()
     (tmp_path / "b.parquet").write_text("no table")
-    _fails(["b.parquet does not read"], f"series:{tmp_path / 'b.parquet'}", train_end=9)
+    _fails(
+        ["b.parquet is no readable Parquet file"], f"series:{tmp_path / 'b.parquet'}", train_end=9
+    )
+
+
+@pytest.mark.parametrize("unit", ["s", "ms", "us", "ns"])
+def test_times_of_parquet_are_seconds(tmp_path, unit):
+    pyarrow = pytest.importorskip("pyarrow", reason="Parquet is read if pyarrow is installed")
+    from pyarrow import parquet
+
+    times = np.datetime64("2014-07-01T00:00:00", unit) + np.array([0, 1, 2, 9], "timedelta64[s]")
+    table = pyarrow.table({"when": times, "on": [True, False, True, True]})
+    parquet.write_table(table, tmp_path / "a.parquet")
+    found = read_table(tmp_path / "a.parquet")
+    begin = datetime.datetime(2014, 7, 1, tzinfo=datetime.UTC).timestamp()
+    np.testing.assert_array_equal(found.times - begin, [0, 1, 2, 9])
+    assert found.dated and found.values.tolist() == [[1], [0], [1], [1]]
+    table = pyarrow.table({"when": times[[0, 1, 1]], "v": [1, 2, 3]})
+    parquet.write_table(table, tmp_path / "b.parquet")
+    with pytest.raises(
+        InputError, match=r"row 2 repeats.* of the row before \(2014-07-01T00:00:01"
+    ):
+        read_table(tmp_path / "b.parquet")
+
+
+def test_a_column_of_labels_is_no_time(table):
+    values = _wave(1600)[:, 0]
+    days = [datetime.date(2014, 7, 1)] * 1600
+    found = read_table(Path(table({"v": values, "label": days}).removeprefix("series:")))
+    assert found.times is None and found.values.shape == (1600, 1)
 
 
 def test_the_path_of_a_table_is_known(tmp_path, table, monkeypatch):
@@ -316,7 +346,11 @@ def test_ragged_channels_are_refused():
 
 def test_tables_with_unequal_lines_are_refused(tmp_path):
     (tmp_path / "t.csv").write_text("a,b\n1,2\n3\n")
-    _fails(["line 3 has 1 cells for 2 columns"], f"series:{tmp_path / 't.csv'}", train_end=1)
+    _fails(
+        ["line 3 has 1 cells, the first line 2; mend it"],
+        f"series:{tmp_path / 't.csv'}",
+        train_end=1,
+    )
 
 
 def test_constant_channels_stay():
@@ -366,6 +400,8 @@ def test_times_must_be_times(table):
     _fails(["line 2", "'00/07/2014'", "ISO 8601"], table({"time": days, "v": values}), train_end=9)
     dates = ["2014-07-01 00:00:00", "noon", *["2014-07-01 00:00:00"] * 1598]
     _fails(["line 3", "'noon'", "no time"], table({"when": dates, "v": values}), train_end=9)
+    days = [*range(9), "late", *range(10, 1600)]
+    _fails(["line 11", "'late'", "neither"], table({"time": days, "v": values}), train_end=9)
     _fails(["no column of dates"], table({"v": values}), train_end="2014-07-01")
     dates = [f"{1000 + i}-01-01" for i in range(1600)]
     source = table({"time": dates, "v": values})

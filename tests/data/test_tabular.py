@@ -13,7 +13,7 @@ from ad_jax import cli
 from ad_jax.base.errors import DataWarning, InputError
 from ad_jax.data import load, parse
 from ad_jax.data.columns import CATEGORIES, Columns, fit
-from ad_jax.data.frame import read_table, table_of
+from ad_jax.data.frame import chunks, read_table, table_of
 from ad_jax.data.stream import stream
 from ad_jax.data.tables import SETS, from_frames
 from ad_jax.detect import Loading
@@ -339,6 +339,16 @@ def test_bad_files_are_refused_in_one_line(name, tmp_path):
     with pytest.raises(InputError, match=message) as error:
         load(path, label="b")
     assert "a.csv" in str(error.value) and "\n" not in str(error.value)
+
+
+def test_blank_lines_are_passed_over_and_counted(tmp_path):
+    path = tmp_path / "a.csv"
+    path.write_text("\n\na,b\n1,2\n" + 9 * "\n" + "3,4\n")
+    places = [part.places.tolist() for part, _ in chunks(path, size=4)]
+    assert places == [[4, 14]]
+    path.write_text("\na,b\n1,2\n\n3\n")
+    with pytest.raises(InputError, match="line 5 has 1 cells, the first line 2; mend it"):
+        read_table(path)
 
 
 def test_a_target_that_lacks_columns_is_refused_by_name(tmp_path):
