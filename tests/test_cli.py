@@ -466,7 +466,7 @@ def test_a_selection_ends_with_one_screen(run, source, tmp_path, capsys, relaxed
     for part in (
         "the ensemble of 4 settings: most weight have ",
         f"{pick['setting']['pretext']}/{pick['setting']['augmentation']}",
-        f"trust in it   {pick['trust']['verdict']}: ",
+        f"trust in it     {pick['trust']['verdict']}: ",
         "with 4 held-out normals",
         "pick.json",
     ):

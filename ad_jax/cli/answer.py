@@ -10,7 +10,7 @@ from typing import Any
 
 from ad_jax.cli.jobs import Job
 
-WIDTH, TITLE = 80, 14  # characters of a line, and of them what a line's title takes
+WIDTH, TITLE = 80, 16  # characters of a line, and of them what a line's title takes
 MOST = 3  # settings of an ensemble that are named
 FILES = "ensemble/, detector/ (the pick alone), pick.json (all reasons), members.csv"
 
@@ -56,9 +56,7 @@ def reason(trust: Any) -> str:
 
 def _wrapped(title: str, text: str) -> list[str]:
     """Text in lines of a terminal's width, its title to the left of them."""
-    lines = textwrap.wrap(text, WIDTH - TITLE, break_long_words=False, break_on_hyphens=False) or [
-        ""
-    ]
+    lines = textwrap.wrap(text, WIDTH - TITLE, break_long_words=False, break_on_hyphens=False)
     return [f"{name:{TITLE}}{line}" for name, line in zip([title] + [""] * len(lines), lines)]
 
 
@@ -76,17 +74,16 @@ def _warnings(chosen: Any) -> str:
     return ", ".join(one.name for one in chosen.signatures if one.found)
 
 
-def _next(run: str, scored: str, out: str) -> list[str]:
+def _next(run: str, scored: str) -> list[str]:
     """Commands to go on with.
 
     Args:
       run: folder that `report` and `audit` read.
       scored: folder of a run that `score` takes.
-      out: where the report will be.
     """
     commands = [
         (f"ad-jax score {scored} NEW", "scores and alarms of new samples"),
-        (f"ad-jax report {run}", f"a page with pictures: {out}"),
+        (f"ad-jax report {run}", "report.html, a page with pictures"),
         (f"ad-jax audit {run}", "if labels exist: how good it is"),
     ]
     width = max(len(command) for command, _ in commands)
@@ -108,7 +105,7 @@ def of_one(job: Job, folder: Path, chosen: Any) -> list[str]:
         *(_wrapped("warnings", f"{warned} (--verbose says what to do)") if warned else []),
         *_wrapped("files", f"{folder}: {FILES}"),
         "",
-        *_next(place, place, f"{folder}/report.html"),
+        *_next(place, place),
     ]
 
 
@@ -127,4 +124,4 @@ def of_several(out: Path, results: Sequence[tuple[Job, Path, Any]]) -> list[str]
             "",
         ]
     scored = shlex.quote(str(results[0][1]))
-    return [*lines, *_next(shlex.quote(str(out)), scored, f"{out}/report.html")]
+    return [*lines, *_next(shlex.quote(str(out)), scored)]

@@ -8,7 +8,7 @@ from typing import Any
 
 from ad_jax.cli.streams import say
 
-BAR = "  {percentage:3.0f} % |{bar:24}| {n_fmt}/{total_fmt} trainings, {elapsed}{postfix}"
+BAR = "  {percentage:3.0f} % |{bar:24}| {n_fmt}/{total_fmt} trainings{postfix}"
 
 
 class Steps:
@@ -48,7 +48,12 @@ class Steps:
         if self._bar is None:
             tqdm.monitor_interval = 0  # no thread of its own
             self._bar = tqdm(
-                total=progress.total, file=sys.stderr, bar_format=BAR, mininterval=0, ncols=79
+                total=progress.total,
+                initial=progress.done,
+                file=sys.stderr,
+                bar_format=BAR,
+                mininterval=0,
+                ncols=79,
             )
         self._bar.total, self._bar.n = progress.total, progress.done
-        self._bar.set_postfix_str(soon, refresh=True)
+        self._bar.set_postfix_str(f"{progress.seconds:.0f} s{', ' if soon else ''}{soon}")

@@ -19,7 +19,7 @@ from ad_jax.report.page.terminal import with_interval
 from ad_jax.selection.weights import defaults
 
 WIDTH = 80  # of a terminal
-NAME = 54  # characters of a row's name
+NAME = 56  # characters of a row's name
 USED = "weighted mean surprise"  # of the ensembles, the one that scores
 POINTS = ("ensemble", "pick", "control")  # how rows of points begin
 Row = Sequence[Cell]
@@ -100,7 +100,7 @@ def _settings(result: Audit, pool: Pool) -> list[Row]:
     if usual:
         name = " and ".join(settings[key].label for key in usual)
         own = _mean([auroc[key] for key in usual]), _mean([precision[key] for key in usual])
-        rows.append(_row(f"default setting: {name}", own[0], own[1]))
+        rows.append(_row(f"default setting (or nearest): {name}", own[0], own[1]))
     rows.append(_row("a random setting", across.expected_random, _mean(list(precision.values()))))
     name = f"best setting, in hindsight: {settings[best].label}"
     rows.append(_row(name, across.oracle, precision[best]))
