@@ -1,4 +1,4 @@
-"""Writes docs/catalogue.md and its picture: `python experiments/catalogue.py`."""
+"""Writes docs/catalogue.md and its pictures: `python experiments/catalogue.py`."""
 
 from __future__ import annotations
 
@@ -6,8 +6,9 @@ from pathlib import Path
 
 import numpy as np
 
+import ad_jax
 from ad_jax.data import Problem
-from ad_jax.report.catalogue import page
+from ad_jax.report.catalogue import SECTIONS, page
 from ad_jax.report.preview import sheet
 
 DOCS = Path(__file__).parent.parent / "docs"
@@ -24,9 +25,11 @@ def photograph() -> Problem:
 
 def main() -> None:
     DOCS.mkdir(exist_ok=True)
-    page_of_pictures = sheet(photograph()).quantize(200)  # a third of the bytes
-    page_of_pictures.save(DOCS / "catalogue.png", optimize=True)
-    (DOCS / "catalogue.md").write_text(page("catalogue.png"))
+    problems = (photograph(), ad_jax.load("series")[0], ad_jax.load("table")[0])
+    for section, problem, colours in zip(SECTIONS, problems, (200, 64, 64), strict=True):
+        few = sheet(problem).quantize(colours)  # a third of the bytes
+        few.save(DOCS / section.picture[0], optimize=True)
+    (DOCS / "catalogue.md").write_text(page())
     print(DOCS / "catalogue.md")
 
 

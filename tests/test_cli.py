@@ -559,7 +559,6 @@ def rows(tmp_path):
         (["select", "ROWS", "--backbone", "mlp", "--random", "3"], "gaussian_noise"),
         (["select", "ROWS", "--backbone", "mlp", "--families", "wide", "--dry-run"], ""),
         (["tune", "ROWS", "--backbone", "mlp"], "cutdiff needs images"),
-        (["preview", "ROWS"], "a preview shows images"),
     ],
 )
 def test_rows_are_taken_by_families_that_fit_and_refused_in_one_line(

@@ -277,13 +277,13 @@ def _flagging(arguments: argparse.Namespace, detector: Any) -> Flagging:
 def _batches(arguments: argparse.Namespace, detector: Any) -> Iterator[Any]:
     """Batches of image files, loaded as the detector was trained."""
     from ad_jax.data.scale import ends_of
-    from ad_jax.data.stream import BATCH, stream
+    from ad_jax.data.stream import stream
 
     return stream(
         _sources(arguments.source),
         detector.shape,
         arguments.fit or _fit_of(detector, folder_of(arguments.detector)),
-        max(1, BATCH // detector.networks.tiles),
+        detector.networks.bulk,
         range=ends_of(arguments.range) or (detector.loading and detector.loading.range),
         dtype=detector.dtype,
         max_pixels=arguments.max_pixels or MAX_PIXELS,

@@ -124,6 +124,11 @@ class Committee:
         """Tiles a sample; 1 where it is seen whole."""
         return self.parts[0].tiles
 
+    @property
+    def bulk(self) -> int:
+        """Samples of a full block."""
+        return self.parts[0].bulk
+
     @in_float32
     def raw(self, samples: Any) -> np.ndarray:
         """Every row's own score `[rows, n]`; see `Networks.raw`."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator
 from functools import partial
 from typing import Any
@@ -21,7 +22,9 @@ from ad_jax.detect.look import make_look, network, pretext_of
 from ad_jax.detect.state import State
 from ad_jax.features import Eyes, frozen, see, seen, seen_shape
 
-BLOCKS = (1, 16, 256)  # samples (or tiles) a program run: the only batch sizes ever compiled
+BLOCKS = (1, 16, 256)  # samples (or tiles) a program run: with `BULK` the only sizes ever compiled
+BULK = 4096  # small rows and series a program run, as long as there are that many
+SMALL = 256  # numbers that a network sees of a small one
 
 
 class Networks:
@@ -93,6 +96,16 @@ class Networks:
         """Tiles a sample; 1 where it is seen whole."""
         return 1 if self.plan is None else len(self.plan.corners)
 
+    @property
+    def bulk(self) -> int:
+        """Samples of a full block, the most that are worth giving at once.
+
+        A program run has a price of its own, which small samples pay less often in large blocks.
+        """
+        seen = math.prod(seen_shape(self.state.config.backbone, self.state.seen))
+        small = modality(self.state.shape) != "image" and seen <= SMALL
+        return BULK if small else max(1, BLOCKS[-1] // self.tiles)
+
     @in_float32
     def raw(self, samples: Any, eyes: Eyes | None = None) -> np.ndarray:
         """Every seed's own score `[seeds, n]` of samples `[n, h, w, c]`, `[n, h, w]` or `[n, d]`.
@@ -113,7 +126,7 @@ class Networks:
         samples = self.of_shape(samples)
         out = np.empty((rows, len(samples)), np.float32)
         sizes = tuple(max(1, size // self.tiles) for size in BLOCKS)
-        for start, stop, block in self.batches(samples, sizes):
+        for start, stop, block in self.batches(samples, sizes, self.bulk):
             found = score(block)[:, : stop - start]
             refuse_infinite(found.T, start, "score")
             out[:, start:stop] = found
@@ -148,14 +161,14 @@ class Networks:
         return found.reshape(*cut.shape[:2], *found.shape[1:])
 
     def batches(
-        self, samples: np.ndarray, sizes: tuple[int, ...]
+        self, samples: np.ndarray, sizes: tuple[int, ...], bulk: int | None = None
     ) -> Iterator[tuple[int, int, np.ndarray]]:
-        """(start, stop, checked samples, padded to one of `sizes`) of samples `of_shape`.
+        """(start, stop, checked samples, padded as in `blocks`) of samples `of_shape`.
 
         Raises:
           InputError: a sample that is not finite or out of range.
         """
-        for start, stop, size in blocks(len(samples), sizes):
+        for start, stop, size in blocks(len(samples), sizes, bulk):
             yield start, stop, padded(self._checked(samples[start:stop], start), size)
 
     @in_float32
@@ -163,7 +176,7 @@ class Networks:
         """`ranks.surprise` `[seeds, n]` of scores among held-out normals: see `State.among`."""
         raw = np.asarray(raw, np.float32)
         out = np.empty(raw.shape, np.float32)
-        for start, stop, size in blocks(raw.shape[1]):
+        for start, stop, size in blocks(raw.shape[1], BLOCKS, max(self.bulk, BLOCKS[-1])):
             block = padded(raw[:, start:stop].T, size).T
             found = self._surprise(self.state.among, block)
             out[:, start:stop] = np.asarray(found)[:, : stop - start]
@@ -194,11 +207,24 @@ class Networks:
         return as_samples("X", block, modality(self.state.shape) == "series")
 
 
-def blocks(count: int, sizes: tuple[int, ...] = BLOCKS) -> Iterator[tuple[int, int, int]]:
-    """(start, stop, padded size) of blocks over `count` samples; `sizes` ascend."""
-    for start in range(0, count, sizes[-1]):
-        stop = min(start + sizes[-1], count)
-        yield start, stop, next(size for size in sizes if stop - start <= size)
+def blocks(
+    count: int, sizes: tuple[int, ...], bulk: int | None = None
+) -> Iterator[tuple[int, int, int]]:
+    """(start, stop, padded size) of blocks over `count` samples; `sizes` ascend.
+
+    Full blocks of `bulk` samples (None: of the largest size) come first, so that no large one is
+    filled up; then those of `sizes`, the last of them filled up to the smallest that holds it.
+
+    >>> list(blocks(10, (1, 4))), list(blocks(10, (1, 4), 6))
+    ([(0, 4, 4), (4, 8, 4), (8, 10, 4)], [(0, 6, 6), (6, 10, 4)])
+    """
+    start, bulk = 0, bulk or sizes[-1]
+    while start < count:
+        left = count - start
+        fitting = next((size for size in sizes if left <= size), sizes[-1])
+        size = bulk if left >= bulk else fitting
+        yield start, min(start + size, count), size
+        start += size
 
 
 def refuse_infinite(found: np.ndarray, start: int, what: str) -> None:

@@ -18,8 +18,12 @@ from ad_jax.report.figures import theme
 from ad_jax.train.backbones import units_of
 
 COLUMNS = ("low", "middle", "high")
-WIDTH, HEIGHT = 1000, 110  # of the sheet, and of every augmentation on it
-MOST = 24  # columns of a row, or points, that have a tick of their own
+WIDTH, HEIGHT = 720, 100  # units of the sheet, and of every augmentation on it
+MOST = 120  # columns of a row that are drawn
+CHANNELS = 3  # of a series that are drawn
+APART = 6  # units between two channels
+CHANGED = 0.1  # mask from which something counts as changed
+EQUAL = 1e-6  # up to which two values are the same
 BEFORE, AFTER = theme.colour("grey"), theme.colour("red")
 
 
@@ -30,40 +34,89 @@ def entries(shape: tuple[int, ...]) -> Mapping[str, Augmentation]:
 
 
 @in_float32
-def _drawn(
-    entry: Augmentation, hyper: Any, samples: jax.Array, seed: int
-) -> tuple[np.ndarray, np.ndarray]:
-    """A pseudo-anomaly of the first of two samples, in units of the normals' spread; its mask."""
-    key = jax.random.key(seed)
-    if samples.ndim > 2:
-        made, mask = entry.random(key, hyper, samples[0], samples[1])
-        return np.asarray(made), np.asarray(mask)
-    made, _ = entry.random(key, hyper, samples[0][None, None], samples[1][None, None])
-    row = np.asarray(made)[0, 0]
-    return row, (np.abs(row - np.asarray(samples[0])) > 1e-6).astype(np.float32)
+def drawn(
+    entry: Augmentation, shape: tuple[int, ...], samples: jax.Array, seed: int
+) -> list[tuple[dict[str, Any], np.ndarray, np.ndarray]]:
+    """Per strength: hyperparameters, a pseudo-anomaly of the first of two samples, its mask.
+
+    Args:
+      entry: of `entries`.
+      shape: of a sample.
+      samples: `[2, *shape]` in units of the normals' spread, as the results are.
+      seed: the same draws for all strengths.
+    """
+    grid = samples if len(shape) == 2 else samples[:, None, None]
+    run = jax.jit(entry.random)
+    found = []
+    for hyper in entry.strengths(len(COLUMNS), shape):
+        made, mask = map(np.asarray, run(jax.random.key(seed), hyper, grid[0], grid[1]))
+        if len(shape) == 1:  # masks of features say which position was changed, here the only one
+            made = made[0, 0]
+            mask = (np.abs(made - np.asarray(samples[0])) > EQUAL).astype(np.float32)
+        found.append((hyper, made, mask))
+    return found
 
 
-def _draw_series(axes: Any, before: np.ndarray, after: np.ndarray, mask: np.ndarray) -> None:
-    """A series and its augmentation; changed stretches are shaded."""
+def stretches(mask: np.ndarray) -> list[tuple[int, int]]:
+    """First point and end of every stretch that a mask `[t]` says was changed.
+
+    >>> stretches(np.array([0, 1, 1, 0, 1]))
+    [(1, 3), (4, 5)]
+    """
+    changed = np.concatenate([[False], mask > CHANGED, [False]])
+    edges = np.flatnonzero(changed[1:] != changed[:-1]).tolist()
+    return list(zip(edges[::2], edges[1::2], strict=True))
+
+
+def draw_series(axes: Any, before: np.ndarray, after: np.ndarray, mask: np.ndarray) -> None:
+    """A series `[t, c]` and its augmentation; changed stretches of the mask `[t]` are shaded.
+
+    Several channels stand below each other.
+    """
+    channels = min(before.shape[1], CHANNELS)
     points = np.arange(len(before))
-    for channel in range(before.shape[1]):
-        axes.plot(points, before[:, channel], color=BEFORE, linewidth=0.9)
-        axes.plot(points, after[:, channel], color=AFTER, linewidth=1.1)
-    low, high = axes.get_ylim()
-    axes.fill_between(points, low, high, where=mask > 0.1, color=AFTER, alpha=0.12, linewidth=0)
-    axes.set_ylim(low, high)
+    for start, stop in stretches(mask):
+        axes.axvspan(start - 0.5, stop - 0.5, color=AFTER, alpha=0.14, linewidth=0)
+    for channel in range(channels):
+        down = APART * channel
+        axes.plot(points, before[:, channel] - down, color=BEFORE, linewidth=1.6)
+        axes.plot(points, after[:, channel] - down, color=AFTER, linewidth=0.9)
+    if channels > 1:
+        axes.set_yticks([-APART * channel for channel in range(channels)])
+        axes.set_yticklabels([f"channel {channel}" for channel in range(channels)])
 
 
-def _draw_row(axes: Any, before: np.ndarray, after: np.ndarray, mask: np.ndarray) -> None:
-    """A row and its augmentation as parallel columns; changed ones are marked."""
-    columns = np.arange(len(before))
-    axes.plot(columns, before, color=BEFORE, linewidth=0.9, marker=".", markersize=3)
-    axes.plot(columns, after, color=AFTER, linewidth=1.0)
-    changed = mask > 0
-    axes.plot(columns[changed], after[changed], "o", color=AFTER, markersize=3)
-    if len(before) <= MOST:
-        axes.set_xticks(columns)
-        axes.set_xticklabels([])
+def draw_row(axes: Any, before: np.ndarray, after: np.ndarray, mask: np.ndarray) -> None:
+    """A row `[d]` and its augmentation, column by column; what the mask `[d]` names is marked."""
+    count = min(len(before), MOST)
+    columns, size = np.arange(count), 3.5 if count <= 40 else 2.0
+    axes.plot(columns, before[:count], "o", color=BEFORE, markersize=size)
+    changed = columns[mask[:count] > CHANGED]
+    axes.vlines(changed, before[changed], after[changed], color=AFTER, linewidth=0.9)
+    axes.plot(changed, after[changed], "o", color=AFTER, markersize=size)
+
+
+def _legend(figure: Any, of_series: bool) -> None:
+    from matplotlib.lines import Line2D
+    from matplotlib.patches import Patch
+
+    look = {"linewidth": 2} if of_series else {"marker": "o", "linewidth": 0}
+    shown = [Line2D([], [], color=BEFORE, **look), Line2D([], [], color=AFTER, **look)]  # type: ignore[arg-type]
+    names = ["a normal", "its augmentation" if of_series else "changed by the augmentation"]
+    if of_series:
+        shown.append(Patch(color=AFTER, alpha=0.14))  # type: ignore[arg-type]
+        names.append("what the mask says was changed")
+    figure.legend(shown, names, loc="outside upper center", ncols=3, frameon=False, fontsize=10)
+
+
+def _said(shape: tuple[int, ...], of_series: bool) -> str:
+    """Below the sheet: what the axes are."""
+    many, most = (shape[1], CHANNELS) if of_series else (shape[0], MOST)
+    what = "channel" if of_series else "column"
+    cut = f", the first {most} of {many} {what}s" if many > most else ""
+    along = "time points" if of_series else "columns"
+    apart = f"; channels {APART} spreads apart" if of_series and many > 1 else ""
+    return f"across: {along}{cut}; up: units of the normals' spread per {what}{apart}"
 
 
 def sheet(problem: Problem, seed: int = 0) -> Any:
@@ -75,20 +128,24 @@ def sheet(problem: Problem, seed: int = 0) -> Any:
     shown = entries(problem.shape)
     samples = units_of(jnp.asarray(problem.train))(jnp.asarray(problem.train[:2]))
     samples = jnp.resize(samples, (2, *problem.shape))
-    draw = _draw_series if modality(problem.shape) == "series" else _draw_row
+    of_series = modality(problem.shape) == "series"
+    draw = draw_series if of_series else draw_row
     with theme.style():
-        figure = theme.page(WIDTH, HEIGHT * len(shown) + 40)
-        axes = figure.subplots(len(shown), len(COLUMNS), squeeze=False)
+        figure = theme.page(WIDTH, HEIGHT * len(shown) + 60)
+        axes = figure.subplots(len(shown), len(COLUMNS), squeeze=False, sharex=True, sharey="row")
         for line, (name, entry) in zip(axes, shown.items(), strict=True):
-            strengths = entry.strengths(len(COLUMNS), problem.shape)
-            for one, column, hyper in zip(line, COLUMNS, strengths, strict=False):
-                draw(one, np.asarray(samples[0]), *_drawn(entry, hyper, samples, seed))
-                value = f"{column}: {entry.strength} {hyper[entry.strength]:.3g}"  # type: ignore[index]
-                one.set_title(value if entry.strength else "at its defaults", fontsize=8)
-            for one in line[len(strengths) :]:
+            found = drawn(entry, problem.shape, samples, seed)
+            for one, column, (hyper, made, mask) in zip(line, COLUMNS, found, strict=False):
+                draw(one, np.asarray(samples[0]), made, mask)
+                value = "at its defaults"
+                if entry.strength:
+                    value = f"{column}: {entry.strength} {hyper[entry.strength]:.3g}"
+                one.set_title(value, fontsize=9)
+                one.tick_params(labelsize=8)
+            for one in line[len(found) :]:
                 one.set_axis_off()
-            line[0].set_ylabel(name.replace("_", "\n"), fontsize=8, rotation=0, ha="right")
-        for one in axes.ravel():
-            one.tick_params(labelsize=6)
-        figure.suptitle("a normal (grey) and its augmentation, in units of the normals' spread")
+            called = {"fontsize": 10, "rotation": 0, "ha": "right", "va": "center"}
+            line[0].set_ylabel(name.replace("_", "\n"), **called)
+        _legend(figure, of_series)
+        figure.supxlabel(_said(problem.shape, of_series), fontsize=9)
         return theme.png(figure)
