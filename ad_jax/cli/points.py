@@ -49,7 +49,7 @@ class PointTable:
             )
         if batch.line is not self._line:
             self.end()
-            self._line, self._sums = batch.line, np.zeros((2, batch.line.count))
+            self._line, self._sums = batch.line, np.zeros((2, batch.line.points))
         start_of = dict(zip(batch.names, batch.starts.tolist(), strict=True))
         starts = np.array([start_of[name] for name in names], int)
         add_to_points(self._sums, starts, batch.line.length, np.array(scores, np.float64))

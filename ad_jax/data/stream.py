@@ -36,12 +36,12 @@ class Line(NamedTuple):
 
     Attributes:
       path: as shown.
-      count, length: points of it, and of a window.
-      stamps: cells `[count]` of its column of time, as of a `frame.Table`; None without.
+      points, length: of it, and of a window, in points.
+      stamps: cells `[points]` of its column of time, as of a `frame.Table`; None without.
     """
 
     path: str
-    count: int
+    points: int
     length: int
     stamps: np.ndarray | None
 
