@@ -36,7 +36,7 @@ class Line(NamedTuple):
 
     Attributes:
       path: as shown.
-      points, length: points of it, and of a window.
+      points, length: of it, and of a window, in points.
       stamps: cells `[points]` of its column of time, as of a `frame.Table`; None without.
     """
 
