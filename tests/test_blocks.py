@@ -61,7 +61,7 @@ def test_only_small_samples_that_are_no_images_come_by_the_thousand(of_rows):
     assert of_rows.networks.bulk == BULK
     assert untrained("rows", (networks.SMALL + 1,)).networks.bulk == BLOCKS[-1]
     assert untrained("multiscale", (32, 1)).networks.bulk == BLOCKS[-1]
-    assert untrained("encoder", (8, 8, 1), "cutpaste").networks.bulk == BLOCKS[-1]
+    assert untrained("encoder", (16, 16, 1), "cutpaste").networks.bulk == BLOCKS[-1]
 
 
 @pytest.mark.parametrize("count", [1, 2, 16, 17, 255, 256, 257, 600, BULK, BULK + 1])
