@@ -239,3 +239,21 @@ def test_a_constant_column_keeps_its_unit():
     new = normals[:5] + np.float32(0.5)
     found = np.asarray(units_of(normals)(new))
     np.testing.assert_allclose(found, scaler.transform(new.astype(np.float64)), atol=2e-3)
+
+
+def test_the_default_of_series_is_their_windows_nearest_neighbour():
+    """Half of the prior is its own in a pool of series; pools of images keep feature noise."""
+    from ad_jax.pool import Member, Pool, View
+    from ad_jax.selection import weights
+
+    def pool(*settings):
+        members = tuple(Member(s, 0, "ok", 0.1, 0.9, 0.0) for s in settings)
+        scores = np.zeros((len(members), 1, 4), np.float32)
+        return Pool(members, View(scores), View(scores), np.zeros(len(members), int))
+
+    windows, noise = setting("global_neighbour", "identity"), setting("binary", "feature_noise")
+    of_series = pool(windows, noise, setting("binary", "mean_shift"))
+    assert weights.defaults(of_series) == [windows.key]
+    assert weights.prior(of_series)[windows.key] > 0.5
+    assert weights.defaults(pool(windows, noise, setting("binary", "cutpaste"))) == [noise.key]
+    assert search.defaults("multiscale").setting.family == windows.family

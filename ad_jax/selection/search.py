@@ -180,6 +180,15 @@ def default_on_series() -> Setting:
     return setting("binary", "mean_shift")
 
 
+def default_on_windows() -> Setting:
+    """What stands for windows of series when nobody says what: their nearest neighbour.
+
+    It trains nothing, as the discords of a matrix profile (Yeh et al., ICDM 2016). Feature noise was
+    the default until five series were looked at, where this was better (docs/results.md).
+    """
+    return setting("global_neighbour", "identity", **FROZEN_TRAINING)
+
+
 class Defaults(NamedTuple):
     """What holds for a backbone when nobody says anything else.
 
@@ -206,7 +215,7 @@ def defaults(backbone: str) -> Defaults:
     """What a backbone takes: heads on frozen features are wider and train half as long."""
     if frozen(backbone):
         config = Config(400, 256, backbone)
-        one = default_on_features()
+        one = default_on_windows() if backbone == "multiscale" else default_on_features()
         families = {"rows": (OF_ROWS, ROWS_WIDE), "multiscale": (OF_SERIES, SERIES_WIDE)}
         few, wide = families.get(backbone, (FROZEN, FROZEN_WIDE))
         return Defaults(one, few, wide, FROZEN_AREAS, FROZEN_TRAINING, config)

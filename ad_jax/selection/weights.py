@@ -22,12 +22,18 @@ from typing import NamedTuple
 
 import numpy as np
 
+from ad_jax.augment import SERIES
 from ad_jax.base import ranks
 from ad_jax.base.errors import InputError
 from ad_jax.pool import Pool
 from ad_jax.selection.resampling import draw
 from ad_jax.selection.rules.tails import order_statistic
-from ad_jax.selection.search import default_on_features, default_on_series, default_setting
+from ad_jax.selection.search import (
+    default_on_features,
+    default_on_series,
+    default_on_windows,
+    default_setting,
+)
 from ad_jax.train.setting import Setting
 
 ORDER = 31
@@ -67,6 +73,9 @@ def defaults(pool: Pool) -> list[str]:
     """
     known = finished(pool)
     names = {s.augmentation for s in known}
+    windows = [s.key for s in known if s.family == default_on_windows().family]
+    if windows and names & set(SERIES):  # images have another default beside that family
+        return windows
     others = (default_on_features(), default_on_series())
     wanted = next((one for one in others if one.augmentation in names), default_setting())
     own = {s.key: abs(s.strength) for s in known if s.family == wanted.family and s.strength}
