@@ -183,8 +183,8 @@ def default_on_series() -> Setting:
 def default_on_windows() -> Setting:
     """What stands for windows of series when nobody says what: their nearest neighbour.
 
-    It trains nothing, as the discords of a matrix profile (Yeh et al., ICDM 2016). Feature noise was
-    the default until five series were looked at, where this was better (docs/results.md).
+    It trains nothing, as the discords of a matrix profile (Yeh et al., ICDM 2016). Feature noise
+    was the default until five series were looked at, where this was better (docs/results.md).
     """
     return setting("global_neighbour", "identity", **FROZEN_TRAINING)
 
