@@ -367,7 +367,7 @@ def test_hugging_faces_names_mean_the_same_weights():
 
 def test_no_encoder_has_the_name_of_another_network():
     assert not set(encoders.ENCODERS) & set(BACKBONES)
-    assert set(encoders.ENCODERS) == {*encoders.PACKAGES, *encoders.RELEASES}
+    assert set(encoders.ENCODERS) == {*encoders.PACKAGES, *encoders.RELEASES, *encoders.PLAIN}
     assert set(FILED) == set(encoders.RELEASES)
 
 

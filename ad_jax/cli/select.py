@@ -224,7 +224,7 @@ def select(arguments: argparse.Namespace) -> None:
         )
         for group in groups
     ]
-    spec = groups[0].spec
+    spec, kept = groups[0].spec, record(arguments)
     plan.write(Path(arguments.out), parts, spec.search, arguments.record)
     if arguments.plan:
         return
@@ -238,7 +238,7 @@ def select(arguments: argparse.Namespace) -> None:
                 _say_duplicates(job)
         try:
             with Steps() as steps:
-                runtime = Runtime(record(arguments), steps, shard)
+                runtime = Runtime(kept, steps, shard)
                 if shard:
                     left += selection.work(group.tasks, group.spec, runtime, second)
                     continue

@@ -232,7 +232,7 @@ def backbone_for(shape: tuple[int, ...]) -> str:
     """
     if modality(shape) != "image":
         return {"row": "rows", "series": "multiscale"}[modality(shape)]
-    large = shape[2] in (1, 3) and min(shape[:2]) >= LARGE
+    large = len(shape) == 3 and shape[2] in (1, 3) and min(shape[:2]) >= LARGE
     return next(iter(ENCODERS)) if large else Config().backbone
 
 
