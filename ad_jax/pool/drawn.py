@@ -193,7 +193,7 @@ def _program(augmentation: str, down: Sequence[Any], across: Sequence[Any]) -> A
         mask = pseudo.mask.reshape(rows.shape[1], columns.shape[1])
         return pseudo.sample, rows @ mask @ columns.T, pseudo.kind
 
-    def run(hyper: Any, keys: Any, samples: Any, donors: Any, units: Units | None) -> Any:
+    def run(hyper: Any, keys: Any, samples: Any, donors: Any, units: Units | None = None) -> Any:
         samples, donors = as_unit(samples), as_unit(donors)
         if units is not None:
             samples, donors = units(samples), units(donors)
