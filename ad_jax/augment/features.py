@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import jax
@@ -121,10 +122,13 @@ def feature_uniform(sample: jax.Array, values: jax.Array) -> jax.Array:
     return values
 
 
+_OF_FEATURES = partial(Augmentation, group="features", takes=MODALITIES)
+
+
 def _between_positions(kernel: Any, most: float, source: str) -> Augmentation:
     """An entry whose weight says how far a position moves, of the way to another one."""
     about = "of the way to another position"
-    return Augmentation(
+    return _OF_FEATURES(
         draw=_draw_weight,
         apply=_with_donor(kernel),
         space=Space(
@@ -135,9 +139,7 @@ def _between_positions(kernel: Any, most: float, source: str) -> Augmentation:
         ),
         strength="weight",
         example={"weight": 0.4, "weight_spread": 1.3},
-        group="features",
         source=source,
-        takes=MODALITIES,
     )
 
 
@@ -150,17 +152,15 @@ BANDED = {  # what may differ between channels
 }
 
 FEATURES: dict[str, Augmentation] = {
-    "feature_noise": Augmentation(
+    "feature_noise": _OF_FEATURES(
         draw=_draw_noise,
         apply=whole(feature_noise),
         space=Space(std=_STD),
         strength="std",
         example={"std": 0.5},
-        group="features",
-        takes=MODALITIES,
         source="SimpleNet, arXiv 2303.15140 (there .015 on its features' scale)",
     ),
-    "feature_step": Augmentation(
+    "feature_step": _OF_FEATURES(
         draw=_draw_moved,
         apply=whole(feature_noise),
         space=Space(
@@ -172,8 +172,6 @@ FEATURES: dict[str, Augmentation] = {
         ),
         strength="step",
         example={"step": 0.5, "std": 0.5},
-        group="features",
-        takes=MODALITIES,
         source="feature noise with a mean, SimpleNet, arXiv 2303.15140",
     ),
     "feature_mixup": _between_positions(
@@ -184,7 +182,7 @@ FEATURES: dict[str, Augmentation] = {
         4.0,
         "extrapolation in feature space, arXiv 1702.05538, away from another sample",
     ),
-    "channel_dropout": Augmentation(
+    "channel_dropout": _OF_FEATURES(
         draw=_draw_dropped,
         apply=whole(channel_dropout),
         space=Space(
@@ -192,11 +190,9 @@ FEATURES: dict[str, Augmentation] = {
         ),
         strength="chance",
         example={"chance": 0.2},
-        group="features",
-        takes=MODALITIES,
         source="dropout, Srivastava et al. 2014, of single features",
     ),
-    "feature_swap": Augmentation(
+    "feature_swap": _OF_FEATURES(
         draw=_draw_chosen,
         apply=_with_donor(feature_swap),
         space=Space(
@@ -207,12 +203,10 @@ FEATURES: dict[str, Augmentation] = {
         ),
         strength="chance",
         example={"chance": 0.4},
-        group="features",
-        takes=MODALITIES,
         source="corruption of VIME, Yoon et al., NeurIPS 2020, from one donor; at half like the "
         "dependency anomalies of ADBench, arXiv 2206.09426",
     ),
-    "feature_shift": Augmentation(
+    "feature_shift": _OF_FEATURES(
         draw=_draw_shift,
         apply=whole(feature_noise),
         space=Space(
@@ -224,21 +218,17 @@ FEATURES: dict[str, Augmentation] = {
         ),
         strength="step",
         example={"step": 1.5, "chance": 0.5},
-        group="features",
-        takes=MODALITIES,
         source="anomalies in a subspace, survey of Zimek, Schubert and Kriegel 2012",
     ),
-    "feature_heavy": Augmentation(
+    "feature_heavy": _OF_FEATURES(
         draw=_draw_heavy,
         apply=whole(feature_noise),
         space=Space(std=_STD),
         strength="std",
         example={"std": 0.5},
-        group="features",
-        takes=MODALITIES,
         source="feature noise with the tails of Student's t of 3 degrees of freedom",
     ),
-    "feature_uniform": Augmentation(
+    "feature_uniform": _OF_FEATURES(
         draw=_draw_uniform,
         apply=whole(feature_uniform),
         space=Space(
@@ -249,8 +239,6 @@ FEATURES: dict[str, Augmentation] = {
         ),
         strength="width",
         example={"width": 2.0},
-        group="features",
-        takes=MODALITIES,
         source="global anomalies of ADBench, arXiv 2206.09426 (there 1.1 times the normals' range)",
     ),
 }

@@ -47,7 +47,7 @@ def _smoothed(series: jax.Array, size: int) -> jax.Array:
 
 def _multiscale(params: Any, samples: jax.Array) -> Maps:
     series = samples.astype(jnp.float32)
-    centred = series - series.mean(1, keepdims=True)
+    mean = series.mean(1, keepdims=True)
     found = [series]
     for size in SCALES:
         level = _smoothed(series, size)
@@ -55,11 +55,11 @@ def _multiscale(params: Any, samples: jax.Array) -> Maps:
         inside = jnp.arange(series.shape[1])
         ahead = jnp.where((inside + size < series.shape[1])[:, None], ahead, level)
         behind = jnp.where((inside >= size)[:, None], behind, level)
-        found += [level - series.mean(1, keepdims=True), ahead - behind, ahead + behind - 2 * level]
+        found += [level - mean, ahead - behind, ahead + behind - 2 * level]
         if size > 1:
             found.append(_smoothed(jnp.abs(series - level), size))
     grid = jnp.concatenate(found, axis=-1)[:, :, None]  # [n, t, 1, d]
-    return Maps((grid,), jnp.concatenate([series, centred], 1).reshape(series.shape[0], -1))
+    return Maps((grid,), jnp.concatenate([series, series - mean], 1).reshape(series.shape[0], -1))
 
 
 def multiscale() -> Encoder:

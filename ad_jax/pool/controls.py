@@ -100,14 +100,14 @@ def _of_scikit_learn(name: str) -> Control:
         from sklearn.neighbors import LocalOutlierFactor
 
         flat = np.asarray(train).reshape(len(train), -1)
-        mean, spread = (np.asarray(one) for one in units_of(jnp.asarray(flat)))
+        units = units_of(jnp.asarray(flat))
         detector = (
             IsolationForest(random_state=seed)
             if name == "isolation_forest"
             else LocalOutlierFactor(min(20, len(flat) - 1), novelty=True)
         )
-        detector.fit((flat - mean) / spread)
-        rows = ((np.asarray(x).reshape(len(x), -1) - mean) / spread for x in looked_at)
+        detector.fit(np.asarray(units(jnp.asarray(flat))))
+        rows = (np.asarray(units(jnp.asarray(x).reshape(len(x), -1))) for x in looked_at)
         return tuple(jnp.asarray(-detector.score_samples(one), jnp.float32) for one in rows)
 
     return run

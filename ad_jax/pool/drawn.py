@@ -104,7 +104,7 @@ class Draws:
         ]
         self._units = None  # those that the augmentation of series speaks of
         if modality(problem.shape) == "series":
-            self._units = Units(*map(jnp.asarray, units_of(jnp.asarray(problem.train))))
+            self._units = units_of(jnp.asarray(problem.train))
 
     def rows(self, seed: int) -> tuple[np.ndarray, np.ndarray]:
         """Rows of all normals that a seed trains on and holds out."""

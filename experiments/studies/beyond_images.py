@@ -125,19 +125,9 @@ def table(found: Sequence[Found]) -> Result:
     for kind in dict.fromkeys(one.kind for one in found):
         some = [one for one in found if one.kind == kind]
         blocks += of_kind(some, kind)
-        by_share = ensemble.table([one for task in some for one in task.by_share])
-        blocks += by_share.blocks
-        values = [
-            Value(o.task, kind, o.group, (way, o.share), float(np.mean(own)))
-            for task in some
-            for o in task.by_share
-            for way, own in o.auroc.items()
-        ]
-        known = means(values)
-        panels[kind] = {
-            share: {way: known[way, share] for way in ensemble.SHOWN if (way, share) in known}
-            for share in ensemble.NAMES
-        }
+        by_share = [one for task in some for one in task.by_share]
+        blocks += ensemble.table(by_share).blocks
+        panels[kind] = ensemble.panel(means(ensemble.worth(by_share)))
     across = "anomalies in the target"
     return Result(blocks, lambda path: charts.lines(path, across, "AUROC", panels))
 

@@ -24,6 +24,7 @@ from typing import NamedTuple
 import numpy as np
 
 from ad_jax.base.ranks import auroc_rows
+from ad_jax.base.stats import Estimate
 from ad_jax.pool import Pool
 from ad_jax.report.figures import charts
 from ad_jax.selection import rules, weights
@@ -186,17 +187,29 @@ def halves(found: Sequence[Found]) -> tuple[list[Found], Table]:
     return told, Table(header, lines)
 
 
+def worth(some: Sequence[Found]) -> list[Value]:
+    """AUROC of every way at every share, mean over draws."""
+    return [
+        Value(o.task, o.kind, o.group, (way, o.share), float(np.mean(own)))
+        for o in some
+        for way, own in o.auroc.items()
+    ]
+
+
+def panel(known: Mapping[tuple[str, ...], Estimate]) -> dict[str, dict[str, Estimate]]:
+    """What is drawn of `means` of `worth`: share -> way."""
+    return {
+        share: {way: known[way, share] for way in SHOWN if (way, share) in known} for share in NAMES
+    }
+
+
 def table(found: Sequence[Found]) -> Result:
     found, constants = halves(with_constant(found))
     blocks: list[Table | str] = []
     panels: Panels = {}
     for kind in dict.fromkeys(one.kind for one in found):
         some = [one for one in found if one.kind == kind]
-        values = [
-            Value(o.task, o.kind, o.group, (way, o.share), float(np.mean(own)))
-            for o in some
-            for way, own in o.auroc.items()
-        ]
+        values = worth(some)
         known = means(values)
         ways = list(dict.fromkeys(way for way, _ in known))
         lines: list[list[Cell]] = [[way, *(known.get((way, s)) for s in NAMES)] for way in ways]
@@ -217,10 +230,7 @@ def table(found: Sequence[Found]) -> Result:
             f"\n{kind}: worst difference to the default setting over tasks",
             Table(["way", *NAMES], worst),
         ]
-        panels[kind] = {
-            share: {way: known[way, share] for way in SHOWN if (way, share) in known}
-            for share in NAMES
-        }
+        panels[kind] = panel(known)
     blocks += [
         f"\nConstants of the weights, how often each was chosen by one of {2 * HALVES} halves",
         constants,
