@@ -164,7 +164,8 @@ def load(source: str | os.PathLike[str], **options: object) -> tuple[Problem, Tr
       size: side of the images in px, or HEIGHTxWIDTH.
       limit: the first so many samples, by content, of train, held-out and target.
       normal: the normal class, by number or name; of a table the label of normal rows.
-      label: the column of a table that says what each row is (0, false, normal or good: normal).
+      label: the column of a table that says what each row is (0, false, normal or good: normal),
+        or of a table's series what each point is.
       split: the column of a table that says `train`, `target` (or `test`) or `held_out`.
       target: another file of the same columns, whose rows are the target.
       drop: columns of a table to leave out, `a;b`.
@@ -181,7 +182,7 @@ def load(source: str | os.PathLike[str], **options: object) -> tuple[Problem, Tr
       stride: points between windows (1 to train on, an eighth of a window in the target).
       train_end: how many first points of a series are normal, or their share below 1, or the time
         at which the target begins.
-      time, label: titles of a table's columns of time and of labels, if they have no usual ones.
+      time: title of a table's column of time, if it has no usual one; of a series.
       skip_bad: leave out unreadable images, with a warning, instead of stopping.
       turns: train on so many copies of every normal, turned by equal parts of a circle (1: as it
         is); for few normals. Of every source.

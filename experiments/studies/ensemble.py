@@ -164,6 +164,8 @@ def halves(found: Sequence[Found]) -> tuple[list[Found], Table]:
             mine |= {(kind, g) for g in generator.permutation(some)[: (len(some) + more) // 2]}
         inside = np.array([(one.kind, one.group) in mine for one in found])
         for shown in (inside, ~inside):
+            if not shown.any():  # one training set alone has no others to be chosen on
+                continue
             by_kind = [
                 grid[[s and one.kind == k for s, one in zip(shown, found, strict=True)]].mean(0)
                 for k in kinds
@@ -174,7 +176,7 @@ def halves(found: Sequence[Found]) -> tuple[list[Found], Table]:
             for i in np.flatnonzero(~shown):
                 values[i].append(float(grid[i, best]))
     told = [
-        one._replace(auroc={**one.auroc, CHOSEN: own})
+        one._replace(auroc={**one.auroc, CHOSEN: own}) if own else one
         for one, own in zip(found, values, strict=True)
     ]
     every = np.mean([grid[[one.kind == k for one in found]].mean(0) for k in kinds], axis=0)

@@ -450,9 +450,9 @@ def test_unknown_sources(monkeypatch, tmp_path):
             load(source)
     with pytest.raises(InputError, match="NoneType"):
         load(None)
-    (tmp_path / "a.csv").write_text("1")
+    (tmp_path / "a.txt").write_text("1")
     with pytest.raises(InputError, match="unknown kind"):
-        load("a.csv")
+        load("a.txt")
 
 
 def test_data_folder_of_the_environment(mvtec, monkeypatch, tmp_path):
