@@ -5,7 +5,7 @@ one, and it can be selected by and descended.
 """
 
 from ad_jax.alignment.contract import Alignment, Measure, Sets
-from ad_jax.alignment.distances import mean_distance, mmd, sinkhorn
+from ad_jax.alignment.distances import mean_distance, mmd, sinkhorn, sinkhorn_of_halves
 from ad_jax.alignment.dsv import (
     CAP,
     FORMS,
@@ -47,5 +47,6 @@ __all__ = [
     "parts",
     "separability",
     "sinkhorn",
+    "sinkhorn_of_halves",
     "std",
 ]

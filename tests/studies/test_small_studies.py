@@ -237,7 +237,7 @@ def test_recovery_of_series_study(tmp_path):
     ]
     (kept,) = tmp_path.glob("*.json")
     starts = json.loads(kept.read_text())
-    assert [one["start"] for one in starts] == pytest.approx([-3.6, -2.8])  # shares .05 and .15
+    assert [one["start"] for one in starts] == pytest.approx([0.2, 0.6])  # shares .05 and .15
     near = sum(abs(one["end"] - 2.0) <= 0.3 for one in starts)
     assert rows[0][5:8] == [2.0, 2, near] and rows[0][8] == 0
     drawn(found, tmp_path / "series.png")

@@ -13,7 +13,7 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 
-from ad_jax.alignment import ALIGNMENTS, Alignment, Sets
+from ad_jax.alignment import ALIGNMENTS, Alignment, Sets, sinkhorn_of_halves
 from ad_jax.base.errors import InputError
 from ad_jax.base.numerics import safe_sqrt
 from ad_jax.detect import scores
@@ -93,12 +93,21 @@ def held_out_density(sets: Embedded) -> jax.Array:
     )
 
 
+def of_halves(sets: Embedded) -> jax.Array:
+    """`alignment.sinkhorn_of_halves`: lowest, in expectation, where the anomalies are the target's.
+
+    So it is if half of the target is anomalous, as half of what it is compared with is augmented.
+    """
+    return sinkhorn_of_halves(sets.train, sets.augmented, sets.target, sets.weights)
+
+
 def _aligned(alignment: Alignment) -> Callable[[Embedded], jax.Array]:
     return lambda sets: alignment(Sets(sets.train, sets.augmented, sets.target, sets.weights))
 
 
 OUTER: dict[str, Callable[[Embedded], jax.Array]] = {
     **{name: _aligned(alignment) for name, alignment in ALIGNMENTS.items()},
+    "sinkhorn_of_halves": of_halves,
     "held_out_auroc": held_out_auroc,
     "held_out_density": held_out_density,
     **{f"wilcoxon_{order}": partial(wilcoxon, order=order) for order in ORDERS},
