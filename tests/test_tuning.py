@@ -1,5 +1,7 @@
 """Tuning: gradients that are right, spaces that refuse, runs that go on, starts that may fail."""
 
+import functools
+
 import chex
 import jax
 import jax.export
@@ -625,6 +627,56 @@ def test_the_gradient_of_sinkhorn_is_that_of_the_computed_loss(case):
         value = jax.jit(lambda move: transport.sinkhorn_divergence(x.at[::2, 0].add(move), y))
         slope = (value(1e-5) - value(-1e-5)) / 2e-5
         np.testing.assert_allclose(jax.grad(value)(0.0), slope, rtol=0.03)
+
+
+def _drawn(seed, level, count=64):
+    """Normals, normals moved by `level` in one of six directions, and a target moved by 2."""
+    keys = jax.random.split(jax.random.key(seed), 4)
+    train, made, normal, other = (jax.random.normal(k, (count, 6)) for k in keys)
+    target = jnp.where(jnp.arange(count)[:, None] % 4 < 2, normal, other + jnp.eye(6)[0] * 2.0)
+    return train, made + jnp.eye(6)[0] * level, target
+
+
+def test_halves_take_the_bias_away():
+    """Between equal distributions it is 0 and its slope, too, within noise; of `sinkhorn` not."""
+    seeds = jnp.arange(200)
+
+    @functools.partial(jax.jit, static_argnums=0)
+    def found(loss):
+        def of(level, seed):
+            return loss(*_drawn(seed, level))
+
+        return jax.lax.map(lambda seed: jax.value_and_grad(of)(2.0, seed), seeds)
+
+    for loss, biased in ((distances.sinkhorn, True), (distances.sinkhorn_of_halves, False)):
+        for values in found(loss):
+            error = float(values.std() / len(seeds) ** 0.5)
+            assert (abs(float(values.mean())) > 5.0 * error) == biased
+
+    @jax.jit
+    def at(level):
+        of = lambda seed: distances.sinkhorn_of_halves(*_drawn(seed, level))
+        return jax.lax.map(of, seeds).mean()
+
+    assert min(at(1.0), at(3.0)) > 0.02
+
+
+def test_halves_equal_a_slow_twin():
+    """Every cost by the best assignment, whose limit the small epsilon is near."""
+    train, made, target = _drawn(0, 2.0, 21)
+    z = [np.asarray(x) for x in distances.normalise_together([train, made[:19], target])]
+    ours, theirs = (
+        [np.concatenate([z[0][h:16:4], z[1][h + 2 : 16 : 4]]) for h in (0, 1)],
+        [z[2][h:16:2] for h in (0, 1)],
+    )
+
+    def cost(x, y):
+        costs = ((x[:, None] - y[None]) ** 2).sum(-1) / 2
+        return costs[linear_sum_assignment(costs)].mean()
+
+    across = np.mean([cost(x, y) for x in ours for y in theirs])
+    expected = across - (cost(*ours) + cost(*theirs)) / 2
+    assert abs(float(distances.sinkhorn_of_halves(train, made[:19], target)) - expected) < 0.02
 
 
 def test_the_gradient_of_sinkhorn_moves_sets_together():

@@ -158,20 +158,19 @@ def sinkhorn_of_halves(
 
     Args:
       z_train, z_augmented, z_target: `[n, d]`, `[k, d]`, `[m, d]` embeddings of independent samples
-        in random order, not normalised; four at least. As many of the first as fit are used, half
-        train, half augmented, made of others than those that stand beside them.
+        in random order, not normalised; four at least, of which those beyond a multiple of four
+        are left out. Samples that were made of train in its order do not stand beside their own.
       weights: `[k]` of the augmented samples, 1 on average; equal by default.
     """
-    train, augmented, target = _together([z_train, z_augmented, z_target], None, None)
-    size = min(len(train), len(augmented), len(target)) // 4 * 2  # of a half
+    train, augmented, target = _together([z_train, z_augmented, z_target], weights, None)
+    count = min(len(train), len(augmented), len(target)) // 4 * 4
     ours, theirs = [], []
-    for half in (0, 1):
-        first = half * size
-        middle, last = first + size // 2, first + size
-        of_made = None if weights is None else weights[middle:last]
-        mass = jnp.concatenate([shares(size // 2), shares(size // 2, of_made)]) / 2.0
-        ours.append((jnp.concatenate([train[first:middle], augmented[middle:last]]), mass))
-        theirs.append((target[first:last], shares(size)))
+    for half in (0, 1):  # every other sample, so that parts of a mixture stand in both
+        made = slice(half + 2, count, 4)
+        of_made = shares(count // 4, None if weights is None else weights[made])
+        mass = jnp.concatenate([shares(count // 4), of_made]) / 2.0
+        ours.append((jnp.concatenate([train[half:count:4], augmented[made]]), mass))
+        theirs.append((target[half:count:2], shares(count // 2)))
 
     def cost(one: tuple[jax.Array, jax.Array], other: tuple[jax.Array, jax.Array]) -> jax.Array:
         return entropic_cost(one[0], other[0], one[1], other[1])

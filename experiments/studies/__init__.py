@@ -12,7 +12,7 @@ NAMES = (
     *("localise", "pyod_pool", "frozen", "few_normals", "transductive"),
     *("ensemble", "forecast", "ensemble_false_positives", "keep"),
     *("tuning_on_features", "recovery_on_features"),
-    *("beyond_images", "recovery_of_series"),
+    *("beyond_images", "pyod_tables", "recovery_of_series"),
 )
 STUDIES: dict[str, Study] = {
     name: importlib.import_module(f"{__name__}.{name}").STUDY for name in NAMES

@@ -1,13 +1,13 @@
 """Does descent find the level of the anomalies that were planted in a series?
 
 TSAP's six types (arXiv 2404.02865), planted at a known level in half of the windows of the embedded
-series; the direction of the change is known, length and place are drawn. Before anything is tuned the
-outer loss itself says whether it identifies the level: of networks trained from scratch at nine
+series; the direction of the change is known, length and place are drawn. Before anything is tuned
+the outer loss itself says whether it identifies the level: of networks trained from scratch at nine
 levels, from .4 to 1.6 of the truth, three seeds each, its mean has to be lowest within 15 % of the
-truth. Then ten starts, spread over that side of the range, descend it: by unrolled differentiation, and to first
-order, which is what the published loop does (it makes the inner pseudo-anomalies without a
-gradient). A run has found the level within 15 % of it. Prints, by type and outer loss, how many
-runs found it, how many starts stood there, and the median end.
+truth. Then ten starts, spread over that side of the range, descend it: by unrolled differentiation,
+and to first order, which is what the published loop does (it makes the inner pseudo-anomalies
+without a gradient). A run has found the level within 15 % of it. Prints, by type and outer loss,
+how many runs found it, how many starts stood there, and the median end.
 
 The outer losses: a Sinkhorn divergence of embeddings normalised by their pairwise distances, as
 TSAP has it (`sinkhorn`), and the same debiased by independent halves of the samples

@@ -186,11 +186,19 @@ def test_pyod_study(tmp_path):
     assert "auroc_held_out" in picks and all(0.0 <= value <= 1.0 for value in picks.values())
 
 
-def test_pyod_study_says_what_it_needs(monkeypatch, tmp_path):
-    for name in ("pyod", "pyod.models.ecod"):  # the latter may be loaded already
-        monkeypatch.setitem(sys.modules, name, None)
+def test_pyod_on_tables_study(tmp_path):
+    pytest.importorskip("pyod")
+    auroc, precision = smoke("pyod_tables", tmp_path).tables
+    assert list(auroc.column("wine")) == ["ECOD", "LOF"] == list(precision.column("wine"))
+    assert all(0.5 < value <= 1.0 for value in auroc.column("wine").values())
+
+
+@pytest.mark.parametrize("name", ["pyod_pool", "pyod_tables"])
+def test_pyod_study_says_what_it_needs(monkeypatch, tmp_path, name):
+    for module in ("pyod", "pyod.models.ecod"):  # the latter may be loaded already
+        monkeypatch.setitem(sys.modules, module, None)
     with pytest.raises(InputError, match="pip install"):
-        smoke("pyod_pool", tmp_path)
+        smoke(name, tmp_path)
 
 
 @pytest.mark.skipif("AD_JAX_DATA" not in os.environ, reason="needs Fashion-MNIST in AD_JAX_DATA")
