@@ -54,8 +54,8 @@ CATALOGUE: dict[str, Augmentation] = {
     ),
 }
 
-_KNOWN = {**CATALOGUE, **FEATURES, **SERIES, **ROWS}
-PACKED = max(entry.space.size for entry in _KNOWN.values())  # hyperparameters of an entry
+KNOWN: dict[str, Augmentation] = {**CATALOGUE, **FEATURES, **SERIES, **ROWS}
+PACKED = max(entry.space.size for entry in KNOWN.values())  # hyperparameters of an entry
 
 
 @functools.cache
@@ -80,7 +80,7 @@ def get(name: str) -> Augmentation:
 
 def _entry(name: str) -> Augmentation:
     base, banded, count = name.partition(":")
-    entry = lookup(_KNOWN, base, "augmentation")
+    entry = lookup(KNOWN, base, "augmentation")
     if not banded:
         return entry
     if base not in BANDED:
@@ -122,6 +122,7 @@ def switch(
 __all__ = [
     "CATALOGUE",
     "FEATURES",
+    "KNOWN",
     "PACKED",
     "ROWS",
     "SERIES",

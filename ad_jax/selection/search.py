@@ -278,8 +278,11 @@ def _fitting(families: Sequence[str], shape: tuple[int, ...]) -> list[tuple[str,
     split = _split(families)
     out = [one for one in split if not augmentations.get(one[1]).lacks(shape)]
     if split and not out:
-        known = {**augmentations.CATALOGUE, **augmentations.SERIES, **augmentations.ROWS}
-        fit = [n for n, e in known.items() if n != "identity" and not e.lacks(shape)]
+        fit = [
+            name
+            for name, entry in augmentations.KNOWN.items()
+            if name != "identity" and not entry.lacks(shape)
+        ]
         raise InputError(
             f"no settings for samples of shape {shape}: {families[0]} needs "
             f"{augmentations.get(split[0][1]).lacks(shape)}; augmentations that take these: "

@@ -131,7 +131,7 @@ def kinds(augmentation: str, size: int = BATCH) -> Pretext:
     """
     entry = augmentations.get(augmentation)
     if not entry.parts:
-        fitting = [name for name, other in augmentations.CATALOGUE.items() if other.parts]
+        fitting = [name for name, other in augmentations.KNOWN.items() if other.parts]
         raise InputError(
             f"pretext 'kinds' needs several kinds of pseudo-anomaly, {augmentation!r} makes one; "
             f"take one of: {', '.join(fitting)}"
@@ -150,7 +150,7 @@ def prediction(augmentation: str) -> Pretext:
     """
     entry = augmentations.get(augmentation)
     if entry.views is None:
-        fitting = [name for name, other in augmentations.CATALOGUE.items() if other.views]
+        fitting = [name for name, other in augmentations.KNOWN.items() if other.views]
         raise InputError(
             f"pretext 'prediction' needs finitely many transformations, {augmentation!r} has none; "
             f"take one of: {', '.join(fitting)}"
