@@ -35,7 +35,7 @@ WIDTHS = {"encoder": 24, "resnet18": 32}  # 64 as published
 AIMS = {"encoder": 0.8, "resnet18": 1.0}
 
 
-def build(name: str, depth: int, width: int) -> Any:
+def build(name: str, depth: int, width: int, channels: int = 3) -> Any:
     """The network in PyTorch: "encoder" of `depth` stages, or "resnet18" with the small stem."""
     nn = torch().nn
 
@@ -61,14 +61,14 @@ def build(name: str, depth: int, width: int) -> Any:
         def forward(self, x: Any) -> Any:
             return self.last(self.inside(x) + self.shortcut(x))
 
-    layers, inputs = [], 3
+    layers, inputs = [], channels
     if name == "encoder":
         for stage in range(depth):
             outputs = width * min(2**stage, 4)
             layers += [convolution(inputs, outputs, 3, 2), gelu()]
             inputs = outputs
     else:
-        layers, inputs = [convolution(3, width, 3), gelu()], width
+        layers, inputs = [convolution(channels, width, 3), gelu()], width
         for stage in range(4):
             for block in range(2):
                 outputs = width * 2**stage
