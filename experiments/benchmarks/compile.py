@@ -21,10 +21,11 @@ def rows(plan: Plan) -> list[Row]:
     pools = {"default": search.FAMILIES, "all, binary": tuple(f"binary/{one}" for one in CATALOGUE)}
     if plan.quick:
         pools = {"default": search.FAMILIES[:1]}
+    config = program.Config(steps=1, width=8 if plan.quick else program.Config().width)
     found = []
     for name, families in pools.items():
         settings = search.grid(problem.shape, families=families)
-        one = sweep.Sweep([problem], settings, [0], program.Config(steps=1))
+        one = sweep.Sweep([problem], settings, [0], config)
         first = {one.program_of(setting): (setting, 0) for setting in reversed(settings)}
         one.advance(list(first.values()), 1)
         count = len({setting.augmentation for setting in settings})
