@@ -11,7 +11,6 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
-from scipy.stats import rankdata
 
 Array = jax.Array | np.ndarray
 
@@ -140,6 +139,8 @@ def spearman_rows(x: np.ndarray, y: np.ndarray) -> np.ndarray:
 
     Bit-equal for any number of rows.
     """
+    from scipy.stats import rankdata  # here: loading it takes a third of the library's import
+
     x, y = (rankdata(values, axis=1) for values in (x, y))
     x, y = (values - values.mean(1, keepdims=True) for values in (x, y))
     lengths = np.sqrt((x * x).sum(1) * (y * y).sum(1))
