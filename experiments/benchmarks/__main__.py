@@ -19,6 +19,8 @@ import importlib
 import sys
 from types import ModuleType
 
+import jax
+
 from ad_jax.base.errors import in_one_line
 from experiments.benchmarks.timing import CLOCKS, Plan, Row, machine, table, timed
 
@@ -67,6 +69,8 @@ def main() -> None:
         print(listing())
         return
     plan = Plan(given.quick, given.rounds, CLOCKS[given.clock])
+    if plan.quick:
+        jax.config.update("jax_disable_most_optimizations", True)
     before = machine()
     found: list[Row] = []
     for name in LINES if "all" in given.names else given.names:

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import argparse
 import importlib
-import os
 import subprocess
 import sys
 import tempfile
@@ -92,7 +91,7 @@ def rows(plan: Plan) -> list[Row]:
         def run(*words: str) -> Call:
             def call() -> None:
                 with tempfile.TemporaryDirectory(dir=text) as cache:
-                    own = {**os.environ, "XDG_CACHE_HOME": cache}
+                    own = {**plan.environment, "XDG_CACHE_HOME": cache}
                     own.pop("JAX_COMPILATION_CACHE_DIR", None)
                     said = subprocess.run(
                         [sys.executable, *words], env=own, capture_output=True, text=True

@@ -89,7 +89,9 @@ def of_pixels(plan: Plan) -> Row:
 def of_memory(plan: Plan) -> Row:
     size, steps, seeds, width = (16, 2, 1, 8) if plan.quick else (64, 20, 2, Config().width)
     command = [sys.executable, "-c", PROGRAM, *map(str, (size, steps, seeds, width))]
-    said = subprocess.run(command, check=True, capture_output=True, text=True).stdout
+    said = subprocess.run(
+        command, check=True, capture_output=True, text=True, env=plan.environment
+    ).stdout
     measured, foretold = (np.array([float(word)]) for word in said.split())
     what = f"peak memory of a sweep at {size} px"
     return Row(what, MEMORY, measured, foretold, "what --dry-run says", "MB")

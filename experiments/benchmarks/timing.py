@@ -34,6 +34,12 @@ class Plan(NamedTuple):
     rounds: int = 5
     clock: Callable[[], float] = time.perf_counter
 
+    @property
+    def environment(self) -> dict[str, str]:
+        """Of processes that a line starts: when it is quick, compilation is in a hurry, too."""
+        hurry = {"JAX_DISABLE_MOST_OPTIMIZATIONS": "1"} if self.quick else {}
+        return {**os.environ, **hurry}
+
 
 class Row(NamedTuple):
     """One comparison.
