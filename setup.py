@@ -40,7 +40,7 @@ setup(
     extras_require={
         "cuda": ["jax[cuda12]"],
         "tpu": ["jax[tpu]"],
-        "bench": ["torch>=2.4", "torchvision>=0.21"],
+        "bench": ["torch>=2.4", "torchvision>=0.21", "faiss-cpu>=1.9"],
         "pyod": ["pyod>=2.0"],
         "tables": ["pyarrow>=15"],  # of Parquet files; pandas or polars do, too
         "docs": DOCS,

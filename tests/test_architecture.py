@@ -91,5 +91,7 @@ heavy = {"tensorflow", "sklearn", "pandas", "matplotlib", "jinja2", "PIL", "skim
 heavy &= set(sys.modules)
 assert not heavy, heavy
 assert spent < 1.0, spent
+ad_jax.load, ad_jax.select, ad_jax.Detector  # what is behind them loads now
+assert "scipy.stats" not in sys.modules  # it would double what they take
 """
     subprocess.run([sys.executable, "-c", code], check=True)

@@ -11,7 +11,6 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
-from scipy.stats import rankdata
 
 Array = jax.Array | np.ndarray
 
@@ -140,6 +139,8 @@ def spearman_rows(x: np.ndarray, y: np.ndarray) -> np.ndarray:
 
     Bit-equal for any number of rows.
     """
+    from scipy.stats import rankdata  # here: loading it takes a third of the library's import
+
     x, y = (rankdata(values, axis=1) for values in (x, y))
     x, y = (values - values.mean(1, keepdims=True) for values in (x, y))
     lengths = np.sqrt((x * x).sum(1) * (y * y).sum(1))
@@ -158,14 +159,17 @@ def p_values_rows(held_out: np.ndarray, scores: np.ndarray) -> np.ndarray:
 def auroc_rows(low: np.ndarray, high: np.ndarray) -> np.ndarray:
     """`auroc` of every row `[members]` of `low [members, n]` and `high [members, m]`, float64.
 
-    Each row is sorted once, and the other looked up in it in order.
+    Each row is sorted once, and the other looked up in it in order; once more where they tie.
     """
     low, high = np.asarray(low), np.asarray(high)
     out = np.empty(len(low))
     for i, (below, above) in enumerate(zip(low, high, strict=True)):
         ordered, asked = np.sort(below), np.sort(above)
-        counted = np.searchsorted(ordered, asked, "left").sum(dtype=np.int64)
-        counted += np.searchsorted(ordered, asked, "right").sum(dtype=np.int64)
+        first = np.searchsorted(ordered, asked, "left")
+        counted = 2 * first.sum(dtype=np.int64)
+        tied = ordered[np.minimum(first, len(ordered) - 1)] == asked
+        if tied.any():
+            counted += (np.searchsorted(ordered, asked[tied], "right") - first[tied]).sum()
         out[i] = counted / (2.0 * len(ordered) * len(asked))
     return out
 

@@ -17,7 +17,6 @@ from dataclasses import dataclass, field
 from typing import NamedTuple
 
 import numpy as np
-from scipy.stats import rankdata
 
 from ad_jax.base.ranks import spearman_rows
 from ad_jax.pool import Pool
@@ -109,6 +108,8 @@ def null(pool: Pool, seed: int = 0, permutations: int = PERMUTATIONS) -> float:
     Wang, Biometrika 2020); a single one is valid as it is. Held-out normals that differ from the
     target's for another reason (another day, another camera) make it small, too.
     """
+    from scipy.stats import rankdata  # here: as in `ranks.spearman_rows`
+
     generator = np.random.default_rng(seed)
     target, held_out = pool.own_scores()
     looked = np.isfinite(target).all(1) & np.isfinite(held_out).all(1)

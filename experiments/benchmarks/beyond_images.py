@@ -1,7 +1,7 @@
 """Time and memory of scoring many rows and a long series, beside scikit-learn.
 
-    python experiments/benchmarks/beyond_images.py            # 20,000 of each, a smoke test
-    taskset -c 0 python experiments/benchmarks/beyond_images.py --rows 1000000 --points 10000000
+    python -m experiments.benchmarks.beyond_images            # 20,000 of each, a smoke test
+    taskset -c 0 python -m experiments.benchmarks.beyond_images --rows 1000000 --points 10000000
 
 1. Rows of 50 numbers, made block by block, so that never more than a block is held.
 2. A series of one channel in a `.npz`, read and cut as `ad-jax score` does: a window of 64 points

@@ -1,7 +1,7 @@
 """What an ensemble costs at scoring, by the settings kept, and what a heatmap costs beside it.
 
     ad-jax select --config experiments/configs/frozen.py:bottle --out runs/frozen_shelf
-    python experiments/benchmarks/ensemble.py runs/frozen_shelf/mvtec-bottle-size=160
+    python -m experiments.benchmarks.ensemble runs/frozen_shelf/mvtec-bottle-size=160
 
 Reads a run on frozen features and its images; opens no label. One run in which all take turns,
 medians of three rounds after compilation, in seconds of CPU (on one core they are seconds, however
@@ -18,7 +18,7 @@ from __future__ import annotations
 
 import argparse
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from statistics import median
 from typing import Any
@@ -34,25 +34,12 @@ from ad_jax.report.table import render
 from ad_jax.runs import run
 from ad_jax.selection.search import default_on_features
 from ad_jax.selection.weights import keep
+from experiments.benchmarks.timing import Plan, in_turn, timed
 
 KEPT = 5
 BATCH = 16
-ROUNDS = 3
+PLAN = Plan(rounds=3, clock=time.process_time)
 LOCALISERS = ("head", "neighbour")
-
-
-def seconds(call: Callable[[], Any]) -> float:
-    before = time.process_time()
-    call()
-    return time.process_time() - before
-
-
-def in_turn(calls: Mapping[str, Callable[[], Any]], rounds: int = ROUNDS) -> dict[str, float]:
-    """Median seconds of every call; all are called once before, then in turn."""
-    for call in calls.values():
-        call()
-    taken = [{name: seconds(call) for name, call in calls.items()} for _ in range(rounds)]
-    return {name: median(one[name] for one in taken) for name in calls}
 
 
 def default_head(whole: Ensemble, problem: Problem) -> FittedDetector:
@@ -73,13 +60,14 @@ def scoring(contenders: Mapping[str, Any], target: np.ndarray) -> str:
             {
                 name: lambda d=detector, x=images: d.decision_function(x)
                 for name, detector in contenders.items()
-            }
+            },
+            PLAN,
         )
         for column, images in columns.items()
     }
     rows = [
         [name, len(detector.state_.seeds)]
-        + [f"{len(columns[c]) / max(found[c][name], 1e-9):.1f}" for c in columns]
+        + [f"{len(columns[c]) / max(median(found[c][name]), 1e-9):.1f}" for c in columns]
         for name, detector in contenders.items()
     ]
     return render(["images/s", "trainings", *columns], rows)
@@ -92,8 +80,8 @@ def main() -> None:
     written = run.read(folder)
     problem, _ = run.reload(written.manifest)
     loading = {
-        "pick": seconds(lambda: FittedDetector.load(folder / "detector")),
-        "ensemble": seconds(lambda: Ensemble.load(folder / "ensemble")),
+        "pick": timed(lambda: FittedDetector.load(folder / "detector"), PLAN.clock),
+        "ensemble": timed(lambda: Ensemble.load(folder / "ensemble"), PLAN.clock),
     }
     pick = FittedDetector.load(folder / "detector")
     whole = Ensemble.load(folder / "ensemble")
@@ -110,9 +98,11 @@ def main() -> None:
     head, target = default_head(whole, problem), problem.target
     rows = []
     for method in LOCALISERS:
-        fitting = seconds(lambda m=method: head.fit_localiser(problem, m))
+        fitting = timed(lambda m=method: head.fit_localiser(problem, m), PLAN.clock)
         calls = {str(len(x)): lambda x=x: head.heatmaps(x) for x in (target, target[:1])}
-        rows.append([method, f"{fitting:.1f}", *(f"{s:.2f}" for s in in_turn(calls).values())])
+        rows.append(
+            [method, f"{fitting:.1f}", *(f"{median(s):.2f}" for s in in_turn(calls, PLAN).values())]
+        )
     columns = ["fit, with compilation", f"{len(target)} images", "1 image"]
     print(render([f"seconds of heatmaps, {head.setting_.label}", *columns], rows))
 

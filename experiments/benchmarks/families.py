@@ -1,6 +1,6 @@
 """What further families cost the program that runs members side by side, as accelerators do.
 
-    python experiments/benchmarks/families.py     # about two minutes on 2 quiet CPU cores
+    python -m experiments.benchmarks.families     # about two minutes on 2 quiet CPU cores
 
 One chunk of 4 members of one family, 20 steps at 32 px, width 8; the program knows 1 family, and
 then all binary ones of `--families wide`. A switch whose index differed between members would run
@@ -11,11 +11,10 @@ each, in turns, and their ratio.
 from __future__ import annotations
 
 import argparse
-import statistics
-import time
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from ad_jax import augment
 from ad_jax.base.devices import CHUNK
@@ -26,6 +25,7 @@ from ad_jax.selection.search import WIDE
 from ad_jax.train import pretexts
 from ad_jax.train.setting import TRAINING, Config
 from ad_jax.train.trainer import Hyper, seed_keys
+from experiments.benchmarks.timing import Plan, in_turn
 
 STEPS, SIDE, NORMALS = 20, 32, 48
 
@@ -61,20 +61,13 @@ def main() -> None:
         for form, over in forms.items()
         for families in (binary[:1], binary)
     }
-    seconds: dict[tuple[str, int], list[float]] = {key: [] for key in runs}
-    for run in runs.values():
-        run()  # once before the clock starts
-    for _ in range(options.repeats):
-        for key, run in runs.items():
-            start = time.perf_counter()
-            run()
-            seconds[key].append(time.perf_counter() - start)
+    seconds = in_turn({str(key): run for key, run in runs.items()}, Plan(rounds=options.repeats))
     rows: list[list[object]] = []
     for form in forms:
-        alone, together = seconds[form, 1], seconds[form, len(binary)]
-        ratio = min(together) / min(alone)
-        rows.append([form, 1, min(alone), statistics.median(alone), ""])
-        rows.append([form, len(binary), min(together), statistics.median(together), f"{ratio:.2f}"])
+        alone, together = (seconds[str((form, n))] for n in (1, len(binary)))
+        ratio = together.min() / alone.min()
+        rows.append([form, 1, alone.min(), np.median(alone), ""])
+        rows.append([form, len(binary), together.min(), np.median(together), f"{ratio:.2f}"])
     print(render(["members", "families", "least, s", "median, s", "ratio of least"], rows))
 
 

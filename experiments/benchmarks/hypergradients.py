@@ -1,8 +1,8 @@
-"""What an estimator of the hypergradient costs, in plain trainings of the same length.
+"""The hypergradient through T = 10 training steps, against the plain steps.
 
-    python experiments/benchmarks/hypergradients.py            # about 10 minutes on 2 CPU cores
-    python experiments/benchmarks/hypergradients.py --quick    # horizons 2 and 4 only
-    python experiments/benchmarks/hypergradients.py --features # a head on frozen features
+    python -m experiments.benchmarks hypergradients              # second order alone
+    python -m experiments.benchmarks.hypergradients              # all estimators: 10 minutes
+    python -m experiments.benchmarks.hypergradients --features   # a head on frozen features
 
 On the embedded textures (32 px, the default encoder, CutDiff): for every horizon T the milliseconds
 of T plain training steps, and for every estimator the ratio to them, the scratch memory of its
@@ -10,7 +10,7 @@ program and the compile time. One look at the outer loss is in every estimate. `
 is measured with one, two and four tuned hyperparameters; the others do not depend on that. Two ways
 to make the second order cheaper that the library does not offer stand beside: reverse mode through
 the last three steps only (more bias), and forward mode, which pays once per hyperparameter. All
-programs of a horizon take turns in one run; the least of several rounds counts. With `--features`
+programs of a horizon take turns in one run. With `--features`
 a head on EfficientNet-Lite0's grids of the same textures at 64 px, tuned by one number for each of
 152 channels, by the estimators that do not pay for each of them.
 """
@@ -18,23 +18,29 @@ a head on EfficientNet-Lite0's grids of the same textures at 64 px, tuned by one
 from __future__ import annotations
 
 import argparse
+import importlib.util
 import time
 from collections.abc import Callable
 from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from ad_jax import features
 from ad_jax.data import load
+from ad_jax.features.encoders import PACKAGES
 from ad_jax.pool import program
 from ad_jax.report.table import render
 from ad_jax.selection import search, tuning
 from ad_jax.selection.tuning import estimators, loop
 from ad_jax.train import pretexts as pretext
 from ad_jax.train.trainer import seed_keys
+from experiments.benchmarks.timing import OURS, Plan, Row, against_best, in_turn, machine
 
 LAST = 3
+HORIZON = 10
+AIM_IMAGES, AIM_FEATURES = 3.5, 3.0
 BACKBONE = "efficientnet_lite0"
 NAMES = ("area", "aspect", "strength", "angle")
 
@@ -57,10 +63,12 @@ def forward(problem: estimators.Bilevel, state: Any, theta: jax.Array, steps: in
 TunerOf = Callable[[int], tuple[tuning.TunedSpace, loop.Tuner]]
 
 
-def on_images() -> tuple[TunerOf, loop.Data]:
+def on_images(width: int = program.Config().width) -> tuple[TunerOf, loop.Data]:
     """The tuner of so many hyperparameters of CutDiff, and what it sees."""
     problem, _ = load("textures:brick-defect")
-    backbone = program.network(program.Config(), problem.shape, pretext.make("binary", "cutdiff"))
+    backbone = program.network(
+        program.Config(width=width), problem.shape, pretext.make("binary", "cutdiff")
+    )
 
     def tuner_of(count: int) -> tuple[tuning.TunedSpace, loop.Tuner]:
         space = tuning.make_space("cutdiff", problem.shape, NAMES[:count])
@@ -81,61 +89,105 @@ def on_features() -> tuple[TunerOf, loop.Data]:
     return lambda count: (space, loop.make_tuner(backbone, space, plan, task)), data
 
 
+def case(
+    tuner_of: TunerOf, data: loop.Data, count: int, horizon: int, function: Callable[..., Any]
+) -> tuple[Any, tuple[Any, jax.Array]]:
+    """A function of state and theta, and its arguments, for `count` tuned hyperparameters."""
+    keys = seed_keys(0, 0)
+    space, tuner = tuner_of(count)
+    hyper, theta = loop.training(space), jnp.zeros(space.size)
+    outer = jax.jit(tuner.init)(keys, hyper, theta, data)
+    bilevel = tuner.problem(keys, hyper, data, jnp.int32(0))
+    return (lambda state, t: function(bilevel, state, t, horizon)), (outer.inner, theta)
+
+
+def plain(problem: estimators.Bilevel, state: Any, theta: jax.Array, steps: int) -> Any:
+    """The training steps alone."""
+    return estimators.train(problem, state, theta, steps).params
+
+
+def all_stored(problem: estimators.Bilevel, state: Any, theta: jax.Array, steps: int) -> Any:
+    """Second order without computing steps again."""
+    return estimators.unrolled(problem, state, theta, steps, False)
+
+
+def second_order(what: str, aim: float, tuner_of: TunerOf, data: loop.Data, plan: Plan) -> Row:
+    """Reverse mode through all steps, by whichever way is faster, against the plain steps."""
+    horizon = 2 if plan.quick else HORIZON
+    ways = {"all stored": all_stored, "checkpoint": estimators.unrolled, "plain steps": plain}
+    if plan.quick:
+        del ways["checkpoint"]
+    calls = {}
+    for name, function in ways.items():
+        whole, arguments = case(tuner_of, data, 1, horizon, function)
+        compiled = jax.jit(whole).lower(*arguments).compile()
+        calls[name] = lambda run=compiled, given=arguments: jax.block_until_ready(run(*given))
+    seconds = in_turn(calls, plan)
+    way = min(list(ways)[:-1], key=lambda name: float(np.median(seconds[name])))
+    named = f"second order through {horizon} steps, {what} ({way})"
+    return against_best(named, aim, {OURS: seconds[way], "plain steps": seconds["plain steps"]})
+
+
+def rows(plan: Plan) -> list[Row]:
+    images = on_images(8) if plan.quick else on_images()
+    found = [second_order("on images", AIM_IMAGES, *images, plan)]
+    if importlib.util.find_spec(PACKAGES[BACKBONE][0]) is None:
+        reason = f"not measured: the weights of {BACKBONE} are not installed"
+        return [*found, Row("second order, on grids", AIM_FEATURES, None, None, reason)]
+    if not plan.quick:
+        found.append(second_order("on grids", AIM_FEATURES, *on_features(), plan))
+    return found
+
+
+def measured(
+    cases: dict[str, tuple[Any, tuple[Any, jax.Array]]], rounds: int
+) -> list[list[object]]:
+    """Milliseconds, ratio to the first case, scratch memory and compile time of every case."""
+    calls, told = {}, {}
+    for name, (function, arguments) in cases.items():
+        start = time.perf_counter()
+        compiled = jax.jit(function).lower(*arguments).compile()
+        built = time.perf_counter() - start
+        scratch = getattr(compiled.memory_analysis(), "temp_size_in_bytes", 0) / 1e6
+        told[name] = (scratch, built)
+        calls[name] = lambda run=compiled, given=arguments: jax.block_until_ready(run(*given))
+    seconds = {
+        name: float(np.median(own)) for name, own in in_turn(calls, Plan(False, rounds)).items()
+    }
+    first = next(iter(seconds.values()))
+    return [[name, 1e3 * own, own / first, *told[name]] for name, own in seconds.items()]
+
+
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--quick", action="store_true")
-    parser.add_argument("--horizons", type=int, nargs="*", default=(10, 50))
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--horizons", type=int, nargs="*", default=(HORIZON, 50))
     parser.add_argument("--features", action="store_true")
     parser.add_argument("--rounds", type=int, default=3)
     options = parser.parse_args()
     tuner_of, data = on_features() if options.features else on_images()
-    keys = seed_keys(0, 0)
-    rows: list[list[object]] = []
-
-    def case(count: int, horizon: int, function: Callable[..., Any]) -> tuple[Any, tuple]:
-        """A function of state and theta, and its arguments, for `count` tuned hyperparameters."""
-        space, tuner = tuner_of(count)
-        hyper, theta = loop.training(space), jnp.zeros(space.size)
-        outer = jax.jit(tuner.init)(keys, hyper, theta, data)
-        bilevel = tuner.problem(keys, hyper, data, jnp.int32(0))
-        return (lambda state, t: function(bilevel, state, t, horizon)), (outer.inner, theta)
-
-    for horizon in (2, 4) if options.quick else options.horizons:
-        runs = {
-            "plain": case(4, horizon, lambda b, s, t, n: estimators.train(b, s, t, n).params),
-            "first order": case(4, horizon, estimators.first_order),
-            "second order, checkpoint": case(4, horizon, estimators.unrolled),
-            "second order, all stored": case(
-                4, horizon, lambda b, s, t, n: estimators.unrolled(b, s, t, n, False)
-            ),
+    found: list[list[object]] = []
+    for horizon in options.horizons:
+        ways: list[tuple[str, int, Callable[..., Any]]] = [
+            ("plain", 4, plain),
+            ("first order", 4, estimators.first_order),
+            ("second order, checkpoint", 4, estimators.unrolled),
+            ("second order, all stored", 4, all_stored),
+            (f"second order, last {LAST} steps", 4, truncated),
+            ("implicit", 4, estimators.implicit),
+        ]
+        if not options.features:  # what pays for every tuned number
+            ways += [(f"forward mode, {n} tuned", n, forward) for n in (1, 2)]
+            difference = estimators.finite_difference
+            ways += [(f"finite difference, {n} tuned", n, difference) for n in (1, 2, 4)]
+        cases = {
+            f"T={horizon} {name}": case(tuner_of, data, count, horizon, function)
+            for name, count, function in ways
         }
-        runs[f"second order, last {LAST} steps"] = case(4, horizon, truncated)
-        runs["implicit"] = case(4, horizon, estimators.implicit)
-        for count in () if options.features else (1, 2):
-            runs[f"forward mode, {count} tuned"] = case(count, horizon, forward)
-        for count in () if options.features else (1, 2, 4):
-            name = f"finite difference, {count} tuned"
-            runs[name] = case(count, horizon, estimators.finite_difference)
-        compiled, built, memory = {}, {}, {}
-        for name, (function, arguments) in runs.items():
-            start = time.perf_counter()
-            compiled[name] = jax.jit(function).lower(*arguments).compile()
-            built[name] = time.perf_counter() - start
-            analysis = compiled[name].memory_analysis()
-            memory[name] = getattr(analysis, "temp_size_in_bytes", 0) / 1e6
-        least = dict.fromkeys(runs, float("inf"))
-        for _ in range(options.rounds + 1):
-            for name, (_, arguments) in runs.items():
-                start = time.perf_counter()
-                jax.block_until_ready(compiled[name](*arguments))
-                least[name] = min(least[name], time.perf_counter() - start)
-        for name, seconds in least.items():
-            ratio = seconds / least["plain"]
-            rows.append([f"T={horizon} {name}", 1e3 * seconds, ratio, memory[name], built[name]])
-            print(f"{rows[-1]}", flush=True)
-    header = ["estimator", "ms", "ratio to plain", "scratch MB", "compile s"]
-    print(f"{jax.default_backend()}, least of {options.rounds + 1} rounds")
-    print(render(header, rows))
+        found += measured(cases, options.rounds)
+    print(machine())
+    print(render(["estimator", "ms", "ratio to plain", "scratch MB", "compile s"], found))
 
 
 if __name__ == "__main__":

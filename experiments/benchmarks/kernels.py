@@ -1,28 +1,22 @@
-"""Every augmentation of the catalogue against the same operation of other libraries, in one run.
+"""Every augmentation of the catalogue that torchvision v2, PIL or dm-pix have, against theirs.
 
-    pip install -e ".[bench]"                          # torch, torchvision; a CPU build will do
-    python experiments/benchmarks/kernels.py           # some minutes on 2 CPU cores
-    python experiments/benchmarks/kernels.py --quick --only rotate,blur    # seconds
+    python -m experiments.benchmarks.kernels --only rotate,blur --side 64
 
-Prints the milliseconds of a batch, ours and the fastest other one's, the least of several rounds in
-which all take turns, and their ratio (under 1: ours is faster). Ours draws a hyperparameter for
+Ours draws a hyperparameter for
 every sample, returns a mask besides and is jitted over the vmapped batch. The others get a batch in
 the layout they like best, conversions not counted, and arguments that are already drawn:
 torchvision v2 float images `[n, c, h, w]` and one argument for the whole batch, PIL a list of uint8
 images, dm_pix floats `[n, h, w, c]` jitted over the vmapped batch. Results agree inside the image;
 what moves in from outside is black in torchvision and PIL. Left out for another definition:
-dm_pix's brightness, contrast and saturation. torchvision draws its noise itself, as ours does. "-"
-where none has the operation.
+dm_pix's brightness, contrast and saturation. torchvision draws its noise itself, as ours does.
 """
 
 from __future__ import annotations
 
 import argparse
 import importlib
-import importlib.util
 import math
-import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any, NamedTuple
 
 import dm_pix
@@ -32,11 +26,23 @@ import numpy as np
 from PIL import Image, ImageEnhance, ImageFilter, ImageOps
 
 from ad_jax.augment import CATALOGUE, Augmentation
+from experiments.benchmarks.timing import (
+    OURS,
+    Plan,
+    Row,
+    against_best,
+    in_turn,
+    machine,
+    missing,
+    table,
+)
 
 ANGLE, SHEAR, SCALE, SHIFT = 20.0, 10.0, 1.1, 0.125  # degrees, degrees, factor, share of the side
 CROP = 0.75  # share of the side
 PATCH = 0.28  # share of the side
 SIGMA, FACTOR, TURN, EXPONENT, STD = 1.0, 1.4, 0.1, 1.5, 0.1
+BATCH, SIDE = 64, 256
+AIM = 1.2
 
 Run = Callable[[], Any]
 
@@ -142,7 +148,7 @@ def of_pil(images: np.ndarray) -> dict[str, Run]:
 
 def of_torchvision(images: np.ndarray) -> dict[str, Run]:
     """torchvision v2 by our names; empty where it is not installed."""
-    if importlib.util.find_spec("torchvision") is None:
+    if missing("torchvision"):
         return {}
     torch = importlib.import_module("torch")
     v2 = importlib.import_module("torchvision.transforms.v2")
@@ -198,60 +204,42 @@ def ours(entry: Augmentation, images: np.ndarray) -> Run:
     return lambda: jax.block_until_ready(compiled(keys, hyper, batch, donors))
 
 
-def least(runs: Mapping[str, Run], rounds: int) -> dict[str, float]:
-    """Milliseconds of each, the least over rounds in which all take turns; the first is warm-up."""
-    times = {name: math.inf for name in runs}
-    for turn in range(rounds + 1):
-        for name, run in runs.items():
-            start = time.perf_counter()
-            run()
-            spent = 1000.0 * (time.perf_counter() - start)
-            times[name] = min(times[name], spent) if turn else math.inf
-    return times
-
-
-def compare(names: list[str], shape: tuple[int, ...], rounds: int) -> None:
-    """Prints the table of one batch shape `(n, h, w, c)`."""
+def compare(names: Iterable[str], side: int, plan: Plan) -> list[Row]:
+    """Those of the names that another library has, on a batch of images of a side."""
+    shape = (4 if plan.quick else BATCH, side, side, 3)
     images = np.random.default_rng(0).uniform(size=shape).astype(np.float32)
     libraries = {library: rivals(images) for library, rivals in LIBRARIES.items()}
-    print(f"\n{' x '.join(map(str, shape))}, ms\n{'':16}{'ours':>10}{'best other':>12}{'ratio':>8}")
+    found = []
     for name in names:
-        entry = CATALOGUE[name]
-        if entry.lacks(shape[1:]):
-            continue
-        runs = {"ours": ours(entry, images)}
-        runs |= {library: known[name] for library, known in libraries.items() if name in known}
-        times = least(runs, rounds)
-        own = times.pop("ours")
-        line = f"{name:16}{own:10.3f}"
-        if times:
-            best = min(times, key=times.__getitem__)
-            line += f"{times[best]:12.3f}{own / times[best]:8.2f}  {best}"
-            line += "".join(f", {k} {v:.3f}" for k, v in sorted(times.items()) if k != best)
-        else:
-            line += f"{'-':>12}"
-        print(line, flush=True)
+        others = {library: known[name] for library, known in libraries.items() if name in known}
+        if others:
+            seconds = in_turn({OURS: ours(CATALOGUE[name], images), **others}, plan)
+            what = f"{name}, {shape[0]} images of {side} px"
+            found.append(against_best(what, AIM, seconds))
+    return found
+
+
+def rows(plan: Plan) -> list[Row]:
+    found = compare(CATALOGUE, 32 if plan.quick else SIDE, plan)
+    reason = missing("torchvision")
+    return [
+        row._replace(against=f"{row.against}; {reason}" if reason else row.against) for row in found
+    ]
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--quick", action="store_true", help="4 images of 64 px, one round")
     parser.add_argument("--rounds", type=int, default=20)
-    parser.add_argument("--batch", type=int, default=64)
+    parser.add_argument("--side", type=int, default=SIDE, help="px")
     parser.add_argument("--only", default="", help="names from the catalogue, comma-separated")
     options = parser.parse_args()
     names = [name for name in options.only.split(",") if name] or list(CATALOGUE)
     unknown = sorted(set(names) - set(CATALOGUE))
     if unknown:
         parser.error(f"no augmentation {', '.join(unknown)}; known: {', '.join(CATALOGUE)}")
-    batch, rounds = (4, 1) if options.quick else (options.batch, options.rounds)
-    print(f"jax {jax.__version__} on {jax.default_backend()}, least of {rounds} rounds")
-    if importlib.util.find_spec("torchvision") is None:
-        print('torchvision is not installed and skipped: pip install -e ".[bench]"')
-    for side in (64,) if options.quick else (64, 256):
-        compare(names, (batch, side, side, 3), rounds)
+    print(f"{machine()}\n\n{table(compare(names, options.side, Plan(rounds=options.rounds)))}")
 
 
 if __name__ == "__main__":

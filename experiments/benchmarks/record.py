@@ -1,7 +1,7 @@
 """A record of many members: writing, opening, `ad-jax status`, `ad-jax merge`, reading every row.
 
-python experiments/benchmarks/record.py              # 100,000 members in 25,000 chunks
-python experiments/benchmarks/record.py --members 4000
+python -m experiments.benchmarks.record              # 100,000 members in 25,000 chunks
+python -m experiments.benchmarks.record --members 4000
 
 The rows are made up: two a member (training, measuring), 1.2 kB together. Aim: opening, status and
 merge under 10 s each, and memory that does not grow with what the rows hold. Time of the processor

@@ -1,7 +1,4 @@
-"""The shelf of rules on a large pool, beside plain numpy, and the pool's AUROC beside scikit-learn.
-
-    python experiments/benchmarks/rules.py          # about 2 minutes on 2 CPU cores
-    python experiments/benchmarks/rules.py --quick  # seconds
+"""Every rule on a pool of 1,000 members, and its AUROC, against plain numpy and scikit-learn.
 
 A synthetic pool (a shared signal under more and more noise, 2 seeds a setting) without embeddings,
 so rules that need some are not timed. The plain versions do what the definition says, pair by pair
@@ -10,9 +7,6 @@ or row by row; they are run on the first members only and scaled by the number o
 
 from __future__ import annotations
 
-import argparse
-import resource
-import time
 from collections.abc import Callable
 
 import numpy as np
@@ -22,8 +16,16 @@ from sklearn.metrics import roc_auc_score
 
 import ad_jax
 from ad_jax.base import ranks
-from ad_jax.report.table import render
-from ad_jax.selection import rules
+from ad_jax.selection import rules as shelf
+from experiments.benchmarks.timing import (
+    OURS,
+    Plan,
+    Row,
+    against_best,
+    against_limit,
+    in_turn,
+    timed,
+)
 
 Plain = Callable[[np.ndarray, np.ndarray], object]
 
@@ -119,66 +121,51 @@ PLAIN: dict[str, tuple[Plain, int]] = {
 }
 
 
-def seconds(function: Callable[[], object]) -> float:
-    start = time.perf_counter()
-    function()
-    return time.perf_counter() - start
+LIMIT = 3.0  # seconds of all rules
+AIM = 0.1  # of the scikit-learn loop
 
 
-def peak() -> float:
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e3
-
-
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--members", type=int, default=1000)
-    parser.add_argument("--samples", type=int, default=10_000)
-    parser.add_argument("--some", type=int, default=40, help="members of the plain versions")
-    parser.add_argument("--quick", action="store_true")
-    options = parser.parse_args()
-    if options.quick:
-        options.members, options.samples, options.some = 30, 300, 10
-    count, samples, some = options.members, options.samples, min(options.some, options.members)
+def made(plan: Plan) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Scores `[members, n]`, those of held-out normals, and which samples are anomalous."""
+    count, samples = (30, 300) if plan.quick else (1000, 10_000)
     generator = np.random.default_rng(0)
     anomalous = np.arange(samples) % 10 == 0
     noise = generator.uniform(0.3, 3.0, (count, 1))
     scores = anomalous + noise * generator.normal(size=(count, samples))
-    held_out = noise * generator.normal(size=(count, samples // 10))
-    before = peak()
-    pool = ad_jax.Pool.from_scores(scores, [f"d{i // 2}" for i in range(count)], held_out)
-    spent = {}
-    for name, rule in rules.available(pool).items():
-        spent[name] = seconds(lambda rule=rule: rule.loss(pool))  # type: ignore[misc]
-    held = peak()
-    rows: list[list[object]] = []
-    for name, ours in spent.items():
-        if name not in PLAIN:
-            rows.append([name, ours, "", ""])
-            continue
-        plain, power = PLAIN[name]
-        theirs = seconds(lambda plain=plain: plain(scores[:some], held_out[:some]))  # type: ignore[misc]
-        theirs *= (count / some) ** power
-        rows.append([name, ours, theirs, theirs / ours])
-    rows.append(["all", sum(spent.values()), "", ""])
-    print(
-        f"{count} members x {samples} samples, {samples // 10} held-out normals; plain versions on "
-        f"{some} members, scaled; one run, cores shared with other work"
-    )
-    print(render(["rule", "seconds", "plain numpy", "ratio"], rows))
-    print(f"peak memory {held:.0f} MB, of which {before:.0f} MB before the pool was made")
-    roc_auc_score(anomalous, scores[0])  # the first call imports
+    return scores, noise * generator.normal(size=(count, samples // 10)), anomalous
+
+
+def of_rules(plan: Plan, scores: np.ndarray, held_out: np.ndarray) -> list[Row]:
+    """Each rule against its plain version, and all of them against the limit."""
+    count, some = len(scores), 10 if plan.quick else 40  # members of the plain versions
+    labels = [f"d{i // 2}" for i in range(count)]
+
+    spent: dict[str, dict[str, list[float]]] = {}
+    for _ in range(1 if plan.quick else plan.rounds):
+        pool = ad_jax.Pool.from_scores(scores, labels, held_out)  # anew: it keeps what rules share
+        for name, rule in shelf.available(pool).items():
+            own = spent.setdefault(name, {OURS: [], "plain numpy": []})
+            own[OURS].append(timed(lambda rule=rule, pool=pool: rule.loss(pool), plan.clock))
+            if name in PLAIN:
+                plain, power = PLAIN[name]
+                call = lambda plain=plain: plain(scores[:some], held_out[:some])
+                own["plain numpy"].append(timed(call, plan.clock) * (count / some) ** power)
+    total = np.sum([own[OURS] for own in spent.values()], axis=0)
+    found = [
+        against_best(f"rule {name}", None, {who: np.array(own[who]) for who in own})
+        for name, own in spent.items()
+        if name in PLAIN
+    ]
+    return [*found, against_limit("all rules", LIMIT, total)]
+
+
+def rows(plan: Plan) -> list[Row]:
+    scores, held_out, anomalous = made(plan)
     low, high = scores[:, ~anomalous], scores[:, anomalous]
-    ours = seconds(lambda: ranks.auroc_rows(low, high))
-    theirs = seconds(lambda: [roc_auc_score(anomalous, row) for row in scores])
-    apart = max(
-        abs(a - roc_auc_score(anomalous, row))
-        for a, row in zip(ranks.auroc_rows(low[:some], high[:some]), scores)
-    )
-    print(
-        f"AUROC of the whole pool {ours:.2f} s, a scikit-learn loop {theirs:.2f} s: "
-        f"{theirs / ours:.1f} times faster, largest difference {apart:.1e}"
-    )
-
-
-if __name__ == "__main__":
-    main()
+    calls = {
+        OURS: lambda: ranks.auroc_rows(low, high),
+        "scikit-learn": lambda: np.array([roc_auc_score(anomalous, row) for row in scores]),
+    }
+    np.testing.assert_allclose(calls[OURS](), calls["scikit-learn"](), atol=1e-9)
+    what = f"AUROC of {len(scores)} members x {scores.shape[1]} samples"
+    return [*of_rules(plan, scores, held_out), against_best(what, AIM, in_turn(calls, plan))]

@@ -1,7 +1,7 @@
 """How fast a detector scores, how soon, and in how much memory.
 
-    python experiments/benchmarks/scoring.py             # about 10 minutes on 2 CPU cores
-    python experiments/benchmarks/scoring.py --quick     # small images, few of them
+    python -m experiments.benchmarks.scoring             # about 10 minutes on 2 CPU cores
+    python -m experiments.benchmarks.scoring --quick     # small images, few of them
 
 1. Images a second at 64 and 256 px, one at a time and in a batch of 256: a detector of three seeds
    and of one, beside scikit-learn's PCA with the nearest neighbour and PyOD's k nearest neighbours
@@ -36,6 +36,7 @@ from ad_jax.base.errors import in_one_line
 from ad_jax.pool import program
 from ad_jax.report.table import render
 from ad_jax.train import pretexts as pretext
+from experiments.benchmarks.timing import Plan, in_turn
 
 NORMALS = 200
 BATCH = 256
@@ -96,13 +97,8 @@ def untrained(normals: np.ndarray, seeds: int) -> ad_jax.Detector:
 
 def rate(score: Callable[[np.ndarray], np.ndarray], images: np.ndarray, rounds: int) -> float:
     """Images a second, the best round."""
-    score(images)  # compiles
-    best = float("inf")
-    for _ in range(rounds):
-        before = time.perf_counter()
-        score(images)
-        best = min(best, time.perf_counter() - before)
-    return len(images) / best
+    seconds = in_turn({"": lambda: score(images)}, Plan(rounds=rounds))[""]
+    return len(images) / float(seconds.min())
 
 
 def main() -> None:

@@ -1,102 +1,131 @@
-"""Compiled sweep against the same members one by one, both in one run.
+"""A study of many settings as one compiled sweep, against a loop over them in PyTorch.
 
-    python experiments/benchmarks/sweep.py            # about 4 minutes on 2 CPU cores
-    python experiments/benchmarks/sweep.py --steps 5  # seconds
-
-Two ways to go one by one: every member through one program compiled beforehand, and every member
-with a program of its own, as where hyperparameters are constants of the code. Prints milliseconds
-per member-step, ratios, compile times and peak memory.
+All settings of CutPaste, every member trained and measured; in seconds a member-step, compilation
+left out. PyTorch trains the same network on as many images a step, one setting after another, with
+CutPaste on every image by itself; it measures nothing. The same members one by one through a
+program of our own stand beside.
 """
 
 from __future__ import annotations
 
-import argparse
-import resource
-import time
+from collections.abc import Callable
+from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from ad_jax.base.devices import CHUNK
 from ad_jax.base.numerics import over_members
-from ad_jax.data import load
+from ad_jax.data import Problem, load
 from ad_jax.pool import chunks, program
 from ad_jax.selection import search
 from ad_jax.train import pretexts as pretext
 from ad_jax.train.trainer import Hyper, seed_keys
+from experiments.benchmarks.step import RATE, build
+from experiments.benchmarks.timing import (
+    OURS,
+    Call,
+    Plan,
+    Row,
+    against_best,
+    in_turn,
+    missing,
+    torch,
+)
+
+FAMILIES = ("quarter_turns", "cutpaste")
+DEPTH = 3  # stages of the encoder at 32 px
+AIM = 0.8
+ROUNDS = 2  # of half a minute each
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--steps", type=int, default=200)
-    parser.add_argument("--repeats", type=int, default=3)
-    options = parser.parse_args()
-    problem, _ = load("textures:brick-defect")
-    config = program.Config(steps=options.steps)
-    families = ("quarter_turns", "cutpaste")
+def members(problem: Problem, config: program.Config) -> tuple[dict[str, Call], int]:
+    """The sweep and the same members one by one, and how many they are."""
     settings = [s for s in search.grid(problem.shape) if s.augmentation == "cutpaste"]
-    plan = chunks.chunks([(setting, 0) for setting in settings])
+    parts = chunks.chunks([(setting, 0) for setting in settings])
     task = pretext.make("binary", "cutpaste")
     target = jnp.asarray(problem.target)
     folds = tuple(jnp.asarray(x[None]) for x in problem.split(0))
     weights = jnp.full((1, len(target)), 1.0 / len(target))
     keys = jax.vmap(lambda s: seed_keys(0, s))(jnp.zeros(CHUNK, int))
-    shared = program.Shared(
-        jnp.int32(families.index("cutpaste")), 0, options.steps, *folds, target, weights
-    )
-    every = program.make_program(config, problem.shape, task, families, over_members())
-    one = program.make_member(config, problem.shape, task, families)
+    family = jnp.int32(FAMILIES.index("cutpaste"))
+    shared = program.Shared(family, 0, config.steps, *folds, target, weights)
+    every = program.make_program(config, problem.shape, task, FAMILIES, over_members())
+    one = program.make_member(config, problem.shape, task, FAMILIES)
     init, run, member = jax.jit(every.init), jax.jit(every.run), jax.jit(one.run)
 
-    def chunk_arguments(chunk: chunks.Chunk) -> tuple:
-        hyper = chunks.pack_chunk(chunk, families)
-        members = program.PerMember(
-            keys,
-            tuple(hyper)[1:],
-            valid=jnp.arange(CHUNK) < len(chunk.seeds),
-            fold=jnp.zeros(CHUNK, int),
-        )
-        return init(keys, hyper), members, shared
+    def of_chunk(chunk: chunks.Chunk) -> tuple[Any, ...]:
+        hyper = chunks.pack_chunk(chunk, FAMILIES)
+        valid = jnp.arange(CHUNK) < len(chunk.seeds)
+        own = program.PerMember(keys, tuple(hyper)[1:], valid, fold=jnp.zeros(CHUNK, int))
+        return init(keys, hyper), own, shared
 
-    def member_arguments(chunk: chunks.Chunk, i: int) -> tuple:
-        state, members, _ = chunk_arguments(chunk)
-        state, hyper = jax.tree.map(lambda x: x[i], (state, members.hyper))
-        own = Hyper(shared.family, *hyper)
-        return state, seed_keys(0, 0), own, folds[0][0], folds[1][0], shared
+    def of_member(chunk: chunks.Chunk, i: int) -> tuple[Any, ...]:
+        state, own, _ = of_chunk(chunk)
+        state, hyper = jax.tree.map(lambda x: x[i], (state, own.hyper))
+        whole = Hyper(family, *hyper)
+        return state, seed_keys(0, 0), whole, folds[0][0], folds[1][0], shared
 
-    def compiled(function: object, arguments: tuple) -> tuple[object, float]:
-        start = time.perf_counter()
-        return function.lower(*arguments).compile(), time.perf_counter() - start  # type: ignore[attr-defined]
+    def all_of(function: Callable[..., Any], arguments: list[tuple[Any, ...]]) -> Call:
+        return lambda: [jax.block_until_ready(function(*given)) for given in arguments]
 
-    together, compile_together = compiled(run, chunk_arguments(plan[0]))
-    single, compile_single = compiled(member, member_arguments(plan[0], 0))
-    members = sum(len(chunk.seeds) for chunk in plan)
-    unit = 1000.0 / (members * options.steps)
-    ratios = []
-    for _ in range(options.repeats):
-        seconds = []
-        for program_of, calls in (
-            (together, [chunk_arguments(c) for c in plan]),
-            (single, [member_arguments(c, i) for c in plan for i in range(len(c.seeds))]),
-        ):
-            start = time.perf_counter()
-            for call in calls:
-                jax.block_until_ready(program_of(*call))  # type: ignore[operator]
-            seconds.append(time.perf_counter() - start)
-        ratios.append(seconds[0] / seconds[1])
-        print(
-            f"compiled sweep {seconds[0] * unit:.2f} ms, one by one {seconds[1] * unit:.2f} ms a "
-            f"member-step: ratio {ratios[-1]:.2f}"
-        )
-    own = members * compile_single + seconds[1]
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e3
-    print(
-        f"median ratio {sorted(ratios)[len(ratios) // 2]:.2f} over {options.repeats} repeats; "
-        f"with a program for every member {(compile_together + seconds[0]) / own:.2f}, "
-        f"compilations included ({compile_together:.1f} s once, {compile_single:.1f} s for each of "
-        f"{members} members); peak memory of the process {peak:.0f} MB, {jax.default_backend()}"
-    )
+    together = all_of(run, [of_chunk(chunk) for chunk in parts])
+    single = [of_member(chunk, i) for chunk in parts for i in range(len(chunk.seeds))]
+    return {OURS: together, "ours, one by one": all_of(member, single)}, len(settings)
 
 
-if __name__ == "__main__":
-    main()
+def cutpaste(images: np.ndarray, area: float, generator: np.random.Generator) -> np.ndarray:
+    """A patch of every image `[n, h, w, c]` pasted elsewhere in it."""
+    out, (height, width) = images.copy(), images.shape[1:3]
+    for image in out:
+        aspect = 3.3 ** generator.uniform(-1.0, 1.0)
+        rows = int(np.clip(round((area / aspect) ** 0.5 * height), 2, height))
+        columns = int(np.clip(round((area * aspect) ** 0.5 * width), 2, width))
+        top, to = generator.integers(0, height - rows + 1, 2)
+        left, beside = generator.integers(0, width - columns + 1, 2)
+        patch = image[top : top + rows, left : left + columns].copy()
+        image[to : to + rows, beside : beside + columns] = patch
+    return out
+
+
+def of_torch(problem: Problem, count: int, config: program.Config) -> Call:
+    """A loop over so many settings."""
+    normals = problem.split(0).train.astype(np.float32) / 255.0
+    half = pretext.BATCH // 2
+    labels = torch().arange(2 * half) // half
+
+    def one(area: float) -> None:
+        torch().manual_seed(0)
+        generator = np.random.default_rng(0)
+        network = build("encoder", DEPTH, config.width, normals.shape[-1])
+        optimiser = torch().optim.Adam(network.parameters(), RATE)
+        for _ in range(config.steps):
+            batch = normals[generator.integers(0, len(normals), half)]
+            both = np.concatenate([batch, cutpaste(batch, area, generator)])
+            x = torch().from_numpy(both.transpose(0, 3, 1, 2).copy())
+            optimiser.zero_grad()
+            torch().nn.functional.cross_entropy(network(2.0 * x - 1.0), labels).backward()
+            optimiser.step()
+
+    return lambda: [one(area) for area in np.geomspace(0.02, 0.3, count)]
+
+
+def rows(plan: Plan) -> list[Row]:
+    steps, width = (2, 8) if plan.quick else (100, program.Config().width)
+    config = program.Config(steps=steps, width=width)
+    problem, _ = load("textures:brick-defect")
+    calls, count = members(problem, config)
+    reason = missing("torch")
+    if not reason:
+        calls["PyTorch, a loop"] = of_torch(problem, count, config)
+    seconds = {
+        who: own / (count * steps)
+        for who, own in in_turn(calls, plan._replace(rounds=min(plan.rounds, ROUNDS))).items()
+    }
+    single = seconds.pop("ours, one by one")
+    what = f"a member-step of {count} settings, {steps} steps each"
+    return [
+        against_best(what, AIM, seconds, reason),
+        against_best(what, None, {OURS: seconds[OURS], "ours, one by one": single}),
+    ]

@@ -138,39 +138,3 @@ def test_wrong_axes_are_one_line():
 def test_committed_tables_come_again_from_committed_rows(name, only):
     found = STUDIES[name].result(Options(RESULTS / name, only=only, tables=True))
     assert str(found) in (RESULTS / f"{name}.txt").read_text()
-
-
-def benchmark(monkeypatch, capsys, name, *words):
-    import runpy
-
-    monkeypatch.setattr(sys, "argv", [name, *words])
-    path = ROOT / "experiments" / "benchmarks" / f"{name}.py"
-    runpy.run_path(str(path), run_name="__main__")
-    return capsys.readouterr().out
-
-
-def test_rules_benchmark(monkeypatch, capsys):
-    out = benchmark(monkeypatch, capsys, "rules", "--quick")
-    assert "model_centrality" in out and "scikit-learn" in out and "peak memory" in out
-
-
-def test_record_benchmark(monkeypatch, capsys):
-    out = benchmark(monkeypatch, capsys, "record", "--members", "40")
-    assert "40 members, 10 chunks" in out and "ad-jax merge" in out
-
-
-@pytest.mark.studies
-@pytest.mark.usefixtures("relaxed")
-def test_ensemble_benchmark(monkeypatch, capsys, tmp_path):
-    source = "digits,normal=3,limit=40,size=32"
-    small = "--backbone efficientnet_lite0 --steps 3 --width 8 --seeds 2 --strengths 2"
-    families = "--families neighbour/identity,binary/feature_noise"
-    words = ["select", source, *small.split(), *families.split(), "--out", str(tmp_path)]
-    assert cli.main(words) == 0
-    capsys.readouterr()
-    out = benchmark(monkeypatch, capsys, "ensemble", str(tmp_path))
-    lines = {line.split("  ")[0]: line.split() for line in out.splitlines()}
-    assert lines["ensemble, 3 kept"][-3] == lines["ensemble, all 3"][-3] == "6"  # trainings
-    pick = next(words for name, words in lines.items() if name.startswith("pick, "))
-    assert pick[-3] == "2" and all(float(rate) > 0 for rate in pick[-2:])
-    assert "loading the ensemble" in out and {"head", "neighbour"} <= set(lines)

@@ -1,0 +1,1 @@
+"""Ours against what people would use instead: `python -m experiments.benchmarks`."""
