@@ -165,7 +165,7 @@ def test_pytorchs_own_tensors():
     ("value", "said"),
     [
         ("parts/", "^X is the path 'parts/'; ad_jax.load reads"),
-        (np.array([["a", "b"]]), "^X has text; give uint8 or float numbers"),
+        (np.array([["a", "b"]]), "^X has dtype <U1; give uint8 or float numbers"),
         (np.array([{}], object), "^X has dtype object; give"),
     ],
 )

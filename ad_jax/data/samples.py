@@ -67,10 +67,9 @@ def as_samples(name: str, array: object, series: bool = False) -> np.ndarray:
         )
     samples = as_array(name, array, "holds samples of unequal shapes; resize them to one")
     if samples.dtype.kind not in "buif":
-        what = "text" if samples.dtype.kind in "US" else f"dtype {samples.dtype}"
         raise InputError(
-            f"{name} has {what}; give uint8 or float numbers (ad_jax.load reads files, and "
-            "ad_jax.data.tables.from_frames takes columns of text)"
+            f"{name} has dtype {samples.dtype}; give uint8 or float numbers (ad_jax.load "
+            "reads files, and ad_jax.data.tables.from_frames takes columns of text)"
         )
     if series:
         return _as_series(name, samples)
