@@ -1,8 +1,8 @@
 """`ad_jax` beside PyOD's detectors and anomalib's PatchCore, on the same normals and targets.
 
     pip install '.[pyod]' anomalib           # what is not installed is left out of the tables
-    python experiments/benchmarks/peers.py   # three tables, a minute or two on 2 CPU cores
-    python experiments/benchmarks/peers.py mvtec_bottle/,size=128   # images: some five minutes
+    python experiments/benchmarks/peers.py                          # three tables
+    python experiments/benchmarks/peers.py mvtec_bottle/,size=128   # images
     python experiments/benchmarks/peers.py SOURCE... --quick        # steps that teach nothing
 
 Everybody gets the same normals and scores the same target, whose labels are opened after the last
