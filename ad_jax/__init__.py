@@ -7,6 +7,8 @@
 from importlib import import_module
 from typing import Any
 
+__version__ = "0.1.0"  # the only place: setup.py reads this line
+
 _HOMES = {
     "load": "ad_jax.data",
     "Problem": "ad_jax.data",
@@ -37,7 +39,7 @@ ROOMS = {
     "tuning": "ad_jax.selection.tuning",
 }
 
-__all__ = [*ROOMS, *_HOMES]
+__all__ = ["__version__", *ROOMS, *_HOMES]
 
 
 def __getattr__(name: str) -> Any:

@@ -22,6 +22,7 @@ from ad_jax.detect.calibration import (
 )
 from ad_jax.detect.detector import FittedDetector
 from ad_jax.detect.fitting import networks_of, scores_of_normals
+from ad_jax.detect.given import normals_of, samples_of
 from ad_jax.detect.networks import Networks
 from ad_jax.detect.normals import Normals
 from ad_jax.detect.prevalence import Share
@@ -87,6 +88,7 @@ class Detector(FittedDetector):
         `texture` 20 kB). `fit_localiser` adds one later, without training.
       series: whether samples are series `[n, t, c]` (or `[n, t]`) of equal length; else `[n, t, c]`
         are grey images.
+      size: side in px, or `HEIGHTxWIDTH`, to which image files are brought.
       record: folder of finished work, so that a killed `fit` goes on.
       report: called with the progress of training.
 
@@ -127,6 +129,7 @@ class Detector(FittedDetector):
         overlap: float = 0.25,
         localiser: str | None = None,
         series: bool = False,
+        size: int | str = 160,
         record: str | None = None,
         report: Callable[[Progress], None] | None = None,
     ) -> None:
@@ -134,7 +137,7 @@ class Detector(FittedDetector):
         self.seeds, self.steps, self.width, self.backbone = seeds, steps, width, backbone
         self.root, self.alpha, self.record, self.report = root, alpha, record, report
         self.tile, self.overlap, self.localiser = tile, overlap, localiser
-        self.series = series
+        self.series, self.size = series, size
         self.loading: Loading | None = None
 
     # Parameters
@@ -192,8 +195,11 @@ class Detector(FittedDetector):
         """Trains on normals; an unlabelled target chooses what to train, if nothing else does.
 
         Args:
-          X: `[n, h, w, c]` or `[n, h, w]` normals, uint8 or float in [0, 1]; at least 2 of
-            them. A few anomalies among them cost power, not false alarms. Copies, exact or nearly,
+          X: `[n, h, w, c]` or `[n, h, w]` normals, uint8 or float in [0, 1], or rows `[n, d]`; at
+            least 2. An array of numpy, JAX or PyTorch, a list of image files (`size`), or a frame
+            of pandas or polars, whose columns of numbers and of text become numbers by what stands
+            in these rows (`ad_jax.data.columns`). `target` and `held_out` are given alike. A few
+            anomalies among the normals cost power, not false alarms. Copies, exact or nearly,
             count once (`Problem`), with a warning.
           y: must be None: no label enters.
           target: `[m, h, w, c]` unlabelled samples that may hold anomalies.
@@ -215,7 +221,7 @@ class Detector(FittedDetector):
         alpha, seeds = check_level("alpha", self.alpha), numbered(self.seeds)
         rule, search = word("rule", self.rule), word("search", self.search)
         localiser = None if self.localiser is None else word("localiser", self.localiser)
-        samples = as_samples("X", X, self.series)
+        samples, target, held_out = self._arrays(X, target, held_out)
         tiling = self._tiling(roi)
         plan = None if tiling is None else tiling.plan(samples.shape[1:])
         seen = 1 if plan is None else len(plan.corners)
@@ -261,6 +267,17 @@ class Detector(FittedDetector):
     def fit_predict(self, X: Any, y: None = None, target: Any = None) -> np.ndarray:
         """`fit`, then `labels_` of the normals."""
         return self.fit(X, y, target).labels_
+
+    def _arrays(self, X: Any, target: Any, held_out: Any) -> tuple[np.ndarray, Any, Any]:
+        """What `fit` is given, as arrays; `loading` is learned from the normals alone."""
+        X, loading = normals_of("X", X, self.size, self.series)
+        samples = as_samples("X", X, self.series)
+        if loading is not None:
+            self.loading = loading
+        shape, dtype = samples.shape[1:], str(samples.dtype)
+        others = {"target": target, "held_out": held_out}
+        one, other = (samples_of(n, v, loading, shape, dtype) for n, v in others.items())
+        return samples, one, other
 
     def _config(self, shape: tuple[int, ...]) -> Config:
         """Of the training on samples of a shape."""

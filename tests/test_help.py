@@ -14,7 +14,7 @@ from ad_jax.cli import progress
 from ad_jax.pool.sweep import Progress
 
 NAMES = ("demo", "select", "score", "report", "audit", "tune", "preview", "rules", "info", "export")
-NAMES += ("status", "merge")
+NAMES += ("status", "merge", "completion")
 
 
 def helps():

@@ -28,13 +28,17 @@ _SWITCHES = (  # of JAX, under which it stops where it would go on
 
 def parser() -> argparse.ArgumentParser:
     """The command line."""
+    import ad_jax
     from ad_jax.cli import audit, demo, detector, preview, record, report, rules, select, tune
+    from ad_jax.cli import completion as completions
 
     top = argparse.ArgumentParser(
         prog="ad-jax",
-        description="Choose an augmentation for anomaly detection without labels.",
-        epilog="`ad-jax COMMAND --help` explains a command and has two examples of it.",
+        description="Choose an augmentation for anomaly detection without labels. "
+        "`ad-jax COMMAND --help` explains a command and has two examples of it.",
     )
+    version = f"ad_jax {ad_jax.__version__}"
+    top.add_argument("-V", "--version", action="version", version=version, help="print it")
     commands = top.add_subparsers(
         dest="command", required=True, metavar="COMMAND", title="commands, the most used first"
     )
@@ -54,7 +58,7 @@ def parser() -> argparse.ArgumentParser:
         return command
 
     most_used = (demo.add, select.add, detector.add_score, report.add, audit.add)
-    others = (tune.add, preview.add, rules.add, detector.add, record.add)
+    others = (tune.add, preview.add, rules.add, detector.add, record.add, completions.add)
     for add in most_used + others:
         add(adder)
     return top

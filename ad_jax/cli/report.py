@@ -22,7 +22,7 @@ def add(adder: Adder) -> None:
     one = adder(
         "report",
         report,
-        "one page on runs, with pictures; opens no labels without --audit",
+        "a page with pictures; opens no labels without --audit",
         (
             "ad-jax report runs/parts",
             "ad-jax report runs/parts --audit --labels labels.csv",

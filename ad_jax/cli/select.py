@@ -37,7 +37,7 @@ def add(adder: Adder) -> None:
     one = adder(
         "select",
         select,
-        "train on normals, weigh and pick settings by unlabelled samples",
+        "train on normals, weigh settings by unlabelled samples",
         (
             "ad-jax select parts --out runs/parts  # has train/ (good) and target/",
             "ad-jax select parts,size=160 --seeds 2 --dry-run  # what would it cost?",

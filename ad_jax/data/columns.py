@@ -113,13 +113,15 @@ class Columns(NamedTuple):
         with np.errstate(over="ignore"):  # what is not finite is refused by who takes the rows
             return np.concatenate(blocks, 1).astype(np.float32), missing
 
-    def encode(self, frame: Any) -> np.ndarray:
+    def encode(self, frame: Any, name: str = "frame") -> np.ndarray:
         """Rows `[n, d]` float32 of a frame (see `frame.table_of`), as a detector takes them.
+
+        `name` is what errors call it.
 
         Raises:
           InputError: as `numbers_of`.
         """
-        table = table_of(frame)
+        table = table_of(frame, name)
         rows, missing = self.numbers_of(table)
         say_missing(table.name, missing)
         return rows

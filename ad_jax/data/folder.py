@@ -89,7 +89,7 @@ def load_folder(
     passed.say(root)
     if kind is not None:
         files["target"] = of_kind(root, files["target"], kind, labelled)
-    seen, reading = _read_all(root, files, reading, skip_bad)
+    seen, reading = read_all(root, files, reading, skip_bad)
     files = {name: [f for f in some if f in seen] for name, some in files.items()}
     _refuse_few(root, files)
     if limit is not None:
@@ -145,13 +145,23 @@ def _train_groups(files: dict[str, list[pathlib.Path]], group: str) -> list[str]
     return groups
 
 
-def _read_all(
+def read_all(
     root: pathlib.Path,
     files: dict[str, list[pathlib.Path]],
     reading: Reading,
-    skip_bad: bool,
+    skip_bad: bool | None,
 ) -> tuple[dict[pathlib.Path, Picture], Reading]:
-    """All files that read, and how they were read: files of more than 8 bits take two looks."""
+    """All files that read, and how they were read: files of more than 8 bits take two looks.
+
+    Args:
+      root: holds all files.
+      files: those of "train" say how all of them are read.
+      reading: how, as far as it is known before.
+      skip_bad: leave out files that do not read, with a warning; None where nobody can ask for it.
+
+    Raises:
+      InputError: files that do not read, without `skip_bad`.
+    """
     wanted = [file for some in files.values() for file in some]
     with pictures.threads() as pool:
         looks = pictures.in_threads(pool, partial(pictures.look, reading=reading), wanted)
@@ -170,7 +180,8 @@ def _read_all(
         found = f"{len(bad)} of {len(wanted)} images in {root} cannot be read: "
         found += ", ".join(bad[:5]) + more
         if not skip_bad:
-            raise InputError(f"{found}; mend or remove them, or give skip_bad=True")
+            option = "" if skip_bad is None else ", or give skip_bad=True"
+            raise InputError(f"{found}; mend or remove them{option}")
         warnings.warn(f"{found}; skipped", DataWarning, stacklevel=4)
     seen = {f: r for f, r in results.items() if isinstance(r, Picture)}
     tally = Tally(reading)

@@ -1,6 +1,7 @@
 """Arrays of samples: the form they are kept in, their hashes, their size in pixels."""
 
 import hashlib
+import os
 from collections.abc import Iterator, Mapping
 from typing import Any
 
@@ -27,6 +28,8 @@ def as_array(name: str, value: Any, unequal: str) -> np.ndarray:
         count = int(np.ma.getmaskarray(value).sum())
         raise InputError(f"{name} has {count} masked values; fill them, or drop their samples")
     try:
+        if callable(getattr(value, "detach", None)):  # a tensor of PyTorch, on any device
+            value = value.detach().cpu()
         return np.asarray(value)
     except Exception as error:  # noqa: BLE001  (`__array__` of other libraries raises anything)
         if isinstance(error, ValueError) and not hasattr(value, "__array__"):
@@ -52,14 +55,22 @@ def as_samples(name: str, array: object, series: bool = False) -> np.ndarray:
       `[n, h, w, c]` uint8 or float32 in [0, 1], or `[n, d]` or `[n, t, c]` float32; negative
       zeros made positive, for equal samples to have equal bytes.
     """
-    if array is None or isinstance(array, (Mapping, Iterator, set, frozenset, str, bytes)):
+    if isinstance(array, str | os.PathLike):
+        raise InputError(
+            f"{name} is the path {str(array)!r}; ad_jax.load reads folders and files, and a "
+            "detector takes a list of image files"
+        )
+    if array is None or isinstance(array, (Mapping, Iterator, set, frozenset, bytes)):
         raise InputError(
             f"{name} is a {type(array).__name__}; give an array of samples, images [n, h, w, c], "
             "rows [n, d] or series [n, t, c]"
         )
     samples = as_array(name, array, "holds samples of unequal shapes; resize them to one")
     if samples.dtype.kind not in "buif":
-        raise InputError(f"{name} has dtype {samples.dtype}; give uint8 or float numbers")
+        raise InputError(
+            f"{name} has dtype {samples.dtype}; give uint8 or float numbers (ad_jax.load "
+            "reads files, and ad_jax.data.tables.from_frames takes columns of text)"
+        )
     if series:
         return _as_series(name, samples)
     if samples.ndim == 3:

@@ -9,6 +9,7 @@ from typing import Any, Self
 import numpy as np
 
 from ad_jax.base.errors import InputError
+from ad_jax.base.html import as_table
 from ad_jax.base.modality import modality
 from ad_jax.base.parameters import numbered
 from ad_jax.data import Problem
@@ -22,6 +23,7 @@ from ad_jax.detect.calibration import (
     false_discovery_cut,
 )
 from ad_jax.detect.fitting import networks_of
+from ad_jax.detect.given import samples_of
 from ad_jax.detect.networks import Networks
 from ad_jax.detect.normals import Normals
 from ad_jax.detect.prevalence import Share, anomaly_share
@@ -99,6 +101,25 @@ class FittedDetector:
         """What it was made of."""
         return seeds_of(self.setting_, self.state_, range(len(self.state_.seeds)))
 
+    def _repr_html_(self) -> str | None:
+        """What notebooks show; nothing but the text of an unfitted one."""
+        return None if "state_" not in self.__dict__ else as_table(repr(self), self._told())
+
+    def _told(self) -> list[tuple[str, str]]:
+        """Titles and values of what a notebook shows."""
+        known = self.calibration_
+        threshold = f"needs {known.needed(self.alpha)} held-out normals"
+        if len(known.scores) >= known.needed(self.alpha):
+            threshold = f"{self.threshold_:.3f}"
+        return [
+            ("setting", self.setting_.label),
+            ("trainings", str(len(self.state_.seeds))),
+            ("samples", f"{' x '.join(map(str, self.shape))}, {self.dtype}"),
+            ("held-out normals", str(len(known.scores))),
+            ("smallest false-positive rate", f"{known.smallest():.3g}"),
+            (f"threshold at {self.alpha:g}", threshold),
+        ]
+
     def __repr__(self) -> str:
         return f"FittedDetector({self.setting_.label}, seeds={self.state_.seeds})"
 
@@ -168,13 +189,22 @@ class FittedDetector:
     def decision_function(self, X: Any) -> np.ndarray:
         """Scores `[n]` of samples `[n, h, w, c]` or `[n, h, w]` (uint8 or float in [0, 1]).
 
-        In fixed memory beyond X itself, and without compiling anew for other n. Scores depend on
-        the batch by rounding only.
+        X is an array of any library, a list of image files, or of rows a frame whose columns are
+        found by name (`loading` says how both become samples). In fixed memory beyond X itself, and
+        without compiling anew for other n. Scores depend on the batch by rounding only.
 
         Raises:
           InputError: not fitted, or samples that cannot be scored; names the first.
         """
-        return self.combine(self._networks.raw(X))
+        return self.combine(self._raw(X))
+
+    def _samples(self, X: Any, name: str = "X") -> Any:
+        """Files and frames as arrays, brought to what the normals were."""
+        return samples_of(name, X, self.loading, self.shape, self.dtype)
+
+    def _raw(self, X: Any) -> np.ndarray:
+        """The seeds' own scores `[seeds, n]`."""
+        return self._networks.raw(self._samples(X))
 
     def combine(self, raw: np.ndarray) -> np.ndarray:
         """One score per sample `[n]` from the seeds' own scores `[seeds, n]`."""
@@ -191,7 +221,7 @@ class FittedDetector:
           Values in `[1 / (N + 1), 1]` for N held-out normals; without `proven` they fall with the
           score, and `p <= alpha` where `predict` says 1.
         """
-        raw = self._networks.raw(X)
+        raw = self._raw(X)
         return self.calibration_.proven(raw) if proven else self.p_values_of(self.combine(raw))
 
     def p_values_of(self, scores: np.ndarray) -> np.ndarray:
@@ -253,7 +283,7 @@ class FittedDetector:
         targets or more (unless the same samples chose the setting, which flatters them), while
         `value`, cut at 0, is .02 to .06 on the mean. See `ad_jax.detect.prevalence`.
         """
-        raw = self._networks.raw(X)
+        raw = self._raw(X)
         state, weights = self.state_, self._networks.weights
         return anomaly_share(state.arrays["held_out"], raw, state.folds, seed, weights)
 
@@ -286,11 +316,11 @@ class FittedDetector:
             problem = X
         else:
             series = modality(state.shape) == "series"
-            samples = as_samples("X", X, series)
+            samples = as_samples("X", self._samples(X), series)
             problem = Problem(
                 train=samples,
                 target=samples[:1],
-                held_out=held_out,
+                held_out=self._samples(held_out, "held_out"),
                 groups=groups,  # type: ignore[arg-type]
                 series=series,
             )
@@ -316,7 +346,7 @@ class FittedDetector:
         Raises:
           InputError: no localiser was fitted, or samples that cannot be looked at; names the first.
         """
-        return self._localised()(X)
+        return self._localised()(self._samples(X))
 
     def heatmap_alarm(self, share: float = 0.05) -> float:
         """Decades that about `share` of new normal images reach anywhere: a threshold for heatmaps.

@@ -34,6 +34,7 @@ from ad_jax.train.setting import Config, Setting
 
 JSON = "ensemble.json"
 FORMAT = 1
+NAMED = 5  # settings that a notebook shows
 ROOM = 2**28  # bytes of localisers, from which on no further setting gets any
 
 
@@ -246,6 +247,12 @@ class Ensemble(FittedDetector):
 
     def __repr__(self) -> str:
         return f"Ensemble({len(self.weights_)} settings, {len(self.state_.seeds)} trainings)"
+
+    def _told(self) -> list[tuple[str, str]]:
+        ordered = sorted(self.weights_, key=lambda one: -one[1])
+        named = [(one.label, f"{100 * weight:.0f} % of the weight") for one, weight in ordered]
+        more = [("others", str(len(named) - NAMED))] if len(named) > NAMED else []
+        return named[:NAMED] + more + super()._told()[1:]
 
     def _mapping(self) -> list[localising.Part]:
         parts: list[Networks] = self._networks.parts

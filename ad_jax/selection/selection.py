@@ -8,11 +8,12 @@ from dataclasses import dataclass, fields, replace
 import numpy as np
 
 from ad_jax.base.errors import InputError
+from ad_jax.base.html import as_table
 from ad_jax.base.numerics import in_float32
 from ad_jax.data import Problem
 from ad_jax.detect import tiles
 from ad_jax.detect.detector import FittedDetector
-from ad_jax.detect.ensemble import Ensemble
+from ad_jax.detect.ensemble import NAMED, Ensemble
 from ad_jax.detect.state import Tiling, Trained, TrainedSeeds
 from ad_jax.pool import Pool, View
 from ad_jax.pool.sweep import Progress, Sweep
@@ -94,6 +95,15 @@ class Selection(Judged):
 
     ensemble: Ensemble | None
     detector: FittedDetector
+
+    def _repr_html_(self) -> str:
+        """What notebooks show."""
+        trusted = [("trust in it", self.trust.verdict)]
+        trusted += [("", line) for line in self.trust.reasons[:NAMED]]
+        found = [(one.name, one.advice) for one in self.signatures if one.found]
+        pick = as_table("Selection", [(f"pick, by {self.rule}", self.pick.label), *trusted, *found])
+        scored = self.detector if self.ensemble is None else self.ensemble
+        return pick + (scored._repr_html_() or "")
 
 
 def check_problems(problems: Sequence[Problem]) -> None:
