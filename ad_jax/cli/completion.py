@@ -50,7 +50,7 @@ def add(adder: Adder) -> None:
 
 def names() -> dict[str, list[str]]:
     """What options and sources are called, by the option (or "source") that takes it."""
-    from ad_jax.augment import CATALOGUE
+    from ad_jax.augment import KNOWN
     from ad_jax.data import SOURCES
     from ad_jax.data.tables import SETS
     from ad_jax.detect.localise import METHODS
@@ -62,15 +62,15 @@ def names() -> dict[str, list[str]]:
     from ad_jax.train.pretexts import FITTED, ON_FEATURES, PRETEXTS
 
     trained = [name for name in {**PRETEXTS, **ON_FEATURES} if name not in FITTED]
-    families = [f"{pretext}/{one}" for pretext in trained for one in CATALOGUE]
+    families = [f"{pretext}/{one}" for pretext in trained for one in KNOWN]
     sources = [name for name in SOURCES if name.islower()]
-    sources += [f"sklearn:{name}" for name in SETS] + [f"planted:{name}" for name in CATALOGUE]
+    sources += [f"sklearn:{name}" for name in SETS] + [f"planted:{name}" for name in KNOWN]
     return {
         "source": sources,
         "--second": sources,
         "--tune-on": sources,
         "--families": ["wide", *families, *(f"{name}/identity" for name in FITTED)],
-        "--augmentation": list(CATALOGUE),
+        "--augmentation": list(KNOWN),
         "--rule": list(RULES),
         "--backbone": [*BACKBONES, *(f"frozen:{name}" for name in ENCODERS)],
         "--localiser": [*METHODS, "head"],
