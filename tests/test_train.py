@@ -146,7 +146,7 @@ def chunk_of(name, families, over, steps=2, **config):
     entry = augment.get(families[0])
     hyper = train.Hyper(
         jnp.int32(0),
-        jnp.stack([entry.space.pack(entry.defaults(), 8)] * 3),
+        jnp.stack([entry.space.pack(entry.defaults(), augment.packed_length(families))] * 3),
         {name: jnp.full(3, value) for name, value in TRAINING.defaults().items()},
     )
     images = jax.random.uniform(jax.random.key(3), (1, 12, *SHAPE))
