@@ -661,6 +661,15 @@ def test_halves_take_the_bias_away():
     assert min(at(1.0), at(3.0)) > 0.02
 
 
+def test_the_gradient_of_halves_is_that_of_the_computed_loss():
+    with jax.enable_x64(True):
+        train, made, target = (jnp.asarray(x, jnp.float64) for x in _drawn(0, 1.0))
+        move = jnp.eye(6)[0]
+        value = jax.jit(lambda by: distances.sinkhorn_of_halves(train, made + by * move, target))
+        slope = (value(1e-5) - value(-1e-5)) / 2e-5
+        np.testing.assert_allclose(jax.grad(value)(0.0), slope, rtol=0.03)
+
+
 def test_halves_equal_a_slow_twin():
     """Every cost by the best assignment, whose limit the small epsilon is near."""
     train, made, target = _drawn(0, 2.0, 21)
