@@ -18,7 +18,6 @@ a head on EfficientNet-Lite0's grids of the same textures at 64 px, tuned by one
 from __future__ import annotations
 
 import argparse
-import importlib.util
 import time
 from collections.abc import Callable
 from typing import Any
@@ -36,7 +35,7 @@ from ad_jax.selection import search, tuning
 from ad_jax.selection.tuning import estimators, loop
 from ad_jax.train import pretexts as pretext
 from ad_jax.train.trainer import seed_keys
-from experiments.benchmarks.timing import OURS, Plan, Row, against_best, in_turn, machine
+from experiments.benchmarks.timing import OURS, Plan, Row, against_best, in_turn, machine, missing
 
 LAST = 3
 HORIZON = 10
@@ -131,7 +130,7 @@ def second_order(what: str, aim: float, tuner_of: TunerOf, data: loop.Data, plan
 def rows(plan: Plan) -> list[Row]:
     images = on_images(8) if plan.quick else on_images()
     found = [second_order("on images", AIM_IMAGES, *images, plan)]
-    if importlib.util.find_spec(PACKAGES[BACKBONE][0]) is None:
+    if missing(PACKAGES[BACKBONE][0]):
         reason = f"not measured: the weights of {BACKBONE} are not installed"
         return [*found, Row("second order, on grids", AIM_FEATURES, None, None, reason)]
     if not plan.quick:

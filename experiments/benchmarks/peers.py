@@ -1,9 +1,9 @@
 """`ad_jax` beside PyOD's detectors and anomalib's PatchCore, on the same normals and targets.
 
     pip install '.[pyod]' anomalib           # what is not installed is left out of the tables
-    python experiments/benchmarks/peers.py                          # three tables
-    python experiments/benchmarks/peers.py mvtec_bottle/,size=128   # images
-    python experiments/benchmarks/peers.py SOURCE... --quick        # steps that teach nothing
+    python -m experiments.benchmarks.peers                          # three tables
+    python -m experiments.benchmarks.peers mvtec_bottle/,size=128   # images
+    python -m experiments.benchmarks.peers SOURCE... --quick        # steps that teach nothing
 
 Everybody gets the same normals and scores the same target, whose labels are opened after the last
 score. PyOD gets its own defaults, a contamination of 5 %, and columns of mean 0 and standard
@@ -41,10 +41,11 @@ from ad_jax import data, search
 from ad_jax.base import ranks
 from ad_jax.features import encoders
 from ad_jax.report.table import render
+from experiments.of_pyod import kind
 
 SOURCES = ("sklearn:breast_cancer", "sklearn:wine", "sklearn:digits")
 ALPHA = 0.05  # asked false-positive rate; what PyOD calls contamination
-PYOD = {"KNN": "knn", "LOF": "lof", "IForest": "iforest", "ECOD": "ecod", "PCA": "pca"}
+PYOD = ("KNN", "LOF", "IForest", "ECOD", "PCA")
 ENCODER = "efficientnet_lite0"
 CORESET = 0.01  # share of the patches that PatchCore keeps
 VERSIONS = ("ad_jax", "jax", "pyod", "anomalib", "torch", "scikit-learn")
@@ -84,11 +85,10 @@ def by_ensemble(problem: ad_jax.Problem, steps: int | None) -> Scored:
 
 def by_pyod(problem: ad_jax.Problem, name: str) -> Scored:
     """A detector of PyOD on standardised rows."""
-    made = getattr(importlib.import_module(f"pyod.models.{PYOD[name]}"), name)
     normals = normals_of(problem)
     mean, deviation = normals.mean(0), normals.std(0)
     deviation[deviation == 0] = 1.0
-    detector = made(contamination=ALPHA).fit((normals - mean) / deviation)
+    detector = kind(name)(contamination=ALPHA).fit((normals - mean) / deviation)
     target = (problem.target - mean) / deviation
     return detector.decision_function(target), detector.predict(target) == 1
 

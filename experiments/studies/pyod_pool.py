@@ -16,9 +16,9 @@ from typing import Any
 import numpy as np
 
 import ad_jax
-from ad_jax.base.errors import InputError
 from ad_jax.evaluate import PoolAudit, audit_pool, gain
 from ad_jax.report.shelf import Shelf, shelf, table
+from experiments.of_pyod import kind
 from experiments.result import Cell, Result, Table
 from experiments.study import Axis, Options, Study
 
@@ -39,16 +39,7 @@ def detectors(smoke: bool) -> list[tuple[dict[str, Any], int, Any]]:
     Raises:
       InputError: PyOD is not installed.
     """
-    try:
-        from pyod.models.ecod import ECOD
-        from pyod.models.hbos import HBOS
-        from pyod.models.iforest import IForest
-        from pyod.models.knn import KNN
-        from pyod.models.lof import LOF
-        from pyod.models.pca import PCA
-    except ImportError as error:
-        raise InputError(f"this needs PyOD ({error}); pip install 'ad_jax[pyod]'") from None
-    kinds = {kind.__name__: kind for kind in (IForest, LOF, KNN, PCA, HBOS, ECOD)}
+    kinds = {name: kind(name) for name in GRID}
     out = []
     for name, (space, seeds) in GRID.items():
         choices = [dict(zip(space, values)) for values in itertools.product(*space.values())]

@@ -11,15 +11,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import jax.numpy as jnp
 import numpy as np
 
 from ad_jax.base import ranks
-from ad_jax.base.errors import InputError
 from ad_jax.train.backbones import units_of
 from experiments.configs.beyond_images import PARTS, SEEDS
+from experiments.of_pyod import kind
 from experiments.result import Cell, Result, Table
 from experiments.study import Axis, Options, Row, grid
 from experiments.tasks import Value, counted, means
@@ -29,32 +28,6 @@ METRICS = ("AUROC", "AP")
 SOURCES = {Path(text).stem: text for text in PARTS["rows"]} | {"wine": "sklearn:wine"}
 
 
-def _made(name: str, columns: int, seed: int) -> Any:
-    """An unfitted detector of PyOD.
-
-    Raises:
-      InputError: PyOD, or what it needs, is not installed.
-    """
-    try:
-        if name == "ECOD":
-            from pyod.models.ecod import ECOD
-
-            return ECOD()
-        if name == "COPOD":
-            from pyod.models.copod import COPOD
-
-            return COPOD()
-        if name == "LOF":
-            from pyod.models.lof import LOF
-
-            return LOF()
-        from pyod.models.deep_svdd import DeepSVDD
-
-        return DeepSVDD(n_features=columns, random_state=seed, verbose=0)
-    except ImportError as error:
-        raise InputError(f"this needs PyOD ({error}); pip install 'ad_jax[pyod]'") from None
-
-
 def make(source: str, detector: str, options: Options) -> list[Row]:
     """A detector on a set: a row a seed."""
     problem, truth = loaded(SOURCES[source])
@@ -62,7 +35,8 @@ def make(source: str, detector: str, options: Options) -> list[Row]:
     for seed in range(1 if options.smoke else SEEDS["rows"]):
         train = problem.split(seed).train
         units = units_of(jnp.asarray(train))
-        fitted = _made(detector, train.shape[1], seed)
+        chance = {"n_features": train.shape[1], "random_state": seed, "verbose": 0}
+        fitted = kind(detector)(**(chance if detector == "DeepSVDD" else {}))
         fitted.fit(np.asarray(units(jnp.asarray(train)), np.float64))
         found.append(
             fitted.decision_function(np.asarray(units(jnp.asarray(problem.target)), np.float64))

@@ -18,6 +18,7 @@ anomalies (`share=0.25`) if asked for.
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Sequence
 
 import numpy as np
@@ -45,7 +46,7 @@ LEVELS = {  # type -> the level that was planted
 STARTS = 10
 LOOKED_AT = (0.4, 0.6, 0.8, 0.9, 1.0, 1.1, 1.2, 1.4, 1.6)  # of the truth
 WITHIN = 0.15
-SEEDS = (0, 1, 2)  # of the curvature; descents have the first
+SEEDS: tuple[int, ...] = (0, 1, 2)  # of the curvature; descents have the first
 PLAN = tuning.Plan(outer_steps=80, warm_up=200, batch=128)
 CONFIG = Config(backbone="temporal", width=8)
 
@@ -65,23 +66,31 @@ def lowest_at(
     return LOOKED_AT[int(np.argmin(found.mean(1)))]
 
 
-def make(kind: str, share: float, outer: str, estimator: str, options: Options) -> list[Row]:
-    """A type: curvature, then descents; a row per start."""
+@functools.cache
+def planted(
+    kind: str, share: float, outer: str, smoke: bool
+) -> tuple[Problem, tuning.TunedSpace, tuning.Plan, float]:
+    """A type's problem, what is tuned and how, and `lowest_at`: alike for all estimators."""
     level = LEVELS[kind]
     text = f"planted:{kind},base=series,share={share},hyper=level:{level};level_spread:1;flip:0"
-    problem, _ = loaded(text + (",limit=80" if options.smoke else ""))
-    plan = PLAN._replace(estimator=estimator, outer=tuple(sorted(losses.parse(outer).items())))
-    config, seeds = CONFIG, list(SEEDS)
-    if options.smoke:
+    problem, _ = loaded(text + (",limit=80" if smoke else ""))
+    plan, seeds = PLAN._replace(outer=tuple(sorted(losses.parse(outer).items()))), SEEDS
+    if smoke:
         plan, seeds = small_plan(plan), seeds[:1]
     fixed = {"flip": 0.0, "level_spread": 1.0}
     space = tuning.make_space(kind, problem.shape, ["level"], fixed=fixed)
-    lowest = lowest_at(problem, space, level, plan, config, seeds)
+    return problem, space, plan, lowest_at(problem, space, level, plan, CONFIG, seeds)
+
+
+def make(kind: str, share: float, outer: str, estimator: str, options: Options) -> list[Row]:
+    """A type: curvature, then descents; a row per start."""
+    problem, space, plan, lowest = planted(kind, share, outer, options.smoke)
+    plan = plan._replace(estimator=estimator)
     shares = (np.arange(2 if options.smoke else STARTS) + 0.5) / STARTS
     one = space.free["level"]
     positive = one._replace(low=1.0 if one.scale == "log" else 0.0)  # the direction is known
     starts = [{"level": positive.at(float(share))} for share in shares]
-    job = tuning.make_job(problem, space, starts, plan, SEEDS[0], config)
+    job = tuning.make_job(problem, space, starts, plan, SEEDS[0], CONFIG)
     descent = tuning.descend(job, record=options.record())
     return [
         {
@@ -90,7 +99,7 @@ def make(kind: str, share: float, outer: str, estimator: str, options: Options) 
             "outer": outer,
             "estimator": estimator,
             "lowest": lowest,
-            "truth": level,
+            "truth": LEVELS[kind],
             "start": typical(one.start["level"]),
             "end": typical(one.end["level"]),
             "status": one.status,
