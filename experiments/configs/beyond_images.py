@@ -5,7 +5,7 @@
     done
 
 Seven tables of ADBench (of `38_thyroid`, which is a part of `2_annthyroid`, nothing) and seven
-series, below `AD_JAX_DATA`; 5 and 3 seeds. `smoke` has one embedded table and few steps.
+series, below `AD_JAX_DATA`; 5 seeds. `smoke` has one embedded table and few steps.
 """
 
 from ml_collections import ConfigDict
@@ -28,7 +28,7 @@ PARTS = {
 }
 
 
-SEEDS = {"rows": 5, "series": 3}
+SEEDS = {"rows": 5, "series": 5}
 
 
 def get_config(argument: str = "rows") -> ConfigDict:

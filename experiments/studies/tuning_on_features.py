@@ -14,6 +14,9 @@ or as many seconds:
 - the ceiling: the same tuning with an outer loss that is shown the target's anomalies alone, by
   their labels. It is no method. It says what there is to gain by moving these numbers.
 
+How many numbers are tuned, the ceilings, and one half of the target tuned on and the other scored
+are measured with the first seed alone.
+
 Targets hold all normals of a set's own and as many anomalies as make a share; AUROC is over the
 whole target, and over the half that was not tuned on where it says so. Opens labels to draw.
 """
@@ -31,6 +34,7 @@ import numpy as np
 
 from ad_jax import features
 from ad_jax.base.numerics import in_float32
+from ad_jax.base.stats import Estimate
 from ad_jax.detect.look import make_look, network, pretext_of
 from ad_jax.pool import Pool
 from ad_jax.pool.transductive import transductive_scores
@@ -43,11 +47,15 @@ from experiments.result import Cell, Panels, Result, Table
 from experiments.studies.frozen import BACKBONE, DEFAULT, DEFECTS, SOURCES
 from experiments.study import Axis, Options, Row, grid
 
-SHARES = (0.0, 0.05, 0.25, 0.5)
+SHARES = (0.0, 0.02, 0.05, 0.1, 0.25, 0.5)
+SHARES_OF_STEPS = (0.05, 0.25, 0.5)
 SHOWN = 0.25  # share at which what is costly is shown alone
 FREE: dict[str, Any] = {"outer": (("held_out_auroc", 1.0),), "prior": 0.0}
 RANDOM, GRID = 6, 5  # trainings of 400 steps: about as many seconds as one tuning
+DRAWS = (1, 2, 4, 6)  # of random search, in the picture over seconds
 SECONDS_OF = "channels, held"
+FIRST_SEED = 0
+SEARCHED = "random search, by the rule"
 CONTROLS = ("same steps", "same steps, mean of the last")  # the latter averages as tuning does
 
 
@@ -58,12 +66,11 @@ class Way(NamedTuple):
     plan: Mapping[str, Any]
 
 
-AT_EVERY_SHARE = {
-    SECONDS_OF: Way("feature_noise:channel", {}),
-    "channels, free": Way("feature_noise:channel", FREE),
-    "steps, held": Way("feature_step:channel", {}),
-}
+CHANNELS = Way("feature_noise:channel", {})
+STEPS = "steps, held"
+STEPS_HELD = Way("feature_step:channel", {})
 BY_COUNT = {
+    "channels, free": Way("feature_noise:channel", FREE),
     "1 number": Way("feature_noise", FREE),
     "2 bands": Way("feature_noise:2", FREE),
     "4 bands": Way("feature_noise:4", FREE),
@@ -134,11 +141,7 @@ def make(seed: int, source: str, options: Options) -> Row:
     grids = features.Eyes(BACKBONE, record).see(problem.target)
     bench = Bench(problem, config, plan, seed, grids, record)
     anomalous = np.asarray(truth.open("tuning_on_features study: shares are drawn").anomalous)
-    shares = SHARES[-2:-1] if small else SHARES
-
-    def some(ways: Mapping[str, Way]) -> list[tuple[str, Way]]:
-        return list(ways.items())[: 1 if small else None]
-
+    shares = (SHOWN,) if small else SHARES
     rows = {share: drawn(anomalous, share, seed) for share in shares}
     found: dict[str, dict[str, float]] = {}
     ends: dict[str, Any] = {}
@@ -151,34 +154,36 @@ def make(seed: int, source: str, options: Options) -> Row:
         seconds[f"{name} {text}"] = spent
         return scores
 
-    for share in shares:
-        for name, way in some(AT_EVERY_SHARE):
-            take(name, way, rows[share], f"{share:.0%}")
-        direct = transductive_scores(config, bench_normals(bench), grids[rows[share]], seed)
-        found.setdefault("direct", {})[f"{share:.0%}"] = trainings.auroc_of(
-            direct, anomalous[rows[share]]
-        )
-    shown = rows[SHOWN if SHOWN in rows else shares[0]]
-    for name, way in some(BY_COUNT):
-        take(name, way, shown, f"{SHOWN:.0%}")
-    for name, way in some(CEILINGS):
-        take(name, way, np.flatnonzero(anomalous), "all")
-    still = take(CONTROLS[1], STILL, shown, "all")
-    half = np.random.default_rng(seed).permutation(shown)[::2]
-    scores, _, _ = bench.tuned(AT_EVERY_SHARE[SECONDS_OF], problem.target[np.sort(half)])
-    rest = np.setdiff1d(np.arange(len(anomalous)), half)
-    apart = {
-        "tuned": trainings.auroc_of(scores[rest], anomalous[rest]),
-        "same steps": trainings.auroc_of(still[rest], anomalous[rest]),
-    }
-    found |= plain(bench, rows, anomalous)
+    for share, own in rows.items():
+        take(SECONDS_OF, CHANNELS, own, f"{share:.0%}")
+        if share in SHARES_OF_STEPS and not small:
+            take(STEPS, STEPS_HELD, own, f"{share:.0%}")
+        if share:
+            direct = transductive_scores(config, bench_normals(bench), grids[own], seed)
+            value = trainings.auroc_of(direct, anomalous[own])
+            found.setdefault("direct", {})[f"{share:.0%}"] = value
+    still = take(CONTROLS[1], STILL, rows[SHOWN], "all")
+    apart = {}
+    if seed == FIRST_SEED:
+        for name, way in [*BY_COUNT.items()][: 1 if small else None]:
+            take(name, way, rows[SHOWN], f"{SHOWN:.0%}")
+        for name, way in [*CEILINGS.items()][: 1 if small else None]:
+            take(name, way, np.flatnonzero(anomalous), "all")
+        half = np.sort(np.random.default_rng(seed).permutation(rows[SHOWN])[::2])
+        scores, _, _ = bench.tuned(CHANNELS, problem.target[half])
+        rest = np.setdiff1d(np.arange(len(anomalous)), half)
+        apart = {
+            name: trainings.auroc_of(one[rest], anomalous[rest])
+            for name, one in (("tuned", scores), ("same steps", still))
+        }
+    others, spent = plain(bench, rows, anomalous)
     return {
         "source": source,
         "seed": seed,
-        "auroc": found,
+        "auroc": found | others,
         "apart": apart,
         "ends": ends,
-        "seconds": seconds,
+        "seconds": seconds | spent,
     }
 
 
@@ -190,8 +195,11 @@ def bench_normals(bench: Bench) -> np.ndarray:
 
 def plain(
     bench: Bench, rows: Mapping[float, np.ndarray], anomalous: np.ndarray
-) -> dict[str, dict[str, float]]:
-    """What is trained without a gradient of the strength: AUROC by share, "all" where none."""
+) -> tuple[dict[str, dict[str, float]], dict[str, float]]:
+    """What is trained without a gradient of the strength: AUROC by share, "all" where none.
+
+    And seconds of one training of each length.
+    """
     every = tuning.TuneSpec("feature_noise:channel", config=bench.config)
     space = every.space(bench.problem.shape)
     drawn_settings = [
@@ -201,78 +209,130 @@ def plain(
         bench.problem.shape, (), ["binary/feature_noise"], GRID, search.FROZEN_TRAINING
     )
     some = [DEFAULT, *strengths, *drawn_settings]
+    spent: dict[str, float] = {}
 
-    def pool_of(settings: Sequence[Setting], config: Config) -> Pool:
+    def pool_of(name: str, settings: Sequence[Setting], config: Config) -> Pool:
+        began = time.perf_counter()
         of_seed, record = (bench.seed,), bench.record
         swept = trainings.swept([bench.problem], settings, of_seed, config, record, controls=False)
+        spent[name] = (time.perf_counter() - began) / len(settings)
         return swept.pools[0]
 
-    pool = pool_of(some, bench.config)
-    longer = pool_of([DEFAULT], bench.config._replace(steps=bench.plan.steps))
+    pool = pool_of("default", some, bench.config)
+    longer = pool_of("same steps", [DEFAULT], bench.config._replace(steps=bench.plan.steps))
     out = {
         "default": {"all": trainings.auroc(pool, DEFAULT, anomalous)},
         "same steps": {"all": trainings.auroc(longer, DEFAULT, anomalous)},
     }
+    searched = {f"random search of {n}": drawn_settings[:n] for n in DRAWS}
+    searched |= {SEARCHED: drawn_settings, "grid, by the rule": strengths}
     kept = np.arange(pool.held_out_scores.shape[2])
-    for name, settings in (("grid", strengths), ("random search", drawn_settings)):
-        for share, own in rows.items():
-            picked: Setting = trainings.pick(pool.take(own, kept), settings)
-            value = trainings.auroc(pool, picked, anomalous)
-            out.setdefault(f"{name}, by the rule", {})[f"{share:.0%}"] = value
-    return out
+    for share, own in rows.items():
+        seen = pool.take(own, kept)
+        for name, settings in searched.items():
+            value = trainings.auroc(pool, trainings.pick(seen, settings), anomalous)
+            out.setdefault(name, {})[f"{share:.0%}"] = value
+    return out, spent
 
 
 def at(row: Row, name: str, share: str) -> float:
     """AUROC of a contender at a share; of one that no target moves, the same at all."""
-    own = row["auroc"][name]
+    own = row["auroc"].get(name, {})
     found = own.get(share, own.get("all"))
     return float("nan") if found is None else found
 
 
+def by_set(rows: Sequence[Row], values: np.ndarray) -> np.ndarray:
+    """Mean over the seeds that have a value, for every set; NaN for a set without one."""
+    sets = np.array([row["source"] for row in rows])
+    own = [values[(sets == one) & ~np.isnan(values)] for one in dict.fromkeys(sets.tolist())]
+    return np.array([some.mean() if len(some) else np.nan for some in own])
+
+
+def of_share(rows: Sequence[Row], share: str) -> Table:
+    """Contenders at a share: their sets, mean, and differences to as many steps untuned."""
+    lines: list[list[Cell]] = []
+    for name in dict.fromkeys(name for row in rows for name in row["auroc"]):
+        values = np.array([at(row, name, share) for row in rows])
+        means = by_set(rows, values)
+        if name.startswith("random search of") or np.isnan(means).any():
+            continue
+        leads = [
+            trainings.normal_interval(
+                by_set(rows, values - np.array([at(row, other, share) for row in rows]))
+            )
+            for other in CONTROLS
+        ]
+        seeds = int((~np.isnan(values)).sum()) // len(means)
+        lines.append([name, seeds, *means.tolist(), float(means.mean()), *leads])
+    sets = dict.fromkeys(row["source"] for row in rows)
+    header = ["", "seeds", *sets, "mean", *(f"- {one}" for one in CONTROLS)]
+    return Table(header, lines, trainings.signed)
+
+
+def over_sets(rows: Sequence[Row], name: str, share: str) -> Estimate:
+    values = np.array([at(row, name, share) for row in rows])
+    return trainings.normal_interval(by_set(rows, values))
+
+
+def panels(rows: Sequence[Row], shares: Sequence[str]) -> Panels:
+    """AUROC over the shares of anomalies, and over the seconds that were spent."""
+
+    def seconds(name: str) -> float:
+        return float(np.median([row["seconds"][name] for row in rows if name in row["seconds"]]))
+
+    shown = shares[-1] if f"{SHOWN:.0%}" not in shares else f"{SHOWN:.0%}"
+    spent = {
+        "default": ("default", seconds("default")),
+        "same steps": ("same steps", seconds("same steps")),
+        SECONDS_OF: (SECONDS_OF, seconds(f"{SECONDS_OF} {shown}")),
+    }
+    spent |= {f"random search of {n}": (SEARCHED, n * seconds("default")) for n in DRAWS}
+    over_seconds: dict[str, dict[str, Estimate]] = {}
+    for name, (series, own) in sorted(spent.items(), key=lambda item: item[1][1]):
+        over_seconds.setdefault(f"{own:.0f}", {})[series] = over_sets(rows, name, shown)
+    named = ("default", *CONTROLS, SECONDS_OF, STEPS, SEARCHED, "direct")
+    over_shares = {
+        share: {
+            name: one for name in named if not np.isnan((one := over_sets(rows, name, share)).value)
+        }
+        for share in shares
+    }
+    return {
+        "mean over sets, by the share of anomalies": over_shares,
+        f"by seconds, {shown} anomalous": over_seconds,
+    }
+
+
 def table(rows: Sequence[Row]) -> Result:
     shares = list(rows[0]["auroc"][SECONDS_OF])
-    sets = list(dict.fromkeys(row["source"] for row in rows))
-    of_sets = [np.array([row["source"] == one for row in rows]) for one in sets]
     blocks: list[Table | str] = []
     for share in shares:
-        lines: list[list[Cell]] = []
-        for name in rows[0]["auroc"]:
-            values = np.array([at(row, name, share) for row in rows])
-            if np.isnan(values).all():
-                continue
-            by_set = [float(values[of].mean()) for of in of_sets]
-            apart = []
-            for other in CONTROLS:
-                lead = values - np.array([at(row, other, share) for row in rows])
-                leads = np.array([float(lead[of].mean()) for of in of_sets])
-                apart.append(trainings.normal_interval(leads))
-            lines.append([name, *by_set, float(np.mean(by_set)), *apart])
         blocks += [
-            f"\n{share} of the target anomalous: AUROC, mean over {len(rows) // len(sets)} seeds; "
-            "differences to as many steps untuned with 95 % intervals over sets",
-            Table(["", *sets, "mean", *(f"- {one}" for one in CONTROLS)], lines, trainings.signed),
+            f"\n{share} of the target anomalous: AUROC, mean over seeds; differences to as many "
+            "steps untuned with 95 % intervals over sets",
+            of_share(rows, share),
         ]
-    halves = [[row["apart"][name] for row in rows] for name in ("tuned", "same steps")]
-    spent = [row["seconds"][f"{SECONDS_OF} {shares[-1]}"] for row in rows]
-    blocks += [
-        f"\nTuned on one half of the target ({SECONDS_OF}), scored on the other: "
-        f"{np.mean(halves[0]):.3f} (untuned there {np.mean(halves[1]):.3f})",
-        f"seconds of a tuning, with compiling where it was: {min(spent):.0f} to {max(spent):.0f}",
-    ]
-    panel: Panels = {
-        "mean over sets": {
-            share: {
-                name: trainings.normal_interval(np.array([at(row, name, share) for row in rows]))
-                for name in (*AT_EVERY_SHARE, *CONTROLS, "random search, by the rule")
-                if name in rows[0]["auroc"]
-            }
-            for share in shares
-        }
-    }
+    apart = [row["apart"] for row in rows if row["apart"]]
+    spent = [own for row in rows for name, own in row["seconds"].items() if SECONDS_OF in name]
+    if apart:
+        tuned, still = (np.mean([one[name] for one in apart]) for name in ("tuned", "same steps"))
+        blocks.append(
+            f"\nTuned on one half of the target ({SECONDS_OF}, first seed), scored on the other: "
+            f"{tuned:.3f} (untuned there {still:.3f})"
+        )
+    blocks.append(
+        f"seconds of a tuning, with compiling where it was: {min(spent):.0f} to {max(spent):.0f}, "
+        f"median {np.median(spent):.0f}"
+    )
+    drawing = panels(rows, shares)
     return Result(
-        blocks, lambda path: charts.lines(path, "anomalies in the target", "AUROC", panel)
+        blocks,
+        lambda path: charts.lines(
+            path, "anomalies in the target | seconds on one core", "AUROC", drawing
+        ),
     )
 
 
-AXES = {"seed": Axis((0, 1, 2)), "source": Axis((*DEFECTS, "brick defects"), ("digit 3",))}
+AXES = {"seed": Axis((0, 1, 2, 3, 4)), "source": Axis((*DEFECTS, "brick defects"), ("digit 3",))}
 STUDY = grid(AXES, make, table, "{source}-{seed}", runs=("runs/frozen",))
