@@ -160,6 +160,15 @@ def test_rows_of_spearman_and_p_values_equal_those_of_single_samples():
     np.testing.assert_array_equal(found, slow)
 
 
+def test_rows_of_surprise_equal_those_of_single_samples():
+    rng = np.random.default_rng(4)
+    held_out, scores = rng.normal(size=(5, 17)), rng.normal(size=(5, 40)) * 2.0
+    held_out[1] = held_out[1].round()  # ties
+    found = ranks.surprise_rows(held_out, scores)
+    slow = [compiled["surprise"](a, b) for a, b in zip(held_out, scores)]
+    np.testing.assert_allclose(found, slow, rtol=2e-5, atol=1e-5)
+
+
 @pytest.mark.parametrize("size", [4, 50])
 def test_tail_scale_is_the_mean_excess_of_the_top_quarter(size):
     x = np.random.default_rng(size).exponential(2.0, size)

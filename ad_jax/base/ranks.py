@@ -156,6 +156,19 @@ def p_values_rows(held_out: np.ndarray, scores: np.ndarray) -> np.ndarray:
     return (1 + np.stack(at_least)) / (np.shape(held_out)[1] + 1)
 
 
+def surprise_rows(held_out: np.ndarray, scores: np.ndarray) -> np.ndarray:
+    """`surprise` of every row of `scores [rows, n]` among `held_out [rows, m]`, float64."""
+    count = np.shape(held_out)[1]
+    level = -np.log((count - np.arange(count)) / (count + 1.0))
+    out = np.empty(np.shape(scores))
+    for i, (normals, row) in enumerate(zip(np.sort(held_out, axis=1), scores, strict=True)):
+        scale = tail_scale(normals)
+        out[i] = np.interp(row, normals, level)
+        out[i] += np.maximum(row - normals[-1], 0.0) / scale
+        out[i] -= np.maximum(normals[0] - row, 0.0) / scale
+    return out
+
+
 def auroc_rows(low: np.ndarray, high: np.ndarray) -> np.ndarray:
     """`auroc` of every row `[members]` of `low [members, n]` and `high [members, m]`, float64.
 

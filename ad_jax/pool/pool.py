@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from ad_jax.base import stats
+from ad_jax.base import ranks, stats
 from ad_jax.pool import external as foreign
 from ad_jax.pool.external import Named
 from ad_jax.pool.view import View
@@ -155,12 +155,49 @@ class Pool:
         return self.held_out.scores
 
     def of_own_heads(self, view: View) -> np.ndarray:
-        """Scores `[members, n]` by each member's default head."""
+        """Scores `[members, n]` by each member's default head; of one head no copy."""
+        if view.scores.shape[1] == 1:
+            return view.scores[:, 0]
         return view.scores[np.arange(len(self.members)), self.default_head]
 
     def own_scores(self) -> tuple[np.ndarray, np.ndarray]:
         """Scores of target `[members, n]` and held-out `[members, m]` by each member's head."""
+        return self._own_scores
+
+    @cached_property
+    def _own_scores(self) -> tuple[np.ndarray, np.ndarray]:
+        """Kept, as every rule asks for them."""
         return self.of_own_heads(self.target), self.of_own_heads(self.held_out)
+
+    @cached_property
+    def finite(self) -> np.ndarray:
+        """Whether all of a member's scores of the target are finite, `[members]`."""
+        return np.isfinite(self.own_scores()[0]).all(axis=1)
+
+    @cached_property
+    def choices(self) -> dict[str, list[int]]:
+        """Setting key -> rows of its trained members, for settings that can be picked."""
+        found = {s.key: self.rows(s, trained=True) for s in self.settings if self.pickable(s)}
+        return found
+
+    @cached_property
+    def surprise(self) -> dict[str, np.ndarray]:
+        """Setting key -> mean `ranks.surprise` `[n]` of its members, for settings in `choices`.
+
+        Of those alone whose scores are all finite.
+        """
+        target, held_out = self.own_scores()
+        return {
+            key: ranks.surprise_rows(held_out[rows], target[rows]).mean(0)
+            for key, rows in self.choices.items()
+            if self.finite[rows].all() and np.isfinite(held_out[rows]).all()
+        }
+
+    @cached_property
+    def auroc_held_out(self) -> np.ndarray:
+        """AUROC of the target against held-out normals, `[members]`."""
+        target, held_out = self.own_scores()
+        return ranks.auroc_rows(held_out, target)
 
     def take(self, target: np.ndarray, held_out: np.ndarray) -> Pool:
         """The pool on some samples of the target `[k]` and of the held-out normals `[l]`.

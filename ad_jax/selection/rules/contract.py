@@ -38,22 +38,18 @@ def comparable(pool: Pool, known: np.ndarray) -> np.ndarray:
       known: `[members]` whether the rule can judge a member; a setting with one that it cannot
         judge is left out.
     """
-    found = [pool.rows(s, trained=True) for s in pool.settings if pool.pickable(s)]
+    found = pool.choices.values()
     return np.array(sorted(i for rows in found if known[rows].all() for i in rows), int)
 
 
 def voters(pool: Pool) -> np.ndarray:
     """Rows of the members whose target scores count: comparable, with finite scores."""
-    own, _ = pool.own_scores()
-    return comparable(pool, np.isfinite(own).all(axis=1))
+    return comparable(pool, pool.finite)
 
 
 def groups(pool: Pool) -> dict[str, list[int]]:
     """Setting key -> rows of its voters: the seeds that can be compared."""
-    out: dict[str, list[int]] = {}
-    for row in voters(pool):
-        out.setdefault(pool.members[row].setting.key, []).append(int(row))
-    return out
+    return {key: rows for key, rows in pool.choices.items() if pool.finite[rows].all()}
 
 
 def judged(values: np.ndarray, *scores: np.ndarray) -> np.ndarray:

@@ -24,7 +24,7 @@ def tail_share(pool: Pool) -> np.ndarray:
 def auroc_held_out(pool: Pool) -> np.ndarray:
     """Minus the AUROC of the target against held-out normals `[members]`."""
     target, held_out = pool.own_scores()
-    return judged(-ranks.auroc_rows(held_out, target), target, held_out)
+    return judged(-pool.auroc_held_out, target, held_out)
 
 
 def _mean_rank(pool: Pool, losses: np.ndarray) -> np.ndarray:

@@ -5,6 +5,7 @@ Definitions and sources at each; where a source leaves something open, what was 
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from functools import partial
 
 import numpy as np
@@ -55,10 +56,15 @@ def wilcoxon(pool: Pool, order: int) -> np.ndarray:
         return judged(-order_statistic(held_out, target, order), target, held_out)
 
 
+def _highest_of_rows(scores: np.ndarray, count: int) -> np.ndarray:
+    """The highest values `[members, count]` of each row, in any order."""
+    return np.partition(scores, -count, axis=1)[:, -count:]
+
+
 def _top(scores: np.ndarray) -> np.ndarray:
     """Mean of the highest `TOP` of each row, one at least."""
     count = max(1, round(TOP * scores.shape[1]))
-    return np.sort(scores, axis=1)[:, -count:].mean(1, dtype=np.float64)
+    return np.sort(_highest_of_rows(scores, count), axis=1).mean(1, dtype=np.float64)
 
 
 def magnitude_tail(pool: Pool) -> np.ndarray:
@@ -77,7 +83,7 @@ def higher_criticism(pool: Pool) -> np.ndarray:
     """
     target, held_out = pool.own_scores()
     count, kept = target.shape[1], held_out.shape[1]
-    p = _sorted_p_values(held_out, target)[:, : max(1, int(EARLY * count))]
+    p = _sorted_p_values(held_out, _highest_of_rows(target, max(1, int(EARLY * count))))
     expected = np.arange(1, p.shape[1] + 1) / count
     spread = np.sqrt(np.maximum(p * (1 - p), 1e-12) * (1 / count + 1 / kept))
     return judged(-((expected - p) / spread).max(1), target, held_out)
@@ -103,14 +109,15 @@ def eag(pool: Pool) -> np.ndarray:
     of the target's k highest scores and the others.
     """
     target, _ = pool.own_scores()
-    ordered = np.sort(target.astype(np.float64), axis=1)[:, ::-1]
-    count = ordered.shape[1]
+    count = target.shape[1]
     high = np.arange(1, max(1, int(LATE * count)) + 1)
     with np.errstate(invalid="ignore", divide="ignore"):
-        ordered = ordered - ordered.mean(1, keepdims=True)  # differences of squares cancel less
-        sums, squares = np.cumsum(ordered, 1), np.cumsum(ordered**2, 1)
-        top, top_squares = sums[:, high - 1], squares[:, high - 1]
-        low, low_squares = sums[:, -1:] - top, squares[:, -1:] - top_squares
+        # Centred, as differences of squares cancel less then.
+        centred = target - target.mean(1, keepdims=True, dtype=np.float64)
+        ordered = np.sort(_highest_of_rows(centred, len(high)), axis=1)[:, ::-1]
+        top, top_squares = np.cumsum(ordered, 1), np.cumsum(ordered**2, 1)
+        low = centred.sum(1, keepdims=True) - top
+        low_squares = (centred**2).sum(1, keepdims=True) - top_squares
         within = (top_squares - top**2 / high) + (low_squares - low**2 / (count - high))
         gap = (top / high - low / (count - high)) ** 2
         value = (high * (count - high) * gap / (count * within)).mean(1)
@@ -131,6 +138,34 @@ def adadetect(pool: Pool) -> np.ndarray:
     return judged(-rejected / count, target, held_out)
 
 
+def _highest(values: np.ndarray, count: int) -> np.ndarray:
+    """Places of the highest values; of those that tie for the last place the first ones."""
+    least = np.partition(values, -count)[-count]
+    above = np.flatnonzero(values > least)
+    return np.concatenate([above, np.flatnonzero(values == least)[: count - len(above)]])
+
+
+def _calls(
+    surprise: Mapping[str, np.ndarray], families: Mapping[str, str], trusted: set[str], count: int
+) -> dict[str, np.ndarray]:
+    """Setting key -> the samples that trusted settings of all other families call anomalous."""
+    everybody = np.sum([surprise[key] for key in sorted(trusted)], axis=0)
+    of_family: dict[str, list[str]] = {}
+    for key in sorted(trusted):
+        of_family.setdefault(families[key], []).append(key)
+    called: dict[tuple[str, ...], np.ndarray] = {}
+    out = {}
+    for key in surprise:
+        silent = tuple(of_family.get(families[key], ()))
+        if len(silent) == len(trusted):  # one family is left: it judges itself
+            silent = (key,) if trusted > {key} else ()
+        if silent not in called:
+            others = everybody - np.sum([surprise[k] for k in silent], axis=0)
+            called[silent] = _highest(others.round(9), count)  # a difference blurs ties
+        out[key] = called[silent]
+    return out
+
+
 def _called_by_others(pool: Pool, rounds: int) -> np.ndarray:
     """Minus how high a member ranks, among its held-out normals, what other families call strange.
 
@@ -141,29 +176,19 @@ def _called_by_others(pool: Pool, rounds: int) -> np.ndarray:
     target, held_out = pool.own_scores()
     out = np.full(len(pool.members), np.inf)
     known = groups(pool)
-    settings = {s.key: s.family for s in pool.settings}
-    surprise = {
-        key: np.mean([np.asarray(ranks.surprise(held_out[i], target[i])) for i in rows], axis=0)
-        for key, rows in known.items()
-        if np.isfinite(held_out[rows]).all()
-    }
-    if len({settings[key] for key in surprise}) < 2:
+    surprise = pool.surprise
+    families = {s.key: s.family for s in pool.settings if s.key in surprise}
+    if len(set(families.values())) < 2:
         return out
-    hot = max(FEWEST, round(HOT * target.shape[1]))
+    count = min(max(FEWEST, round(HOT * target.shape[1])), target.shape[1])
     trusted = set(surprise)
-    value: dict[str, float] = {}
     for _ in range(rounds):
-        found = {}
-        for key in surprise:
-            others = [k for k in trusted if settings[k] != settings[key]]
-            if not others:  # one family is left: it judges itself
-                others = [k for k in trusted if k != key] or [key]
-            called = np.argsort(-np.mean([surprise[k] for k in sorted(others)], axis=0))[:hot]
+        value = {}
+        for key, called in _calls(surprise, families, trusted, count).items():
             own = known[key]
             p = ranks.p_values_rows(held_out[own], target[own][:, called])
             out[own] = -(1.0 - p).mean(1)
-            found[key] = float(np.mean(out[own]))
-        value = found
+            value[key] = float(np.mean(out[own]))
         middle = np.median(list(value.values()))
         trusted = {key for key, loss in value.items() if loss <= middle}
     return out
