@@ -176,7 +176,7 @@ def test_dry_run_tells_the_cost_and_writes_nothing(source, tmp_path, capsys):
     assert cli.main([*arguments, *SMALL]) == 0
     cost = json.loads(capsys.readouterr().out)
     assert cost["members"] == 4 and cost["compilations"] == 2
-    assert cost["minutes"] > 0 and cost["memory_mb"] > 0
+    assert cost["minutes"] > 0 and cost["memory_mb"] > 850.0  # compiling alone takes as much
     assert not (tmp_path / "x").exists()
 
 

@@ -24,6 +24,9 @@ from ad_jax.train.trainer import Hyper, make_train, over, seed_keys
 
 PROBE = 10  # steps timed
 MEASURING = 1.1  # embedding and alignment come on top of the default number of steps
+# MB that compiling takes at its peak: in all, a family and a further program. Half of it is held
+# afterwards. Read off 8 sweeps from scratch and on features, 16 to 64 px (CPU, jax 0.10.2).
+COMPILING, A_FAMILY, A_PROGRAM, HELD = 850.0, 30.0, 100.0, 0.5
 
 
 class Cost(NamedTuple):
@@ -83,7 +86,10 @@ def estimate(
         encoding = _encoding(config, problem, settings)
         seconds += encoding.seconds
         held, block = held + encoding.held, EMBED_BLOCK * int(np.prod(seen)) * 4
-    return Cost(members, steps, seconds / 60.0, (scratch + held + 4 * block) / 1e6, len(programs))
+    families = {s.augmentation for s in settings}
+    compiling = COMPILING + A_FAMILY * len(families) + A_PROGRAM * (len(programs) - 1)
+    running = (scratch + held + 4 * block) / 1e6 + HELD * compiling
+    return Cost(members, steps, seconds / 60.0, max(compiling, running), len(programs))
 
 
 class _Encoding(NamedTuple):
