@@ -103,3 +103,11 @@ def test_ensemble_benchmark(monkeypatch, capsys, tmp_path):
     pick = next(words for name, words in lines.items() if name.startswith("pick, "))
     assert pick[-3] == "2" and all(float(rate) > 0 for rate in pick[-2:])
     assert "loading the ensemble" in out and {"head", "neighbour"} <= set(lines)
+
+
+def test_a_line_of_a_process_of_its_own_is_stopped_at_its_limit(monkeypatch, capsys):
+    whole = said(monkeypatch, capsys, "neighbour", "--quick", "--limit", "100")
+    assert "# python -m experiments.benchmarks neighbour --rounds 5" in whole
+    assert "nearest of 200 patches" in whole and "before:" not in whole
+    cut = said(monkeypatch, capsys, "neighbour", "--quick", "--limit", "0.01")
+    assert cut.endswith("--quick\n# not measured: it had not ended after 0.01 s\n")
