@@ -43,6 +43,7 @@ LINES = {
     "start": "start",
     "rules": "rules",
     "scaling": "scaling",
+    "roofline": "roofline",
 }
 
 
