@@ -5,7 +5,6 @@ import io
 import re
 import shlex
 import sys
-from types import SimpleNamespace
 
 import pytest
 
@@ -69,10 +68,10 @@ def test_progress_is_a_bar_on_a_terminal_and_a_line_a_step_elsewhere(monkeypatch
 
 
 def test_a_trust_is_told_by_what_limits_it():
-    from ad_jax.cli.answer import reason
+    from ad_jax.selection.trust import decisive
 
     lines = ("forecast: as good as the ensemble", "limit: three samples, which makes it low")
-    both = SimpleNamespace(reasons=(*lines, "against it: noise", "note: something"))
-    assert reason(both) == "three samples, which makes it low"
-    assert reason(SimpleNamespace(reasons=lines[:1])) == "as good as the ensemble"
-    assert reason(SimpleNamespace(reasons=())) == ""
+    both = (*lines, "against it: noise", "note: something")
+    assert decisive(both) == "three samples, which makes it low"
+    assert decisive(lines[:1]) == "as good as the ensemble"
+    assert decisive(()) == ""

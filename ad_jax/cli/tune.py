@@ -25,7 +25,7 @@ from ad_jax.cli.common import (
     training,
 )
 from ad_jax.cli.jobs import add_tiles, job_of, other_target, write_run
-from ad_jax.cli.streams import say
+from ad_jax.cli.streams import say, say_wrapped
 
 NUMBERS = (  # option, its type, and what it is; in brackets the default, on frozen features another
     ("--outer-steps", int, "steps of the hyperparameters, at most (80; on features 40)"),
@@ -159,11 +159,13 @@ def _say_step(step: Any) -> None:
         for name, some in shown.items()
     )
     lost = " ".join(f"{v:.3f}" for v in step.loss)
-    say(f"  {step.done}/{step.total}: loss {lost}; {moved}; about {step.left:.0f} s left")
+    soon = f", about {step.left:.0f} s left" if step.done < step.total else ""
+    starts = "by start" if len(step.loss) > 1 else "with"
+    say_wrapped(f"step {step.done}/{step.total}{soon}; {starts} loss {lost}; {moved}", 2)
 
 
 def _say_training(progress: Any) -> None:
-    say(f"  final trainings: {progress.done}/{progress.total} members, {progress.seconds:.0f} s")
+    say(f"  final trainings: {progress.done}/{progress.total}, {progress.seconds:.0f} s")
 
 
 def _result(folder: Path, outcome: Any) -> dict[str, Any]:
@@ -209,7 +211,7 @@ def tune(arguments: argparse.Namespace) -> None:
     report_tuning.picture(outcome, job.task).save(out / "tuning.png")
     write_run(arguments, out, job, outcome.selection, spec, read_for_tuning)
     for reason in outcome.reasons:
-        say(f"  {reason}")
+        say_wrapped(reason, 2)
     if arguments.json:
         print(json_text(_result(out, outcome)))
     else:

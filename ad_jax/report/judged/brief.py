@@ -149,8 +149,8 @@ def _lines(result: Audit, opened_before: int) -> list[Block]:
     lines = [
         f"The pick, {pick['setting']} by {pick['rule']}, is number {pick['rank']} of "
         f"{pick['settings']} settings.",
-        f"Choosing by labels, down to the {stage.name}, would have bought AUROC "
-        f"{stage.apparent:.3f} where it chose and {honest} on samples that had no part in it.",
+        f"Choosing by labels, down to the {stage.name}, would have given AUROC "
+        f"{stage.apparent:.3f} on the samples whose labels chose, and {honest} on others.",
         f"Labels were opened {often}, last: {reason} at {when}",
     ]
     if result.of_survivors:
