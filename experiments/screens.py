@@ -35,7 +35,7 @@ ROOT = Path(__file__).parents[1]
 OUT, RUNS = ROOT / "docs" / "_static", ROOT / "runs" / "screens"
 COLUMNS, ROWS = 80, 24
 MOST = 60_000  # bytes of a picture
-COLOURS = (64, 32, 16)  # of a picture: the most with which it is no larger than `MOST`
+COLOURS = (64, 32, 16, 8)  # of a picture: the most with which it is no larger than `MOST`
 DESKTOP, PHONE = (1280, 1000), (420, 1000)  # of the report, in px
 PROGRAM = "import sys; from ad_jax.cli import main; sys.exit(main())"  # of this checkout
 CUT = "…"  # stands where lines were left out
@@ -61,7 +61,7 @@ CELLS = (
 
 STYLE = """
 body { margin: 0; background: white; }
-main { display: inline-block; padding: 16px; }
+main { display: block; width: max-content; padding: 16px; }
 pre { margin: 0; font: 14px/1.35 "DejaVu Sans Mono", monospace; }
 .terminal { background: #14181c; color: #e6e8ea; }
 .terminal pre { width: 80ch; white-space: pre-wrap; word-break: break-all; }
@@ -79,21 +79,15 @@ class Screen(NamedTuple):
     """Commands whose output is one picture.
 
     Attributes:
-      name: of the file.
       commands: as they are typed; a backslash breaks a line.
       last: lines of each output that are shown at most.
     """
 
-    name: str
     commands: Sequence[str]
     last: int = 40
 
 
-SCREENS = (
-    Screen("screen_select", (SELECT, SCORE)),
-    Screen("screen_audit", (AUDIT,)),
-    Screen("screen_tune", (TUNE,), 34),
-)
+Taker = Callable[[Any, Path, Path], None]  # of a browser, the folder of runs and the picture
 
 
 def shown(output: bytes) -> str:
@@ -194,7 +188,7 @@ def save(picture: bytes, path: Path) -> None:
     image = Image.open(io.BytesIO(picture)).convert("RGB")
     for count in COLOURS:
         buffer = io.BytesIO()
-        image.quantize(count).save(buffer, "PNG", optimize=True)
+        image.quantize(count, Image.Quantize.MAXCOVERAGE).save(buffer, "PNG", optimize=True)
         if len(buffer.getvalue()) <= MOST:
             path.write_bytes(buffer.getvalue())
             return
@@ -225,7 +219,7 @@ def browser() -> Iterator[Any]:
 
 def photograph(engine: Any, page: str, path: Path) -> None:
     """Writes the picture of a page's `main`."""
-    opened = engine.new_page(viewport={"width": 1000, "height": 800}, device_scale_factor=1.5)
+    opened = engine.new_page(viewport={"width": 1000, "height": 800}, device_scale_factor=1.25)
     opened.set_content(f"<style>{STYLE}</style>{page}")
     save(opened.locator("main").screenshot(), path)
     opened.close()
@@ -244,47 +238,68 @@ def new_samples(folder: Path) -> None:
     """Some of the main job's target as files, for `ad-jax score`."""
     from PIL import Image
 
-    import ad_jax
+    from ad_jax import data
     from ad_jax.cli.common import DEFAULT_SOURCES
 
-    problem, _ = ad_jax.load(DEFAULT_SOURCES[0])  # the truth stays sealed
+    source, options = data.parse(DEFAULT_SOURCES[0])
+    problem, _ = data.load(source, **options)  # the truth stays sealed
     folder.mkdir(parents=True, exist_ok=True)
     for i, sample in enumerate(problem.target[:: len(problem.target) // 6]):
         Image.fromarray(sample.squeeze()).save(folder / f"{i:02}.png")
 
 
-def pages(runs: Path, smoke: bool) -> Iterator[tuple[str, Callable[[Any, Path], None]]]:
-    """Name of every picture, and what writes it with a browser; made one after the other."""
+def of_terminal(screen: Screen) -> Taker:
+    """What takes a picture of commands."""
+    return lambda engine, runs, path: photograph(engine, terminal_page(screen, runs), path)
 
-    def of(page: str) -> Callable[[Any, Path], None]:
-        return lambda engine, path: photograph(engine, page, path)
 
-    if smoke:
-        yield "screen_smoke", of(terminal_page(Screen("screen_smoke", (SMOKE,)), runs))
-        return
+def of_report(size: tuple[int, int]) -> Taker:
+    """What takes a picture of the main job's report."""
+
+    def take(engine: Any, runs: Path, path: Path) -> None:
+        captured(REPORT, runs)
+        photograph_report(engine, runs / "runs" / "main" / "report.html", size, path)
+
+    return take
+
+
+def of_notebook(engine: Any, runs: Path, path: Path) -> None:
+    """Takes the picture of a notebook."""
+    photograph(engine, notebook_page(), path)
+
+
+def of_selection(engine: Any, runs: Path, path: Path) -> None:
+    """Takes the picture of the main job, and of some samples that are scored afterwards."""
     new_samples(runs / "new")
-    for screen in SCREENS:
-        yield screen.name, of(terminal_page(screen, runs))
-    captured(REPORT, runs)
-    report = runs / "runs" / "main" / "report.html"
-    for name, size in (("screen_report", DESKTOP), ("screen_report_phone", PHONE)):
-        yield name, lambda engine, path, s=size: photograph_report(engine, report, s, path)
-    yield "screen_notebook", of(notebook_page())
+    photograph(engine, terminal_page(Screen((SELECT, SCORE)), runs), path)
+
+
+PICTURES: dict[str, Taker] = {  # in this order: the later ones read the main job's run
+    "screen_select": of_selection,
+    "screen_audit": of_terminal(Screen((AUDIT,))),
+    "screen_tune": of_terminal(Screen((TUNE,), 34)),
+    "screen_report": of_report(DESKTOP),
+    "screen_report_phone": of_report(PHONE),
+    "screen_notebook": of_notebook,
+}
+SMALLEST: dict[str, Taker] = {"screen_smoke": of_terminal(Screen((SMOKE,)))}
 
 
 def main() -> None:
     """Takes the screens as the command line asks for them."""
     parser = argparse.ArgumentParser(prog="python -m experiments.screens")
+    parser.add_argument("name", nargs="*", choices=[*PICTURES, []], help="pictures (all)")
     parser.add_argument("--out", type=Path, default=OUT, help="folder of the pictures")
     parser.add_argument("--runs", type=Path, default=RUNS, help="folder of the runs")
     parser.add_argument("--smoke", action="store_true", help="one small screen, nothing trained")
     given = parser.parse_args()
     for folder in (given.out, given.runs):
         folder.mkdir(parents=True, exist_ok=True)
+    takers = SMALLEST if given.smoke else PICTURES
     with browser() as engine:
-        for name, write in pages(given.runs, given.smoke):
+        for name in takers if given.smoke else given.name or takers:
             path = given.out / f"{name}.png"
-            write(engine, path)
+            takers[name](engine, given.runs, path)
             print(f"{path}: {path.stat().st_size} bytes", flush=True)
 
 

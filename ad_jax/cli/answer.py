@@ -21,7 +21,7 @@ def attainable(detector: Any) -> str:
 
     known, alpha = detector.calibration_, detector.alpha
     count, least = len(known.scores), rounded_up(known.smallest())
-    said = f"with {count} held-out normals, false-positive rates from {least:g} on are attainable"
+    said = f"with {count} held-out normals, rates from {least:g} on are attainable"
     if count >= known.needed(alpha):
         return said
     return (

@@ -159,9 +159,9 @@ def _say_cost(groups: list[Group], as_json: bool) -> None:
         print(json_text(total._asdict()))
         return
     print(
-        f"{total.members} members, {total.member_steps} member-steps, about "
-        f"{total.minutes:.1f} minutes, {total.memory_mb:.0f} MB beyond the program's "
-        f"start, {total.compilations} compilations"
+        f"about {total.minutes:.1f} minutes: {total.members} trainings, {total.member_steps} steps "
+        f"in all\n{total.memory_mb:.0f} MB of memory more than after the start, "
+        f"{total.compilations} programs to compile"
     )
 
 
@@ -176,7 +176,7 @@ def _say_duplicates(job: Job) -> None:
 
 def _say_details(job: Job, chosen: Any) -> None:
     """All that speaks for and against a pick."""
-    say_wrapped(f"{job.text}: {promised(job.problem, chosen)}", 2)
+    say_wrapped(f"{job.text}: false alarms: {promised(job.problem, chosen)}", 2)
     say_wrapped(f"{job.text}: trust in {chosen.pick.label} is {chosen.trust.verdict}", 2)
     for reason in chosen.trust.reasons:
         say_wrapped(reason, 4)

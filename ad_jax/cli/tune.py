@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -168,6 +169,20 @@ def _say_training(progress: Any) -> None:
     say(f"  final trainings: {progress.done}/{progress.total}, {progress.seconds:.0f} s")
 
 
+def _say_reasons(reasons: Sequence[str]) -> None:
+    """What to know of the end: of the descent, and below a line of its own of the choice."""
+    from ad_jax.selection.tuning.tuned import AMONG
+
+    of_choice = [reason.removeprefix(AMONG) for reason in reasons if reason.startswith(AMONG)]
+    for reason in reasons:
+        if not reason.startswith(AMONG):
+            say_wrapped(reason, 2)
+    if of_choice:
+        say("  the choice among the default and the ends of the descents:")
+    for reason in of_choice:
+        say_wrapped(reason, 4)
+
+
 def _result(folder: Path, outcome: Any) -> dict[str, Any]:
     """What `--json` prints."""
     best = outcome.descent.starts[outcome.descent.best]
@@ -210,8 +225,7 @@ def tune(arguments: argparse.Namespace) -> None:
     out.mkdir(parents=True, exist_ok=True)
     report_tuning.picture(outcome, job.task).save(out / "tuning.png")
     write_run(arguments, out, job, outcome.selection, spec, read_for_tuning)
-    for reason in outcome.reasons:
-        say_wrapped(reason, 2)
+    _say_reasons(outcome.reasons)
     if arguments.json:
         print(json_text(_result(out, outcome)))
     else:

@@ -335,10 +335,9 @@ def _forecast_in_words(told: Forecast) -> str:
 
     expected = "about as well as" if told.regret <= HIGH else "worse than"
     return (
-        f"the pick should do {expected} the ensemble of all settings: its AUROC is expected "
-        f"{of_pick(told.regret)} the ensemble's ({of_pick(told.high)} to {of_pick(told.low)} on "
-        "80 % of similar development targets); the two rank the target with a correlation of "
-        f"{1.0 - told.disagreement:.2f}"
+        f"the pick should do {expected} the ensemble: its AUROC is expected {of_pick(told.regret)} "
+        f"({of_pick(told.high)} to {of_pick(told.low)} on 8 of 10 similar development targets); "
+        f"the two have a rank correlation of {1.0 - told.disagreement:.2f}"
     )
 
 
