@@ -464,7 +464,7 @@ def test_a_selection_ends_with_one_screen(run, source, tmp_path, capsys, relaxed
     assert len(lines) <= 24
     assert all(len(x) <= 80 for x in lines if str(tmp_path) not in x and str(source) not in x)
     for part in (
-        "the ensemble of 4 settings: the largest weights are ",
+        "the ensemble of 4 settings: the largest weights are",
         f"{pick['setting']['pretext']}/{pick['setting']['augmentation']}",
         f"trust in it     {pick['trust']['verdict']}: ",
         "with 4 held-out normals",

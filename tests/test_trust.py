@@ -390,12 +390,12 @@ def test_reasons_say_what_they_are_and_the_forecast_comes_first(strengths, share
     [
         (
             Forecast(0.13, -0.002, -0.03, 0.019),
-            "as well as the ensemble: its AUROC is expected "
+            "as well as the ensemble: its AUROC is expected to be "
             "0.002 above (0.019 below to 0.030 above on 8 of 10",
         ),
         (
             Forecast(0.5, 0.107, -0.041, 0.435),
-            "worse than the ensemble: its AUROC is expected "
+            "worse than the ensemble: its AUROC is expected to be "
             "0.107 below (0.435 below to 0.041 above on 8 of 10",
         ),
     ],
