@@ -46,7 +46,7 @@ TUNE = (
     "ad-jax tune digits,normal=3,kind=8,limit=64 --starts 2 --outer-steps 20 \\\n"
     "    --horizon 5 --warm-up 50 --steps 150 --width 8 --seeds 2 --out runs/tuned"
 )
-SMOKE = "ad-jax select --dry-run"
+SMOKE = "ad-jax --help"
 
 CELLS = (
     'import ad_jax\n\nproblem, truth = ad_jax.load("digits", normal=3, kind="8", limit=64)',

@@ -336,8 +336,8 @@ def _forecast_in_words(told: Forecast) -> str:
     expected = "about as well as" if told.regret <= HIGH else "worse than"
     return (
         f"the pick should do {expected} the ensemble: its AUROC is expected to be "
-        f"{of_pick(told.regret)} ({of_pick(told.high)} to {of_pick(told.low)} on 8 of 10 similar development targets); "
-        f"the two have a rank correlation of {1.0 - told.disagreement:.2f}"
+        f"{of_pick(told.regret)} ({of_pick(told.high)} to {of_pick(told.low)} on 8 of 10 similar "
+        f"development targets); the two have a rank correlation of {1.0 - told.disagreement:.2f}"
     )
 
 
