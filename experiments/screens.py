@@ -1,12 +1,12 @@
 """Takes the documentation's screens of the program, `python -m experiments.screens`.
 
-    python -m experiments.screens --smoke --out /tmp/screens   # one small screen, in seconds
+    python -m experiments.screens --smoke --out runs/smoke   # one small screen, in seconds
 
 Commands run in a pseudo-terminal of 80 columns, so that they print what people see; their report is
 opened in a browser of a desktop's and of a phone's width; cells of a notebook run in a kernel. All
 of it becomes PNGs of few colours under docs/_static, by a headless Chromium (the extra `test` has
 playwright; Debian calls the browser `chromium`). Runs lie in runs/screens: what was trained there
-is not trained again. On two free CPU cores about six minutes, most of them the main job.
+is not trained again. The main job takes most of the time.
 """
 
 from __future__ import annotations
