@@ -288,7 +288,7 @@ def test_tune_writes_a_run_that_audit_reads(source, tmp_path, capsys, relaxed):
     assert json.loads(capsys.readouterr().out)["training_steps"] == 6
     assert cli.main([*arguments, "--shard", "1/1", "--json"]) == 0
     told = capsys.readouterr()
-    assert "2/2: loss" in told.err and json.loads(told.out) == {"shard": "1/1", "left": 0}
+    assert "step 2/2; with loss" in told.err and json.loads(told.out) == {"shard": "1/1", "left": 0}
     assert not (out / "tuned.json").exists()
     assert cli.main([*arguments, "--json"]) == 0
     told = capsys.readouterr()
@@ -464,7 +464,7 @@ def test_a_selection_ends_with_one_screen(run, source, tmp_path, capsys, relaxed
     assert len(lines) <= 24
     assert all(len(x) <= 80 for x in lines if str(tmp_path) not in x and str(source) not in x)
     for part in (
-        "the ensemble of 4 settings: most weight have ",
+        "the ensemble of 4 settings: the largest weights are",
         f"{pick['setting']['pretext']}/{pick['setting']['augmentation']}",
         f"trust in it     {pick['trust']['verdict']}: ",
         "with 4 held-out normals",

@@ -13,7 +13,17 @@ from ad_jax.pool import Pool
 from ad_jax.selection import rules
 from ad_jax.selection.failure_modes import signatures
 from ad_jax.selection.resampling import draw, halves, resampled
-from ad_jax.selection.trust import FORECAST, HIGH, MEDIUM, RARE, forecast, null, trust
+from ad_jax.selection.trust import (
+    FORECAST,
+    HIGH,
+    MEDIUM,
+    RARE,
+    Forecast,
+    _forecast_in_words,
+    forecast,
+    null,
+    trust,
+)
 from ad_jax.selection.weights import surprises, weights
 
 RESULTS = Path(__file__).parents[1] / "experiments" / "results"
@@ -373,6 +383,27 @@ def test_reasons_say_what_they_are_and_the_forecast_comes_first(strengths, share
     assert words == sorted(words, key=order.index) and words.count("forecast") == 1
     bound = {"high": HIGH, "medium": MEDIUM, "low": 1.0}[found.verdict]
     assert found.regret <= bound
+
+
+@pytest.mark.parametrize(
+    "told, said",
+    [
+        (
+            Forecast(0.13, -0.002, -0.03, 0.019),
+            "as well as the ensemble: its AUROC is expected to be "
+            "0.002 above (0.019 below to 0.030 above on 8 of 10",
+        ),
+        (
+            Forecast(0.5, 0.107, -0.041, 0.435),
+            "worse than the ensemble: its AUROC is expected to be "
+            "0.107 below (0.435 below to 0.041 above on 8 of 10",
+        ),
+    ],
+)
+def test_the_forecast_in_words_is_the_pick_against_the_ensemble(told, said):
+    """The forecast is of the ensemble less the pick, the sentence the other way round."""
+    assert said in _forecast_in_words(told)
+    assert f"correlation of {1 - told.disagreement:.2f}" in _forecast_in_words(told)
 
 
 def test_without_an_order_there_is_no_forecast():

@@ -21,7 +21,7 @@ def attainable(detector: Any) -> str:
 
     known, alpha = detector.calibration_, detector.alpha
     count, least = len(known.scores), rounded_up(known.smallest())
-    said = f"with {count} held-out normals, false-positive rates from {least:g} on are attainable"
+    said = f"with {count} held-out normals, rates from {least:g} on are attainable"
     if count >= known.needed(alpha):
         return said
     return (
@@ -44,16 +44,6 @@ def promised(problem: Any, chosen: Any) -> str:
     return said
 
 
-def reason(trust: Any) -> str:
-    """Why the verdict is what it is: what limits it, if something does, else the forecast."""
-    parts = [line.partition(": ") for line in trust.reasons]
-    for kind in ("limit", "forecast"):
-        for word, _, line in parts:
-            if word == kind:
-                return line
-    return ""
-
-
 def _wrapped(title: str, text: str) -> list[str]:
     """Text in lines of a terminal's width, its title to the left of them."""
     lines = textwrap.wrap(text, WIDTH - TITLE, break_long_words=False, break_on_hyphens=False)
@@ -66,7 +56,7 @@ def _used(ensemble: Any) -> str:
     named = ", ".join(f"{one.label} ({100 * weight:.0f} %)" for one, weight in ordered[:MOST])
     if len(ordered) == 1:
         return f"one setting: {named}"
-    most = "most weight have " if len(ordered) > MOST else ""
+    most = "the largest weights are " if len(ordered) > MOST else ""
     return f"the ensemble of {len(ordered)} settings: {most}{named}"
 
 
@@ -92,6 +82,8 @@ def _next(run: str, scored: str) -> list[str]:
 
 def of_one(job: Job, folder: Path, chosen: Any) -> list[str]:
     """The answer for a single source, at most 24 lines."""
+    from ad_jax.selection.trust import decisive
+
     place = shlex.quote(str(folder))
     title = job.text if len(job.text) <= WIDTH else f"{job.text[: WIDTH - 1]}…"
     warned = _warnings(chosen)
@@ -100,7 +92,7 @@ def of_one(job: Job, folder: Path, chosen: Any) -> list[str]:
         "",
         *_wrapped("scored by", _used(chosen.ensemble)),
         *_wrapped("pick", f"{chosen.pick.label}, by {chosen.rule} (score it with --pick)"),
-        *_wrapped("trust in it", f"{chosen.trust.verdict}: {reason(chosen.trust)}"),
+        *_wrapped("trust in it", f"{chosen.trust.verdict}: {decisive(chosen.trust.reasons)}"),
         *_wrapped("false alarms", promised(job.problem, chosen)),
         *(_wrapped("warnings", f"{warned} (--verbose says what to do)") if warned else []),
         *_wrapped("files", f"{folder}: {FILES}"),

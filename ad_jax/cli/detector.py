@@ -131,7 +131,7 @@ def _loaded(arguments: argparse.Namespace) -> Any:
     if folder is None or arguments.pick:
         return FittedDetector.load(folder_of(arguments.detector))
     detector = Ensemble.load(folder)
-    say(f"  by the ensemble of {len(detector.weights_)} settings")
+    say(f"  scored by the ensemble of {len(detector.weights_)} settings")
     return detector
 
 

@@ -31,7 +31,8 @@ class Steps:
             self._bar = None
 
     def __call__(self, progress: Any) -> None:
-        known = progress.left == progress.left  # NaN before anything ran here
+        # NaN before anything ran here
+        known = progress.left == progress.left and progress.done < progress.total
         soon = f"about {progress.left:.0f} s left" if known else ""
         if sys.stderr.isatty():
             self._draw(progress, soon)

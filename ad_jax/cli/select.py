@@ -27,7 +27,7 @@ from ad_jax.cli.common import (
 )
 from ad_jax.cli.jobs import Job, add_tiles, job_of, other_target, write_run
 from ad_jax.cli.progress import Steps
-from ad_jax.cli.streams import say
+from ad_jax.cli.streams import say, say_wrapped
 
 WIDE = "wide"  # stands for `search.Defaults.wide`
 
@@ -159,9 +159,9 @@ def _say_cost(groups: list[Group], as_json: bool) -> None:
         print(json_text(total._asdict()))
         return
     print(
-        f"{total.members} members, {total.member_steps} member-steps, about "
-        f"{total.minutes:.1f} minutes, {total.memory_mb:.0f} MB beyond the program's "
-        f"start, {total.compilations} compilations"
+        f"about {total.minutes:.1f} minutes: {total.members} trainings, {total.member_steps} steps "
+        f"in all\n{total.memory_mb:.0f} MB of memory more than after the start, "
+        f"{total.compilations} programs to compile"
     )
 
 
@@ -176,13 +176,13 @@ def _say_duplicates(job: Job) -> None:
 
 def _say_details(job: Job, chosen: Any) -> None:
     """All that speaks for and against a pick."""
-    say(f"  {job.text}: {promised(job.problem, chosen)}")
-    say(f"  {job.text}: trust in {chosen.pick.label} is {chosen.trust.verdict}")
+    say_wrapped(f"{job.text}: false alarms: {promised(job.problem, chosen)}", 2)
+    say_wrapped(f"{job.text}: trust in {chosen.pick.label} is {chosen.trust.verdict}", 2)
     for reason in chosen.trust.reasons:
-        say(f"    {reason}")
+        say_wrapped(reason, 4)
     for signature in chosen.signatures:
         if signature.found:
-            say(f"    {signature.name}: {signature.advice}")
+            say_wrapped(f"{signature.name}: {signature.advice}", 4)
 
 
 def _result(job: Job, folder: Path, chosen: Any) -> dict[str, Any]:

@@ -6,8 +6,10 @@ import contextlib
 import io
 import os
 import select
+import shutil
 import signal
 import sys
+import textwrap
 import threading
 from collections.abc import Iterator
 
@@ -18,6 +20,22 @@ def say(text: str) -> None:
     """One line on stderr: what would break it, or steer a terminal, in a file's name is escaped."""
     shown = (c if c.isprintable() else repr(c)[1:-1] for c in text)
     print("".join(shown), file=sys.stderr, flush=True)
+
+
+def say_wrapped(text: str, indent: int) -> None:
+    """A line as `say` writes it, indented; on a terminal broken between words at its width."""
+    lines = [f"{' ' * indent}{text}"]
+    if sys.stderr.isatty():
+        lines = textwrap.wrap(
+            text,
+            shutil.get_terminal_size().columns,
+            initial_indent=" " * indent,
+            subsequent_indent=" " * (indent + 2),
+            break_long_words=False,
+            break_on_hyphens=False,
+        )
+    for line in lines:
+        say(line)
 
 
 def open_closed() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +26,7 @@ from ad_jax.cli.common import (
     training,
 )
 from ad_jax.cli.jobs import add_tiles, job_of, other_target, write_run
-from ad_jax.cli.streams import say
+from ad_jax.cli.streams import say, say_wrapped
 
 NUMBERS = (  # option, its type, and what it is; in brackets the default, on frozen features another
     ("--outer-steps", int, "steps of the hyperparameters, at most (80; on features 40)"),
@@ -159,11 +160,27 @@ def _say_step(step: Any) -> None:
         for name, some in shown.items()
     )
     lost = " ".join(f"{v:.3f}" for v in step.loss)
-    say(f"  {step.done}/{step.total}: loss {lost}; {moved}; about {step.left:.0f} s left")
+    soon = f", about {step.left:.0f} s left" if step.done < step.total else ""
+    starts = "by start" if len(step.loss) > 1 else "with"
+    say_wrapped(f"step {step.done}/{step.total}{soon}; {starts} loss {lost}; {moved}", 2)
 
 
 def _say_training(progress: Any) -> None:
-    say(f"  final trainings: {progress.done}/{progress.total} members, {progress.seconds:.0f} s")
+    say(f"  final trainings: {progress.done}/{progress.total}, {progress.seconds:.0f} s")
+
+
+def _say_reasons(reasons: Sequence[str]) -> None:
+    """What to know of the end: of the descent, and below a line of its own of the choice."""
+    from ad_jax.selection.tuning.tuned import AMONG
+
+    of_choice = [reason.removeprefix(AMONG) for reason in reasons if reason.startswith(AMONG)]
+    for reason in reasons:
+        if not reason.startswith(AMONG):
+            say_wrapped(reason, 2)
+    if of_choice:
+        say("  the choice among the default and the ends of the descents:")
+    for reason in of_choice:
+        say_wrapped(reason, 4)
 
 
 def _result(folder: Path, outcome: Any) -> dict[str, Any]:
@@ -208,8 +225,7 @@ def tune(arguments: argparse.Namespace) -> None:
     out.mkdir(parents=True, exist_ok=True)
     report_tuning.picture(outcome, job.task).save(out / "tuning.png")
     write_run(arguments, out, job, outcome.selection, spec, read_for_tuning)
-    for reason in outcome.reasons:
-        say(f"  {reason}")
+    _say_reasons(outcome.reasons)
     if arguments.json:
         print(json_text(_result(out, outcome)))
     else:

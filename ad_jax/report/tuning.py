@@ -111,17 +111,23 @@ def picture(tuned: Tuned, problem: Problem) -> Any:
 
 
 def table(tuned: Tuned) -> tuple[Sequence[str], list[list[object]]]:
-    """Header and rows of the starts, for `render`."""
+    """Header and rows of the starts, a row per hyperparameter, for `render`.
+
+    Columns for hyperparameters would pass the 80 columns of a terminal from three of them on.
+    """
     traced = traced_of(tuned)
-    header = ["start", "status", "loss", "±", *_hypers(traced)]
+    header = ["start", "status", "loss", "±", "tuned", "from", "to"]
     rows: list[list[object]] = []
     for i, start in enumerate(traced.about["starts"]):
-        name = " ".join([str(i), *_marks(traced, i)])
-        moves = [f"{_said(start['start'][n])} -> {_said(start['end'][n])}" for n in _hypers(traced)]
-        rows.append([name, start["status"], start["loss"], start["error"], *moves])
+        about = [" ".join([str(i), *_marks(traced, i)])]
+        about += [start["status"], start["loss"], start["error"]]
+        for n in _hypers(traced):
+            rows.append([*about, n, _said(start["start"][n]), _said(start["end"][n])])
+            about = [""] * len(about)
     if tuned.picked is None:
-        same = [_said(tuned.hyper[n]) for n in _hypers(traced) if n in tuned.hyper]
-        rows.append(["default (picked)", "", "", "", *same])
+        same = [[n, "", _said(tuned.hyper[n])] for n in _hypers(traced) if n in tuned.hyper]
+        names = ["default (picked)", *[""] * len(same)]
+        rows += [[name, "", "", "", *own] for name, own in zip(names, same)]
     return header, rows
 
 
@@ -136,7 +142,8 @@ def _hypers(traced: Traced) -> dict[str, list[int]]:
 def _said(value: Any) -> str:
     """A value in words: of a vector its lowest and highest number."""
     own = numbers(value)
-    return f"{own[0]:.3g}" if len(own) == 1 else f"({min(own):.3g} to {max(own):.3g})"
+    low, high = f"{min(own):.3g}", f"{max(own):.3g}"
+    return low if low == high else f"({low} to {high})"
 
 
 def _marks(traced: Traced, start: int) -> list[str]:

@@ -12,7 +12,7 @@ beside it: over 34 development tasks none of them told a good pick from a bad on
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
@@ -315,13 +315,9 @@ def _verdict(said: _Said, told: Forecast, finished: int, few: str, left: str) ->
     if few:
         said.limits.append(f"{few}, which makes it low")
     if np.isnan(told.regret):
-        said.forecast.append("none: pick or ensemble says the same of all target samples")
+        said.forecast.append("none: the pick or the ensemble gives all target samples one score")
         return "low"
-    said.forecast.append(
-        f"the ensemble of all settings is expected to have {told.regret:+.3f} AUROC on the pick "
-        f"({told.low:+.3f} to {told.high:+.3f} on eight of ten development targets like it): they "
-        f"order the target alike to {1.0 - told.disagreement:.2f}"
-    )
+    said.forecast.append(_forecast_in_words(told))
     if few:
         return "low"
     if left:
@@ -331,21 +327,55 @@ def _verdict(said: _Said, told: Forecast, finished: int, few: str, left: str) ->
     return "medium" if told.regret <= MEDIUM else "low"
 
 
+def _forecast_in_words(told: Forecast) -> str:
+    """What to expect of the pick, in which range, and what that follows from."""
+
+    def of_pick(regret: float) -> str:
+        return f"{abs(regret):.3f} {'below' if regret > 0.0 else 'above'}"
+
+    expected = "about as well as" if told.regret <= HIGH else "worse than"
+    return (
+        f"the pick should do {expected} the ensemble: its AUROC is expected to be "
+        f"{of_pick(told.regret)} ({of_pick(told.high)} to {of_pick(told.low)} on 8 of 10 similar "
+        f"development targets); the two have a rank correlation of {1.0 - told.disagreement:.2f}"
+    )
+
+
+def decisive(reasons: Sequence[str]) -> str:
+    """Of the reasons of a `Trust` the one that decides: what limits it, if any, else the forecast.
+
+    >>> decisive(["forecast: none", "against it: noise"])
+    'none'
+    """
+    parts = [line.partition(": ") for line in reasons]
+    for kind in ("limit", "forecast"):
+        for word, _, line in parts:
+            if word == kind:
+                return line
+    return ""
+
+
 def _say_noise(
     said: _Said, margin: float, stability: float, reliability: float, others: list[str]
 ) -> None:
     if np.isfinite(margin):
-        word = "within" if margin < NOISE else "above"
-        line = f"the runner-up is {margin:.1f} standard errors behind, {word} seed noise"
+        change = "might" if margin < NOISE else "would hardly"
+        line = (
+            f"the runner-up's loss is {margin:.1f} standard errors higher, so other seeds {change} "
+            "change the pick"
+        )
         (said.against if margin < NOISE else said.support).append(line)
     if np.isfinite(stability):
-        line = f"its family wins on {100 * stability:.0f} % of bootstrap draws"
+        share = f"{100 * stability:.0f} %"
+        line = f"a setting of the pick's family wins on {share} of bootstrap draws of the samples"
         (said.against if stability < 0.8 else said.support).append(line)
     if np.isfinite(reliability):
-        line = f"halves of the samples order the settings alike to {reliability:.2f}"
+        alike = f"with a correlation of {reliability:.2f}"
+        line = f"two halves of the samples rank the settings {alike}"
         (said.against if reliability < 0.7 else said.support).append(line)
     if others:
-        said.against.append(f"{', '.join(others)} put it in the lower half")
+        rank = "rules of other kinds rank" if len(others) > 1 else "a rule of another kind ranks"
+        said.against.append(f"{rank} the pick in the lower half: {', '.join(others)}")
 
 
 def _say_null(said: _Said, pool: Pool, seed: int) -> tuple[float, str]:
@@ -381,7 +411,7 @@ def _say_stopped(said: _Said, pool: Pool, finished: int) -> str:
     if stopped:
         said.against.append(
             f"{stopped} of {len(pool.settings)} settings were stopped early, some of which might "
-            "have won; all but the likeness to held-out normals is of the others"
+            "have won; only the comparison with held-out normals includes them"
         )
     few = stopped and finished < LEFT
     return f"the search left {finished} settings to compare" if few else ""

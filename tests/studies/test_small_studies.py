@@ -219,7 +219,9 @@ def test_tuning_on_features_study(tmp_path):
     found = smoke("tuning_on_features", tmp_path)
     (table,) = found.tables
     names = table.column("digit 3")
-    assert {"channels, held", "channels, free", "ceiling of channels (labels)", "direct"} <= set(names)
+    assert {"channels, held", "channels, free", "ceiling of channels (labels)", "direct"} <= set(
+        names
+    )
     apart = names["channels, held"] - names["same steps"]
     assert table.column("- same steps")["channels, held"].value == pytest.approx(apart)
     drawn(found, tmp_path / "tuning.png")

@@ -144,14 +144,14 @@ def _lines(result: Audit, opened_before: int) -> list[Block]:
     pick, stage = result.pick, result.snooping.stages[-1]
     when, reason = result.log[-1]
     times = opened_before + len(result.log)
-    often = "once" if times == 1 else f"{times} times"
+    often = "once" if times == 1 else f"{times} times, last"
     honest = f"{stage.honest:.3f}" if np.isfinite(stage.honest) else "an unknown one"
     lines = [
         f"The pick, {pick['setting']} by {pick['rule']}, is number {pick['rank']} of "
         f"{pick['settings']} settings.",
-        f"Choosing by labels, down to the {stage.name}, would have bought AUROC "
-        f"{stage.apparent:.3f} where it chose and {honest} on samples that had no part in it.",
-        f"Labels were opened {often}, last: {reason} at {when}",
+        f"Choosing by labels, down to the {stage.name}, would have given AUROC "
+        f"{stage.apparent:.3f} on the samples whose labels chose, and {honest} on others.",
+        f"Labels were opened {often}: {reason} at {when}",
     ]
     if result.of_survivors:
         lines.insert(1, f"{result.tried.note}.")

@@ -87,10 +87,12 @@ def _palette() -> str:
 
 
 def _soft(text: str) -> Any:
-    """Text that may break after the commas and slashes of long names."""
+    """Text that may break after the commas and slashes of long names, not in options or "5 %"."""
     from markupsafe import Markup, escape
 
-    return Markup(re.sub(r"([,/])(?=\S)", r"\1<wbr>", str(escape(text))))
+    broken = re.sub(r"([,/])(?=\S)", r"\1<wbr>", str(escape(text)))
+    broken = re.sub(r"(?<=\d) %", "\u00a0%", broken)
+    return Markup(re.sub(r"(?<![\w-])(--\w[\w-]*)", r'<span class="option">\1</span>', broken))
 
 
 def html(document: Document) -> str:

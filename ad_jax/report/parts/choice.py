@@ -58,8 +58,9 @@ def losses(tasks: Sequence[Task]) -> Section:
         drawn.append(points.losses(task.name, task.run.rule, dots, control_losses(task), keys))
     note = (
         "A point is a setting, its bar the 95 % interval over seeds (three or more); the ring is "
-        "the pick, crosses are control members by the same rule. No label is used here: the rule "
-        "saw the target without its labels (transduction), and no other unlabelled set."
+        "the pick, crosses and dashed lines are control members by the same rule. No label is used "
+        "here: the rule saw the target without its labels (transduction), and no other unlabelled "
+        "set."
     )
     closed = "labels were not opened (--audit opens them)"
     covers = {

@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Sequence
 
 from ad_jax.report.parts.task import Task
+from ad_jax.selection.trust import decisive
 
 SEVERAL = 4  # tasks from which on they are summed up instead of told one by one
 NAMED = 5
@@ -60,7 +61,8 @@ def _told(task: Task) -> str:
     if pool.stopped:
         lines.append(f"The search stopped {len(pool.stopped)} of them early.")
     if trust.get("verdict"):
-        lines.append(f"Trust in this pick is {trust['verdict']}.")
+        why = decisive(trust.get("reasons", ()))
+        lines.append(f"Trust in this pick is {trust['verdict']}{': ' if why else ''}{why}.")
     if trust.get("control"):
         control = trust["control"].replace("_", " ").capitalize()
         lines.append(f"{control}, a control that learned nothing, looks better by the same rule.")

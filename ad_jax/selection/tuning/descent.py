@@ -316,11 +316,14 @@ def _disagreements(space: TunedSpace, rivals: Sequence[Start], ends: np.ndarray)
     for name, one in space.free.items():
         many = int(apart[space.free.places[name]].sum())
         if many and one.size:
-            out.append(f"starts of like loss disagree on {many} of {one.size} numbers of {name}")
+            out.append(
+                f"starts with similar losses disagree on {many} of {one.size} numbers of {name}"
+            )
     for j, name in enumerate(space.names):
         values = [space.numbers(start.end)[j] for start in rivals]
         if apart[j] and "[" not in name:
             out.append(
-                f"starts of like loss disagree on {name}: {min(values):.3g} to {max(values):.3g}"
+                f"starts with similar losses disagree on {name}: {min(values):.3g} to "
+                f"{max(values):.3g}"
             )
     return out

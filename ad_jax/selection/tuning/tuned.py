@@ -45,6 +45,7 @@ from ad_jax.train.setting import Config, Setting
 
 AUGMENTATIONS = {False: "cutdiff", True: "feature_noise:channel"}  # on frozen features or not
 ON_SERIES = "mean_shift"
+AMONG = "among default and ends, "  # how reasons begin that are of the choice, not of the descent
 ON_FEATURES = loop.Plan(  # a head trains in a second, and nothing is trained afterwards
     outer=(("wilcoxon_31", 1.0),),
     outer_steps=40,
@@ -322,7 +323,7 @@ def _preference(selection: Selection, descent: Descent, picked: int | None) -> l
             f"the rule {selection.rule} prefers the untuned default to where "
             f"{len(descent.starts)} starts ended: tuning has not helped"
         ]
-    out = [f"among default and ends, {reason}" for reason in selection.trust.reasons]
+    out = [f"{AMONG}{reason}" for reason in selection.trust.reasons]
     if picked != descent.best:
         out.append(
             f"the rule {selection.rule} prefers the end of start {picked} to that of start "
