@@ -688,6 +688,59 @@ def test_halves_equal_a_slow_twin():
     assert abs(float(distances.sinkhorn_of_halves(train, made[:19], target)) - expected) < 0.02
 
 
+def _mixed(seed, share, level, count=400):
+    """Normals, normals moved by `level` in one of four values, a target with a share moved by 2."""
+    keys = jax.random.split(jax.random.key(seed), 4)
+    normal, made, own, other = (jax.random.normal(k, (count, 4)) for k in keys)
+    first = jnp.eye(4)[0]
+    target = jnp.where(jnp.arange(count)[:, None] < share * count, other + 2.0 * first, own)
+    return normal, made + level * first, target
+
+
+def test_energy_of_a_mixture_equals_a_slow_twin(float64):
+    normal, made, target = (np.asarray(x, float) for x in _mixed(0, 0.3, 1.0, 30))
+    weights = np.linspace(0.5, 1.5, 30)
+    found, share = distances.mixture_energy(*map(jnp.asarray, (normal, made, target, weights)))
+    mass = np.concatenate([np.full(30, (1.0 - share) / 30), share * weights / weights.sum()])
+    mixed, even = np.concatenate([normal, made]), np.full(30, 1 / 30)
+
+    def apart(x, y, p, q):
+        return (np.abs(x[:, None] - y[None]).sum(-1) * p[:, None] * q[None]).sum()
+
+    expected = 2 * apart(target, mixed, even, mass)
+    expected -= apart(target, target, even, even) + apart(mixed, mixed, mass, mass)
+    np.testing.assert_allclose(found, expected, rtol=1e-9)
+
+
+@pytest.mark.parametrize("share", [0.0, 0.1, 0.4, 1.0])
+def test_the_share_of_a_mixture_is_found_and_its_level_is_lowest_there(share):
+    shares, at = [], {}
+    for level in (1.0, 2.0, 3.0):
+        values = [distances.mixture_energy(*_mixed(seed, share, level)) for seed in range(8)]
+        at[level] = np.mean([float(value) for value, _ in values])
+        shares += [float(found) for _, found in values] if level == 2.0 else []
+    assert np.mean(shares) == pytest.approx(share, abs=0.04)
+    assert share < 0.1 or min(at, key=at.get) == 2.0
+
+
+def test_the_gradient_of_a_mixture_is_that_of_the_lowest_point(float64):
+    normal, made, target = (jnp.asarray(x, jnp.float64) for x in _mixed(1, 0.3, 1.0, 50))
+
+    def value(by):
+        return distances.mixture_energy(normal, made + by * jnp.eye(4)[0], target)[0]
+
+    slope = (value(1e-5) - value(-1e-5)) / 2e-5
+    np.testing.assert_allclose(jax.grad(value)(0.0), slope, rtol=1e-4)
+
+
+def test_what_brings_normals_no_nearer_has_no_share_and_no_gradient():
+    normal, made, _ = _mixed(0, 0.0, 0.0)
+    value, gradient = jax.value_and_grad(
+        lambda by: distances.mixture_energy(normal, made + by, normal)[0]
+    )(5.0)
+    assert abs(float(value)) < 1e-6 and float(gradient) == 0.0
+
+
 def test_the_gradient_of_sinkhorn_moves_sets_together():
     generator = np.random.default_rng(0)
     x = jnp.array(generator.normal(size=(10, 2)), jnp.float32)

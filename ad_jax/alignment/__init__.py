@@ -5,7 +5,13 @@ one, and it can be selected by and descended.
 """
 
 from ad_jax.alignment.contract import Alignment, Measure, Sets
-from ad_jax.alignment.distances import mean_distance, mmd, sinkhorn, sinkhorn_of_halves
+from ad_jax.alignment.distances import (
+    mean_distance,
+    mixture_energy,
+    mmd,
+    sinkhorn,
+    sinkhorn_of_halves,
+)
 from ad_jax.alignment.dsv import (
     CAP,
     FORMS,
@@ -48,5 +54,6 @@ __all__ = [
     "separability",
     "sinkhorn",
     "sinkhorn_of_halves",
+    "mixture_energy",
     "std",
 ]

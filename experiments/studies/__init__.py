@@ -11,7 +11,7 @@ NAMES = (
     *("worth", "stress", "recovery", "failures", "false_positives", "spread"),
     *("localise", "pyod_pool", "frozen", "few_normals", "transductive"),
     *("ensemble", "forecast", "ensemble_false_positives", "keep"),
-    *("tuning_on_features", "recovery_on_features"),
+    *("tuning_on_features", "tuning_by_mixture", "recovery_on_features"),
     *("beyond_images", "pyod_tables", "recovery_of_series"),
 )
 STUDIES: dict[str, Study] = {

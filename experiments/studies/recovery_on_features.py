@@ -19,6 +19,7 @@ No labels: the planted is known.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import jax.numpy as jnp
 import numpy as np
@@ -48,7 +49,11 @@ SPACES = {
     "direction": "feature_step:channel",
     "level": "feature_noise",
 }
-LOSSES = {"auroc": "held_out_auroc", "wilcoxon": "wilcoxon_31"}
+LOSSES = {"auroc": "held_out_auroc", "wilcoxon": "wilcoxon_31", "energy": "mixture_energy"}
+# The last one's gradient is of first order, which is cheap: more steps, larger, of more images.
+PLANS: dict[str, dict[str, Any]] = {
+    "energy": {"estimator": "first_order", "outer_steps": 80, "rate": 0.2, "batch": 64}
+}
 
 
 def planted(
@@ -85,7 +90,9 @@ def make(source: str, what: str, outer: str, seed: int, options: Options) -> Row
     target, direction = planted(what, normal, spreads, generator)
     config = Config(8, 8, BACKBONE) if small else search.defaults(BACKBONE).config
     space = tuning.make_space(SPACES[what], train.shape[1:], training=search.FROZEN_TRAINING)
-    plan = tuning.ON_FEATURES._replace(outer=((LOSSES[outer], 1.0),), prior=0.0)
+    plan = tuning.ON_FEATURES._replace(
+        outer=((LOSSES[outer], 1.0),), prior=0.0, **PLANS.get(outer, {})
+    )
     plan = trainings.small_plan(plan) if small else plan
     pretext = pretexts.on_features("binary", space.augmentation)
     tuner = loop.make_tuner(network(config, train.shape[1:], pretext), space, plan, pretext)

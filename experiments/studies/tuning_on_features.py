@@ -103,8 +103,8 @@ class Bench(NamedTuple):
     grids: np.ndarray  # of the target
     record: Record
 
-    def tuned(self, way: Way, target: np.ndarray) -> tuple[np.ndarray, Any, float]:
-        """Scores of the whole target by a head that was tuned on another, its start, seconds."""
+    def descended(self, way: Way, target: np.ndarray) -> tuple[Any, Any, float]:
+        """A head that was tuned on a target: its parameters, its start, seconds."""
         began = time.perf_counter()
         spec = tuning.TuneSpec(
             way.augmentation,
@@ -116,9 +116,17 @@ class Bench(NamedTuple):
         )
         descent = tuning.descend(spec.job(self.problem), record=self.record)
         seconds = time.perf_counter() - began
-        params = jax.tree.map(jnp.asarray, descent.networks[0][0])
+        return jax.tree.map(jnp.asarray, descent.networks[0][0]), descent.starts[0], seconds
+
+    def judged(self, params: Any, grids: np.ndarray) -> np.ndarray:
+        """Scores `[n]` by a head."""
         run = judge(self.config, self.grids.shape[1:])
-        return np.asarray(run(params, jnp.asarray(self.grids))[1]), descent.starts[0], seconds
+        return np.asarray(run(params, jnp.asarray(grids))[1])
+
+    def tuned(self, way: Way, target: np.ndarray) -> tuple[np.ndarray, Any, float]:
+        """Scores of the whole target by a head that was tuned on another, its start, seconds."""
+        params, start, seconds = self.descended(way, target)
+        return self.judged(params, self.grids), start, seconds
 
 
 def drawn(anomalous: np.ndarray, share: float, seed: int) -> np.ndarray:
@@ -249,7 +257,7 @@ def by_set(rows: Sequence[Row], values: np.ndarray) -> np.ndarray:
     return np.array([some.mean() if len(some) else np.nan for some in own])
 
 
-def of_share(rows: Sequence[Row], share: str) -> Table:
+def of_share(rows: Sequence[Row], share: str, controls: Sequence[str] = CONTROLS) -> Table:
     """Contenders at a share: their sets, mean, and differences to as many steps untuned."""
     lines: list[list[Cell]] = []
     for name in dict.fromkeys(name for row in rows for name in row["auroc"]):
@@ -261,12 +269,12 @@ def of_share(rows: Sequence[Row], share: str) -> Table:
             trainings.normal_interval(
                 by_set(rows, values - np.array([at(row, other, share) for row in rows]))
             )
-            for other in CONTROLS
+            for other in controls
         ]
         seeds = int((~np.isnan(values)).sum()) // len(means)
         lines.append([name, seeds, *means.tolist(), float(means.mean()), *leads])
     sets = dict.fromkeys(row["source"] for row in rows)
-    header = ["", "seeds", *sets, "mean", *(f"- {one}" for one in CONTROLS)]
+    header = ["", "seeds", *sets, "mean", *(f"- {one}" for one in controls)]
     return Table(header, lines, trainings.signed)
 
 

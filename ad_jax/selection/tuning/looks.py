@@ -87,9 +87,8 @@ def make_position_look(backbone: Backbone, pretext: Pretext, space: TunedSpace, 
         def mean(x: jax.Array) -> jax.Array:
             return x.reshape(count, -1, x.shape[-1]).mean(1)
 
-        return mean(outputs.embedding), pretext.strangeness(
-            outputs._replace(logits=mean(outputs.logits)), grids
-        )
+        odds = pretext.strangeness(outputs._replace(logits=mean(outputs.logits)), grids)
+        return mean(outputs.embedding), odds, chosen.reshape(-1, channels)
 
     def look(params: Any, theta: jax.Array, key: jax.Array, data: Data) -> losses.Embedded:
         order, draw = jax.random.split(key)
@@ -97,7 +96,7 @@ def make_position_look(backbone: Backbone, pretext: Pretext, space: TunedSpace, 
         pieces = backbone.pieces(data.train)
         rows = jax.random.randint(first, (POSITIONS,), 0, len(pieces))
         train = backbone.enter(params, pieces[rows])
-        (z_held_out, odds_held_out), (z_target, odds_target) = (
+        (z_held_out, odds_held_out, held_out), (z_target, odds_target, target) = (
             of_images(
                 params, backbone.enter(params, one[jax.random.randint(k, (batch,), 0, len(one))])
             )
@@ -117,6 +116,7 @@ def make_position_look(backbone: Backbone, pretext: Pretext, space: TunedSpace, 
             odds_target,
             odds_held_out,
             _told(odds[0], odds[1], pseudo.weight) / pretext.chance(train),
+            losses.Positions(target, held_out, pseudo.sample.reshape(-1, target.shape[-1])),
         )
 
     return look

@@ -13,7 +13,7 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 
-from ad_jax.alignment import ALIGNMENTS, Alignment, Sets, sinkhorn_of_halves
+from ad_jax.alignment import ALIGNMENTS, Alignment, Sets, mixture_energy, sinkhorn_of_halves
 from ad_jax.base.errors import InputError
 from ad_jax.base.numerics import safe_sqrt
 from ad_jax.detect import scores
@@ -24,6 +24,19 @@ ORDERS = (7, 31)
 GATE = 10.0  # a network that learned nothing pays 1, more than any outer loss can win by collapse
 
 
+class Positions(NamedTuple):
+    """Positions of grids as they enter the head, in the normals' spread: no network lies between.
+
+    Attributes:
+      target, held_out: the strangest ones of images, `[n, d]` and `[m, d]`.
+      augmented: of normals, augmented, `[k, d]`.
+    """
+
+    target: jax.Array
+    held_out: jax.Array
+    augmented: jax.Array
+
+
 class Embedded(NamedTuple):
     """One look at every set: embeddings `[n, d]` and log-odds of being augmented `[n]`.
 
@@ -32,6 +45,7 @@ class Embedded(NamedTuple):
       weights: `[k]` of the augmented samples, 1 on average.
       odds_target, odds_held_out: log-odds.
       pretext: loss of telling `train` from `augmented`, in units of the loss at chance.
+      positions: of grids; None where a sample is no grid.
     """
 
     train: jax.Array
@@ -42,6 +56,16 @@ class Embedded(NamedTuple):
     odds_target: jax.Array
     odds_held_out: jax.Array
     pretext: jax.Array
+    positions: Positions | None = None
+
+    def null(self) -> Embedded:
+        """The same with held-out normals in the target's place."""
+        own = self.positions
+        return self._replace(
+            target=self.held_out,
+            odds_target=self.odds_held_out,
+            positions=None if own is None else own._replace(target=own.held_out),
+        )
 
 
 def _smooth_auroc(target: jax.Array, held_out: jax.Array) -> jax.Array:
@@ -101,6 +125,16 @@ def of_halves(sets: Embedded) -> jax.Array:
     return sinkhorn_of_halves(sets.train, sets.augmented, sets.target, sets.weights)
 
 
+def of_mixture(sets: Embedded) -> jax.Array:
+    """`alignment.mixture_energy` of held-out normals, some augmented, and the target.
+
+    On grids of positions, the strangest of every image, with no network between; else of
+    embeddings. The share of augmented ones is found, so no count of anomalies is supposed.
+    """
+    one = sets.positions or Positions(sets.target, sets.held_out, sets.augmented)
+    return mixture_energy(one.held_out, one.augmented, one.target, sets.weights)[0]
+
+
 def _aligned(alignment: Alignment) -> Callable[[Embedded], jax.Array]:
     return lambda sets: alignment(Sets(sets.train, sets.augmented, sets.target, sets.weights))
 
@@ -108,6 +142,7 @@ def _aligned(alignment: Alignment) -> Callable[[Embedded], jax.Array]:
 OUTER: dict[str, Callable[[Embedded], jax.Array]] = {
     **{name: _aligned(alignment) for name, alignment in ALIGNMENTS.items()},
     "sinkhorn_of_halves": of_halves,
+    "mixture_energy": of_mixture,
     "held_out_auroc": held_out_auroc,
     "held_out_density": held_out_density,
     **{f"wilcoxon_{order}": partial(wilcoxon, order=order) for order in ORDERS},
@@ -157,9 +192,7 @@ def combine(weights: Mapping[str, float]) -> Callable[[Embedded], jax.Array]:
             plain = OUTER[name.removeprefix(CALIBRATED)]
             value = plain(sets)
             if name.startswith(CALIBRATED):
-                value = value - plain(
-                    sets._replace(target=sets.held_out, odds_target=sets.odds_held_out)
-                )
+                value = value - plain(sets.null())
             total = total + weight * value
         return total
 
