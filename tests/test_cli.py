@@ -122,6 +122,8 @@ def test_a_target_chosen_by_kind_is_in_the_log_of_the_run_from_the_start(run, so
     assert [reason.partition(":")[0] for reason in openings()] == ["kind=scratch"]
     assert cli.main(["audit", str(tmp_path)]) == 0  # loads the source again
     assert [reason.partition(":")[0] for reason in openings()] == ["kind=scratch", "audit"]
+    assert cli.main(["select", chosen, "--out", str(tmp_path), *kept, *SMALL]) == 0
+    assert [reason.partition(":")[0] for reason in openings()] == ["kind=scratch", "audit"]
 
 
 def test_labels_from_a_file_give_the_same(run, source, tmp_path, capsys):

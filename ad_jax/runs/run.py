@@ -126,8 +126,12 @@ def write(
     """Writes the folder; `manifest.json` last, so that a folder with one is complete.
 
     `command` is the command line that made it, if one did; `label_access` the openings of labels
-    so far, such as those by the option `kind=` of a source.
+    so far, such as those by the option `kind=` of a source. Those of a run of the same target that
+    stood in the folder are kept: what was seen stays seen.
     """
+    earlier = _openings(folder / MANIFEST, problem.fingerprint)
+    logged = {reason for _, reason in earlier}
+    openings = [*earlier, *(list(one) for one in label_access if one[1] not in logged)]
     write_arrays(folder / "scores.npz", _arrays(selection, problem))
     write_whole(folder / MEMBERS, _members(selection).encode())
     samples = tables.written(["row", "name"], enumerate(source.names))
@@ -156,9 +160,17 @@ def write(
         "seeds": list(seeds),
         "written": datetime.now(UTC).isoformat(timespec="seconds"),
         "cost": cost,
-        "label_access": list(map(list, label_access)),
+        "label_access": openings,
     }
     write_whole(folder / MANIFEST, json_text(manifest, indent=1).encode())
+
+
+def _openings(manifest: Path, fingerprint: str) -> list[list[str]]:
+    """Openings of the labels of a target that an earlier run's manifest tells of."""
+    if not manifest.is_file():
+        return []
+    earlier = json.loads(manifest.read_text())
+    return list(earlier["label_access"]) if earlier["fingerprint"] == fingerprint else []
 
 
 def _arrays(selection: Selection, problem: Problem) -> dict[str, np.ndarray]:

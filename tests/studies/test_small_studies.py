@@ -13,6 +13,7 @@ from experiments.studies import (
     bias,
     false_positives,
     tuning,
+    tuning_by_mixture,
 )
 from experiments.study import Options
 
@@ -226,6 +227,16 @@ def test_tuning_on_features_study(tmp_path):
     assert table.column("- same steps")["channels, held"].value == pytest.approx(apart)
     drawn(found, tmp_path / "tuning.png")
     assert str(smoke("tuning_on_features", tmp_path)) == str(found)  # from what was kept
+
+
+def test_tuning_by_mixture_study(tmp_path):
+    found = smoke("tuning_by_mixture", tmp_path)
+    (one,) = found.tables
+    names = one.column("digit 3")
+    tuned, untuned = tuning_by_mixture.TUNED, tuning_by_mixture.UNTUNED
+    assert {tuned, untuned, tuning_by_mixture.POOLED, tuning_by_mixture.PAIR} == set(names)
+    assert one.column(f"- {untuned}")[tuned].value == pytest.approx(names[tuned] - names[untuned])
+    drawn(found, tmp_path / "mixture.png")
 
 
 def test_recovery_on_features_study(tmp_path):
