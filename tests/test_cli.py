@@ -574,7 +574,7 @@ def test_rows_are_taken_by_families_that_fit_and_refused_in_one_line(
         (line,) = told.err.splitlines()
         assert word in line
     else:
-        assert told.out.startswith("24 members")  # noise, brightness: four strengths, three seeds
+        assert ": 24 trainings" in told.out  # noise, brightness: four strengths, three seeds
 
 
 def test_bad_images_are_named(source, tmp_path, capsys):
@@ -839,6 +839,7 @@ def test_an_audit_fits_a_screen_and_names_the_rest(run, capsys):
         assert f" {auroc:.3f} " in line
     stage = one["snooping"]["stages"][-1]
     said = " ".join(lines)
-    assert f"{stage['apparent']:.3f} where it chose and {stage['honest']:.3f} on samples" in said
+    honest = f"and {stage['honest']:.3f} on others"
+    assert f"{stage['apparent']:.3f} on the samples whose labels chose, {honest}" in said
     assert cli.main([*arguments, "--full"]) == 0
     assert len(capsys.readouterr().out.splitlines()) > 60
