@@ -9,7 +9,8 @@ normals' spread:
 - `direction`: a step of 1.5 up or down in 10 channels; tuned is the step of every channel, whose
   sign and place are findable.
 - `level`: noise of 2 in all channels; tuned is one number, which begins at .8. Declared as not
-  findable to a value: weaker noise than the anomalies' also tells them apart.
+  findable to a value by what scores say: weaker noise than the anomalies' also tells them apart. By
+  `mixture_energy`, which compares values, it is.
 
 Told are the ten channels that moved most (upwards; of the step, in any direction) and how many of
 the planted ones are among them, by chance 0.66; of the direction the cosine with the planted one.
