@@ -1,10 +1,11 @@
 """The main programs against the least that this machine could take for them: a roofline.
 
 In the same run a product of two matrices says how many operations a second there are, and a copy of
-a large array how many bytes a second. XLA counts the operations of a compiled program and the bytes
-that its parts read and write; the larger of the two quotients is the least it can take. What is
-bound by products and far above its least has small or narrow ones; what is bound by bytes gains
-only by fewer passes over its data. Programs are single steps: of a loop XLA counts one round.
+a large array how many bytes a second. XLA counts the operations of a compiled program, and its
+arguments and results are the bytes that it has to read and write once; the larger of the two
+quotients is the least it can take. What is bound by products and far above its least has small or
+narrow ones; what is bound by bytes and near it has no copy to save. Programs are single steps: of a
+loop XLA counts one round.
 """
 
 from __future__ import annotations
@@ -98,13 +99,14 @@ def rows(plan: Plan) -> list[Row]:
     costs = {}
     for name, (function, arguments) in programs(plan.quick).items():
         compiled = jax.jit(function).lower(*arguments).compile()
-        costs[name] = compiled.cost_analysis()
+        sizes = compiled.memory_analysis()
+        passed = sizes.argument_size_in_bytes + sizes.output_size_in_bytes
+        costs[name] = compiled.cost_analysis().get("flops", 0.0), passed
         calls[name] = lambda run=compiled, given=arguments: jax.block_until_ready(run(*given))
     seconds = in_turn(calls, plan)
     speed, width = operations / seconds[PRODUCT], moved / seconds[COPY]
     found = []
-    for name, cost in costs.items():
-        flops, passed = cost.get("flops", 0.0), cost["bytes accessed"]
+    for name, (flops, passed) in costs.items():
         least = {
             f"{flops / 1e9:.3g} GFLOP at {np.median(speed) / 1e9:.3g} a second": flops / speed,
             f"{passed / 1e9:.3g} GB at {np.median(width) / 1e9:.3g} a second": passed / width,
