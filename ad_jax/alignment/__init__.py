@@ -49,11 +49,11 @@ __all__ = [
     "mean_distance",
     "mean_distances",
     "measure",
+    "mixture_energy",
     "mmd",
     "parts",
     "separability",
     "sinkhorn",
     "sinkhorn_of_halves",
-    "mixture_energy",
     "std",
 ]

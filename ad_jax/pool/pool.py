@@ -177,8 +177,7 @@ class Pool:
     @cached_property
     def choices(self) -> dict[str, list[int]]:
         """Setting key -> rows of its trained members, for settings that can be picked."""
-        found = {s.key: self.rows(s, trained=True) for s in self.settings if self.pickable(s)}
-        return found
+        return {s.key: self.rows(s, trained=True) for s in self.settings if self.pickable(s)}
 
     @cached_property
     def surprise(self) -> dict[str, np.ndarray]:

@@ -130,8 +130,7 @@ def write(
     stood in the folder are kept: what was seen stays seen.
     """
     earlier = _openings(folder / MANIFEST, problem.fingerprint)
-    logged = {reason for _, reason in earlier}
-    openings = [*earlier, *(list(one) for one in label_access if one[1] not in logged)]
+    openings = [*earlier, *map(list, _unlogged(label_access, earlier))]
     write_arrays(folder / "scores.npz", _arrays(selection, problem))
     write_whole(folder / MEMBERS, _members(selection).encode())
     samples = tables.written(["row", "name"], enumerate(source.names))
@@ -169,8 +168,16 @@ def _openings(manifest: Path, fingerprint: str) -> list[list[str]]:
     """Openings of the labels of a target that an earlier run's manifest tells of."""
     if not manifest.is_file():
         return []
-    earlier = json.loads(manifest.read_text())
+    earlier = read_json(manifest)
     return list(earlier["label_access"]) if earlier["fingerprint"] == fingerprint else []
+
+
+def _unlogged(
+    openings: Sequence[tuple[str, str]], logged: Sequence[Sequence[str]]
+) -> list[tuple[str, str]]:
+    """Openings for reasons that are not logged: `kind=` reads labels at every loading."""
+    known = {reason for _, reason in logged}
+    return [one for one in openings if one[1] not in known]
 
 
 def _arrays(selection: Selection, problem: Problem) -> dict[str, np.ndarray]:
@@ -277,8 +284,7 @@ def reload(manifest: Mapping[str, Any]) -> tuple[Problem, Truth]:
             "rerun `ad-jax select` or give --labels FILE"
         )
     # The option `kind=` reads labels at every loading; that is one opening of the run's labels.
-    logged = {reason for _, reason in manifest["label_access"]}
-    truth.log[:] = [opening for opening in truth.log if opening[1] not in logged]
+    truth.log[:] = _unlogged(truth.log, manifest["label_access"])
     return problem, truth
 
 

@@ -26,16 +26,15 @@ from ad_jax import features
 from ad_jax.base import ranks
 from ad_jax.base.numerics import in_float32
 from ad_jax.report.figures import charts
-from ad_jax.selection import search, tuning
-from ad_jax.train.setting import Config
 from experiments import trainings
 from experiments.result import Panels, Result, Table
-from experiments.studies.frozen import BACKBONE, DEFECTS, SOURCES
+from experiments.studies.frozen import BACKBONE, DEFECTS
 from experiments.studies.tuning_on_features import (
     STILL,
     Bench,
     Way,
     at,
+    bench_of,
     by_set,
     drawn,
     of_share,
@@ -61,24 +60,10 @@ SEEN = ("magnetic tile", "kolektor", "screw")  # sets that choices were made on
 OTHER = 1000  # seed of the second untuned head, after the first
 
 
-def bench_of(source: str, seed: int, options: Options) -> tuple[Bench, np.ndarray]:
-    """A set and seed, and which of its target is anomalous."""
-    small = options.smoke
-    size = 32 if small else 160 if source in DEFECTS else 64
-    problem, truth = trainings.loaded(f"{SOURCES[source]},size={size}")
-    record = options.record(".")
-    config = Config(8, 8, BACKBONE) if small else search.defaults(BACKBONE).config
-    plan = trainings.small_plan(tuning.ON_FEATURES) if small else tuning.ON_FEATURES
-    seen = features.Eyes(BACKBONE, record).see(problem.target)
-    reason = "tuning_by_mixture study: shares are drawn"
-    anomalous = np.asarray(truth.open(reason).anomalous)
-    return Bench(problem, config, plan, seed, seen, record), anomalous
-
-
 @in_float32
 def make(seed: int, source: str, options: Options) -> Row:
     """AUROC by contender and share, on one half, and the seconds of every tuning."""
-    bench, anomalous = bench_of(source, seed, options)
+    bench, anomalous = bench_of(seed, source, options, "tuning_by_mixture")
     way = BY_MIXTURE
     if options.smoke:
         way = way._replace(plan={**way.plan, "batch": bench.plan.batch})

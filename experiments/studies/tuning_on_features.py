@@ -137,9 +137,8 @@ def drawn(anomalous: np.ndarray, share: float, seed: int) -> np.ndarray:
     return np.sort(np.concatenate([good, some]))
 
 
-@in_float32
-def make(seed: int, source: str, options: Options) -> Row:
-    """All contenders: name -> share -> AUROC; what was tuned; seconds of each tuning."""
+def bench_of(seed: int, source: str, options: Options, study: str) -> tuple[Bench, np.ndarray]:
+    """A set and seed, and which of its target is anomalous `[n]`: labels are opened for a study."""
     small = options.smoke
     size = 32 if small else 160 if source in DEFECTS else 64
     problem, truth = trainings.loaded(f"{SOURCES[source]},size={size}")
@@ -147,8 +146,16 @@ def make(seed: int, source: str, options: Options) -> Row:
     config = Config(8, 8, BACKBONE) if small else search.defaults(BACKBONE).config
     plan = trainings.small_plan(tuning.ON_FEATURES) if small else tuning.ON_FEATURES
     grids = features.Eyes(BACKBONE, record).see(problem.target)
-    bench = Bench(problem, config, plan, seed, grids, record)
-    anomalous = np.asarray(truth.open("tuning_on_features study: shares are drawn").anomalous)
+    anomalous = np.asarray(truth.open(f"{study} study: shares are drawn").anomalous)
+    return Bench(problem, config, plan, seed, grids, record), anomalous
+
+
+@in_float32
+def make(seed: int, source: str, options: Options) -> Row:
+    """All contenders: name -> share -> AUROC; what was tuned; seconds of each tuning."""
+    small = options.smoke
+    bench, anomalous = bench_of(seed, source, options, "tuning_on_features")
+    problem, config, grids = bench.problem, bench.config, bench.grids
     shares = (SHOWN,) if small else SHARES
     rows = {share: drawn(anomalous, share, seed) for share in shares}
     found: dict[str, dict[str, float]] = {}
@@ -289,7 +296,7 @@ def panels(rows: Sequence[Row], shares: Sequence[str]) -> Panels:
     def seconds(name: str) -> float:
         return float(np.median([row["seconds"][name] for row in rows if name in row["seconds"]]))
 
-    shown = shares[-1] if f"{SHOWN:.0%}" not in shares else f"{SHOWN:.0%}"
+    shown = f"{SHOWN:.0%}"
     spent = {
         "default": ("default", seconds("default")),
         "same steps": ("same steps", seconds("same steps")),

@@ -38,8 +38,8 @@ def comparable(pool: Pool, known: np.ndarray) -> np.ndarray:
       known: `[members]` whether the rule can judge a member; a setting with one that it cannot
         judge is left out.
     """
-    found = pool.choices.values()
-    return np.array(sorted(i for rows in found if known[rows].all() for i in rows), int)
+    found = (rows for rows in pool.choices.values() if known[rows].all())
+    return np.array(sorted(i for rows in found for i in rows), int)
 
 
 def voters(pool: Pool) -> np.ndarray:
