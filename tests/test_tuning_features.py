@@ -1,5 +1,7 @@
 """Tuning on frozen features: vectors of hyperparameters, looks at grids, heads that are the end."""
 
+import re
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -337,7 +339,7 @@ def test_the_command_tunes_on_features(eyes, tmp_path, capsys):
     options = ["--outer-steps", "2", "--horizon", "2", "--warm-up", "150", "--batch", "8"]
     assert cli.main([*command, *options, "--width", "8", "--seeds", "2", "--prior", "0"]) == 0
     said = capsys.readouterr()
-    assert "(0.8 to 0.8) -> (" in said.out
+    assert re.search(r"\bstd +0\.8 +\(0\.\d+ to 0\.\d+\)\n", said.out)
     assert run.read(folder).pool.members
     assert (folder / "trajectory.csv").read_text().startswith("start,step,std[0],std[1]")
     assert cli.main(["report", str(folder), "--out", str(tmp_path / "report")]) == 0
