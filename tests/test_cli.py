@@ -499,7 +499,8 @@ def test_the_demo_selects_audits_and_reports(run, source, tmp_path, capsys, monk
     assert picture == f"picture: {tmp_path / 'run' / 'audit.png'}"
     assert report.startswith(f"report:  {tmp_path / 'run' / 'report.html'}")
     assert (tmp_path / "run" / "audit.png").is_file()
-    assert "AUROC" in (tmp_path / "run" / "report.html").read_text()
+    page = (tmp_path / "run" / "report.html").read_text()
+    assert "AUROC" in page and "<h4>most anomalous</h4>" in page and "data:image/png" in page
     typed = [x.split()[2] for x in told.err.splitlines() if x.startswith("$ ad-jax ")]
     assert typed == ["select", "audit", "report"]
     assert cli.main(["demo", "--out", str(tmp_path / "run"), "--json"]) == 0

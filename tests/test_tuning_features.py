@@ -343,6 +343,8 @@ def test_the_command_tunes_on_features(eyes, tmp_path, capsys):
     assert run.read(folder).pool.members
     assert (folder / "trajectory.csv").read_text().startswith("start,step,std[0],std[1]")
     assert cli.main(["report", str(folder), "--out", str(tmp_path / "report")]) == 0
+    page = (tmp_path / "report" / "report.html").read_text()
+    assert "<h4>least anomalous</h4>" in page and "changes features" in page
     assert cli.main([*command, "--starts", "3", "--dry-run"]) == 2
     assert "every seed is a start" in capsys.readouterr().err
 

@@ -70,16 +70,28 @@ def _place(arguments: argparse.Namespace, folders: Sequence[Path]) -> Path:
     return folder / f"report.{FORMATS[arguments.format][0]}"
 
 
-def _problem_of(task: Any) -> Any:
-    """A run's data as its networks saw it, for pictures; its labels stay sealed."""
-    from ad_jax.detect import tiles
-    from ad_jax.detect.detector import FittedDetector
+def _seen_of(task: Any) -> Any:
+    """A run's data and detector, for pictures; its labels stay sealed."""
+    from ad_jax.report.parts.pictures import Seen
     from ad_jax.runs import run
 
+    detector: Any = run.detector_of(task.folder)
     problem, _ = run.reload(task.run.manifest)
-    if not (task.folder / "detector").exists():
-        return problem
-    plan = FittedDetector.load(task.folder / "detector").networks.plan
+    return Seen(problem, _learned(problem, detector), detector)
+
+
+def _learned_of(task: Any) -> Any:
+    """A run's data as its networks saw it; its labels stay sealed."""
+    from ad_jax.runs import run
+
+    return _learned(run.reload(task.run.manifest)[0], run.detector_of(task.folder))
+
+
+def _learned(problem: Any, detector: Any) -> Any:
+    """The tiles of a problem, if that is what a detector sees."""
+    from ad_jax.detect import tiles
+
+    plan = None if detector is None else detector.networks.plan
     return problem if plan is None else tiles.tiled(problem, plan).problem
 
 
@@ -118,16 +130,18 @@ def document(arguments: argparse.Namespace, folders: Sequence[Path]) -> Any:
     from ad_jax.report import tuning
     from ad_jax.report.judged import loss_vs_auroc, picks, rules, snooping, unlabelled_set
     from ad_jax.report.page import Document, Prose, Section
-    from ad_jax.report.parts import checklist, choice, cost, summary, task, words
+    from ad_jax.report.parts import checklist, choice, cost, pictures, summary, task, words
 
     tasks, judged = _gathered(arguments, folders)
     steps = sorted({t.run.manifest["config"]["steps"] for t in tasks})
-    sections = [words.words(tasks)]
+    drawn = pictures.pictures(tasks, _seen_of) if arguments.format == "html" else None
+    sections = [drawn] if drawn is not None else []
+    sections.append(words.words(tasks))
     if judged:
         sections.append(picks.picks(judged))
         sections += [loss_vs_auroc.loss_vs_auroc(judged), rules.rules(judged)]
     sections.append(choice.losses(tasks))
-    tuned = tuning.tuned(tasks, _problem_of)
+    tuned = tuning.tuned(tasks, _learned_of)
     sections += [tuned] if tuned is not None else []
     foots = {one.name: list(one.assessment.lines().items()) for one in judged}
     sections.append(choice.tried(tasks, foots))

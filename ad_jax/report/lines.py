@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import jax
@@ -45,16 +45,25 @@ def drawn(
       samples: `[2, *shape]` in units of the normals' spread, as the results are.
       seed: the same draws for all strengths.
     """
-    grid = samples if len(shape) == 2 else samples[:, None, None]
+    make, key = maker(entry, shape), jax.random.key(seed)
+    strengths = entry.strengths(len(COLUMNS), shape)
+    return [(hyper, *make(key, hyper, samples[0], samples[1])) for hyper in strengths]
+
+
+def maker(entry: Augmentation, shape: tuple[int, ...]) -> Callable[..., tuple[Any, Any]]:
+    """`(key, hyper, sample, donor) -> (pseudo-anomaly, mask)` for series or rows of a shape."""
     run = jax.jit(entry.random)
-    found = []
-    for hyper in entry.strengths(len(COLUMNS), shape):
-        made, mask = map(np.asarray, run(jax.random.key(seed), hyper, grid[0], grid[1]))
-        if len(shape) == 1:  # masks of features say which position was changed, here the only one
-            made = made[0, 0]
-            mask = (np.abs(made - np.asarray(samples[0])) > EQUAL).astype(np.float32)
-        found.append((hyper, made, mask))
-    return found
+
+    def made(key: jax.Array, hyper: Any, sample: Any, donor: Any) -> tuple[np.ndarray, np.ndarray]:
+        if len(shape) == 2:
+            series, mask = run(key, hyper, sample, donor)
+            return np.asarray(series), np.asarray(mask)
+        row, _ = run(key, hyper, sample[None, None], donor[None, None])
+        # Masks of features say which position was changed, and a row is a single one.
+        changed = np.abs(np.asarray(row[0, 0]) - np.asarray(sample)) > EQUAL
+        return np.asarray(row[0, 0]), changed.astype(np.float32)
+
+    return made
 
 
 def stretches(mask: np.ndarray) -> list[tuple[int, int]]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import jax
@@ -9,6 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from ad_jax import augment as augmentations
+from ad_jax.augment import Augmentation
 from ad_jax.base.modality import modality
 from ad_jax.base.numerics import in_float32
 from ad_jax.data import Problem
@@ -32,13 +34,24 @@ def _augmented(
         caption = "at its defaults" if entry.space else "no hyperparameter"
         if entry.strength:
             caption = f"{column}: {entry.strength} {hyper[entry.strength]:.3g}"
-        pairs = []
-        for i in range(min(SAMPLES, len(samples))):
-            key = jax.random.fold_in(jax.random.key(seed), i)
-            donor = samples[(i + 1) % len(samples)]
-            pairs.append(entry.random(key, hyper, samples[i], donor))
-        columns.append((caption, *([np.asarray(x) for x in side] for side in zip(*pairs))))
+        pairs = pseudo_anomalies(entry, hyper, samples, SAMPLES, seed)
+        columns.append((caption, *(list(side) for side in zip(*pairs))))
     return columns  # type: ignore[return-value]
+
+
+@in_float32
+def pseudo_anomalies(
+    entry: Augmentation, hyper: Mapping[str, Any], samples: jax.Array, most: int, seed: int = 0
+) -> list[tuple[np.ndarray, np.ndarray]]:
+    """Pseudo-anomalies `[h, w, c]` of the first `most` images, and their masks `[h, w]`.
+
+    Every image's donor is the next one.
+    """
+    pairs = []
+    for i in range(min(most, len(samples))):
+        key = jax.random.fold_in(jax.random.key(seed), i)
+        pairs.append(entry.random(key, hyper, samples[i], samples[(i + 1) % len(samples)]))
+    return [(np.asarray(made), np.asarray(mask)) for made, mask in pairs]
 
 
 def image_of(values: np.ndarray, side: int) -> Any:

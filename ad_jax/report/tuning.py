@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -16,6 +15,7 @@ from ad_jax.base.numerics import in_float32
 from ad_jax.base.stats import Estimate
 from ad_jax.base.values import numbers, owner
 from ad_jax.data import Problem
+from ad_jax.report import samples
 from ad_jax.report.figures import curves, theme
 from ad_jax.report.nearest import nearest
 from ad_jax.report.page import (
@@ -250,6 +250,4 @@ def _along(traced: Traced, start: int, problem: Problem, draw: int = 0) -> list[
 
 
 def _png(image: np.ndarray, caption: str) -> Picture:
-    out = io.BytesIO()
-    image_of(image, SHOWN).save(out, format="PNG", optimize=True)
-    return Picture(out.getvalue(), caption)
+    return Picture(samples.png(image_of(image, SHOWN)), caption)

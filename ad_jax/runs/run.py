@@ -21,6 +21,8 @@ from ad_jax.base.errors import InputError, of_machine
 from ad_jax.base.json_text import json_text
 from ad_jax.data import Problem, Truth, load, paths_of, there
 from ad_jax.detect import Loading
+from ad_jax.detect.detector import FittedDetector
+from ad_jax.detect.ensemble import Ensemble
 from ad_jax.pool import Member, Pool, View
 from ad_jax.selection.selection import Selection
 from ad_jax.selection.weights import crossed
@@ -28,6 +30,7 @@ from ad_jax.store import tables, write_arrays, write_whole
 from ad_jax.train.setting import TRAINING, Config, Setting, describe, of_cell
 
 MANIFEST, MEMBERS, SAMPLES = "manifest.json", "members.csv", "samples.csv"
+DETECTOR, ENSEMBLE = "detector", "ensemble"  # folders
 LIBRARIES = ("jax", "jaxlib", "flax", "optax", "numpy", "ad_jax")
 
 
@@ -42,6 +45,8 @@ class Run(NamedTuple):
       trust, signatures: as `Trust` and `Signature` were written; runs of earlier versions lack
         some fields, or have no signatures.
       pick_scores: `[n]` of the picked detector.
+      ensemble_scores: `[n]` of the ensemble, each by weights that it did not move; of a run that
+        holds none, the pick's.
       brightness: `[n]` mean grey of the target.
       manifest: as written.
     """
@@ -54,6 +59,7 @@ class Run(NamedTuple):
     trust: dict[str, Any]
     signatures: list[dict[str, Any]]
     pick_scores: np.ndarray
+    ensemble_scores: np.ndarray
     brightness: np.ndarray
     manifest: dict[str, Any]
 
@@ -147,10 +153,10 @@ def write(
     write_whole(folder / "pick.json", json_text(pick, indent=1).encode())
     fit = str(source.options.get("fit", "stretch"))
     selection.detector.loading = Loading(fit, problem.range, problem.columns)
-    selection.detector.save(folder / "detector")
+    selection.detector.save(folder / DETECTOR)
     if selection.ensemble is not None:
         selection.ensemble.loading = selection.detector.loading
-        selection.ensemble.save(folder / "ensemble")
+        selection.ensemble.save(folder / ENSEMBLE)
     cost = {**selection.progress._asdict(), "peak_memory_mb": peak_memory_mb()}
     manifest = {
         "command": command,
@@ -288,6 +294,17 @@ def reload(manifest: Mapping[str, Any]) -> tuple[Problem, Truth]:
     return problem, truth
 
 
+def detector_of(folder: Path) -> FittedDetector | None:
+    """What a run scores with: its ensemble, or the picked detector; None where it holds neither.
+
+    Raises:
+      InputError: damaged files.
+    """
+    if (folder / ENSEMBLE).is_dir():
+        return Ensemble.load(folder / ENSEMBLE)
+    return FittedDetector.load(folder / DETECTOR) if (folder / DETECTOR).is_dir() else None
+
+
 def _loaded(
     named: Mapping[str, Any], paths: Mapping[str, str], fingerprint: str
 ) -> tuple[Problem, Truth]:
@@ -348,6 +365,7 @@ def read(folder: Path) -> Run:
             pick["trust"],
             pick.get("signatures", []),
             arrays["pick"],
+            arrays["ensemble" if (folder / ENSEMBLE).is_dir() else "pick"],
             arrays["brightness"],
             manifest,
         )

@@ -154,7 +154,7 @@ def table(rows: Sequence[Row]) -> Result:
 
 
 AXES = {
-    "seed": Axis((0, 1, 2)),
+    "seed": Axis((0, 1, 2, 3, 4)),
     "source": Axis((*DEFECTS, "brick defects"), ("digit 3",)),
 }
 STUDY = grid(AXES, make, table, "{source}-{seed}", runs=("runs/frozen",))

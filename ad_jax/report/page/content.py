@@ -127,11 +127,19 @@ class Picture(NamedTuple):
 
 @dataclass(frozen=True)
 class Gallery:
-    """Images in rows: name of the row -> images."""
+    """Images in rows: name of the row -> images.
+
+    Attributes:
+      name: above them.
+      rows: name of the row -> images.
+      note: below the name.
+      side: units that an image is wide at least, on a page.
+    """
 
     name: str
     rows: Mapping[str, Sequence[Picture]]
     note: str = ""
+    side: int = 84
 
 
 @dataclass(frozen=True)

@@ -61,5 +61,5 @@ def _why(number: int, judged: bool) -> str:
     if number in LABELS and not judged:
         return "labels were not opened (--audit opens them)"
     if number == 15:
-        return "a run's folder holds no heatmaps; `ad-jax score --heatmaps` writes them"
+        return "no heatmaps are shown; `ad-jax score --heatmaps` writes them"
     return "the runs hold nothing of it"
