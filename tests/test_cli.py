@@ -9,8 +9,11 @@ import shutil
 import subprocess
 import sys
 
+import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
+from jax.experimental.compilation_cache import compilation_cache
 from PIL import Image
 
 from ad_jax import cli
@@ -397,6 +400,24 @@ def test_a_user_without_a_home_has_no_cache_of_programs(monkeypatch, tmp_path):
     monkeypatch.chdir(tmp_path)
     keep_compilations()
     assert not list(tmp_path.iterdir())
+
+
+def test_small_programs_are_kept_too(monkeypatch, tmp_path):
+    """A command has hundreds of them; JAX alone keeps what takes a second to compile."""
+    settings = ("jax_compilation_cache_dir", "jax_persistent_cache_min_compile_time_secs")
+    before = {name: jax.config.values[name] for name in settings}
+    monkeypatch.delenv("JAX_COMPILATION_CACHE_DIR", raising=False)
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    jax.config.update("jax_persistent_cache_min_compile_time_secs", 1.0)
+    try:
+        keep_compilations()
+        compilation_cache.reset_cache()
+        jax.jit(lambda x: x * 17.0 + 4.0)(jnp.ones(3))
+        assert list((tmp_path / "ad_jax").glob("jit__lambda*"))
+    finally:
+        for name, value in before.items():
+            jax.config.update(name, value)
+        compilation_cache.reset_cache()
 
 
 def test_a_tilde_that_the_shell_left_is_the_home(source, tmp_path, monkeypatch, capsys):

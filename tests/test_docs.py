@@ -7,11 +7,10 @@ from pathlib import Path
 
 import jax
 import pytest
-from jax.experimental.compilation_cache import compilation_cache
 from markdown_examples import commands, differences, examples, furnish, run
 
 import ad_jax
-from ad_jax import cli, store
+from ad_jax import cli
 from ad_jax.selection import rules
 
 ROOT = Path(__file__).parent.parent
@@ -26,21 +25,10 @@ WITH_EXAMPLES = [name for name, path in PAGES.items() if examples(path.read_text
 
 @pytest.fixture
 def as_at_home():
-    """Optimised programs, kept from page to page and for the next time; settings come back."""
-    names = (
-        "jax_disable_most_optimizations",
-        "jax_compilation_cache_dir",
-        "jax_persistent_cache_min_compile_time_secs",
-    )
-    before = {name: jax.config.values[name] for name in names}
+    """Optimised programs."""
     jax.config.update("jax_disable_most_optimizations", False)
-    jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.2)
-    compilation_cache.reset_cache()
-    store.keep_compilations()
     yield
-    for name, value in before.items():
-        jax.config.update(name, value)
-    compilation_cache.reset_cache()
+    jax.config.update("jax_disable_most_optimizations", True)
 
 
 @pytest.mark.examples

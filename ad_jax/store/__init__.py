@@ -36,3 +36,6 @@ def keep_compilations() -> None:
         if cache.startswith("~"):  # a user without a home, as in containers
             return
         jax.config.update("jax_compilation_cache_dir", str(Path(cache) / "ad_jax"))
+    if "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS" not in os.environ:
+        # JAX keeps what takes a second; a command has some 200 small programs, of seconds in all.
+        jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.0)

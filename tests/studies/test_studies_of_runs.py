@@ -7,6 +7,7 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
+from sklearn.metrics import roc_auc_score
 
 from ad_jax import cli
 from ad_jax.base.errors import InputError
@@ -373,6 +374,13 @@ def test_published_study(tmp_path):
     drawn(found, tmp_path / "published.png")
 
 
+def ensemble_auroc(folder):
+    """Of the scores that the run wrote, by its labels."""
+    _, truth = run.reload(run.read(folder).manifest)
+    labels = truth.open("test").anomalous
+    return pytest.approx(roc_auc_score(labels, run.read(folder).ensemble_scores), abs=1e-6)
+
+
 @pytest.mark.studies
 def test_halving_study(tmp_path, capsys):
     base = ["select", "digits,normal=3,limit=60", "--steps", "9", "--width", "8", "--seeds", "1"]
@@ -382,11 +390,14 @@ def test_halving_study(tmp_path, capsys):
     capsys.readouterr()
     options = Options(runs=[tmp_path / "full", tmp_path / "halved"])
     per_task, summary = STUDIES["halving"].result(options).tables
-    ((name, full, halved, oracle, _, share),) = per_task.rows
+    ((name, full, halved, pooled, left, oracle, _, share),) = per_task.rows
     assert name == "digits" and full <= oracle and 0.0 < share < 1.0
     steps = summary.column("member-steps")
     assert steps["halved"] / steps["full"] == pytest.approx(share)
     assert summary.column("mean AUROC of the pick") == {"full": full, "halved": halved}
+    assert summary.column("of the ensemble") == {"full": pooled, "halved": left}
+    for folder, found in (("full", pooled), ("halved", left)):
+        assert found == ensemble_auroc(tmp_path / folder / "digits")
     assert cli.main(["audit", str(tmp_path / "halved")]) == 0
     out = capsys.readouterr().out
     assert "0 of them learned nothing" in out and "settings tried were stopped early" in out
