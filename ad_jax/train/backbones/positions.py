@@ -64,8 +64,11 @@ class Head(nn.Module):
 
     @nn.compact
     def __call__(self, x: jax.Array) -> tuple[jax.Array, jax.Array]:
-        hidden = nn.gelu(nn.Dense(self.width)(x))
-        return hidden, nn.Dense(self.outputs)(hidden)
+        # As one matrix: of grids XLA would copy the gradients turned round, a third of a step.
+        rows = x.reshape(-1, x.shape[-1])
+        hidden = nn.gelu(nn.Dense(self.width)(rows))
+        last = nn.Dense(self.outputs)(hidden)
+        return hidden.reshape(*x.shape[:-1], -1), last.reshape(*x.shape[:-1], -1)
 
 
 def _told(hidden: jax.Array, logits: jax.Array) -> Outputs:
