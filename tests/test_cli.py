@@ -9,6 +9,7 @@ import shutil
 import subprocess
 import sys
 import warnings
+from pathlib import Path
 
 import jax
 import jax.numpy as jnp
@@ -23,6 +24,7 @@ from ad_jax.pool import sweep
 from ad_jax.selection import rules
 from ad_jax.store import Record, files, keep_compilations, places
 
+CONFIGS = Path(__file__).parents[1] / "experiments" / "configs"
 SMALL = ["--steps", "8", "--width", "8", "--seeds", "1", "--areas", ".05,.2"]
 
 
@@ -219,6 +221,16 @@ def test_development_configs_read(part):
     )
     choices = common.choices_of(arguments)
     assert choices["sources"] and choices["areas"] is None  # all eight
+
+
+@pytest.mark.parametrize("path", sorted(CONFIGS.glob("[a-z]*.py")), ids=lambda path: path.stem)
+def test_configs_are_found_from_anywhere(path, tmp_path):
+    """A command has its own folder on Python's path, not the project's."""
+    environment = {k: v for k, v in os.environ.items() if k != "PYTHONPATH"}
+    code = f"import runpy; runpy.run_path({str(path)!r})"
+    command = [sys.executable, "-P", "-c", code]
+    done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True)
+    assert not done.returncode, done.stderr
 
 
 BAD = {

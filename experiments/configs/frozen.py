@@ -1,8 +1,19 @@
 """Runs on frozen features that studies read: sets of defects at 160 px, small images at 64 px."""
 
+import sys
+from pathlib import Path
+
 from ml_collections import ConfigDict
 
-from experiments.studies.frozen import BACKBONE, DEFECTS, SEEDS, SMALL, SOURCES
+sys.path.append(str(Path(__file__).parents[2]))  # loaded by path, from wherever the command is
+
+from experiments.studies.frozen import (  # noqa: E402
+    BACKBONE,
+    DEFECTS,
+    SEEDS,
+    SMALL,
+    SOURCES,
+)
 
 
 def get_config(argument: str = "") -> ConfigDict:
