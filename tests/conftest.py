@@ -4,9 +4,7 @@
 rows `[n, d]` (scores, alignment), and so does flax.
 """
 
-import getpass
 import os
-import tempfile
 from pathlib import Path
 
 import jax
@@ -16,7 +14,7 @@ import pytest
 jax.config.update("jax_disable_most_optimizations", True)
 
 # Programs are compiled once for all workers and the commands that they start, and kept.
-PROGRAMS = Path(tempfile.gettempdir()) / f"ad_jax-programs-of-tests-{getpass.getuser()}"
+PROGRAMS = Path(__file__).parents[1] / ".pytest_cache" / "programs"
 os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", str(PROGRAMS))
 jax.config.update("jax_compilation_cache_dir", os.environ["JAX_COMPILATION_CACHE_DIR"])
 jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.0)

@@ -26,9 +26,10 @@ WITH_EXAMPLES = [name for name, path in PAGES.items() if examples(path.read_text
 @pytest.fixture
 def as_at_home():
     """Optimised programs."""
+    before = jax.config.values["jax_disable_most_optimizations"]
     jax.config.update("jax_disable_most_optimizations", False)
     yield
-    jax.config.update("jax_disable_most_optimizations", True)
+    jax.config.update("jax_disable_most_optimizations", before)
 
 
 @pytest.mark.examples

@@ -4,15 +4,17 @@ import io
 import re
 from types import SimpleNamespace
 
+import jax
 import numpy as np
 import pytest
 from PIL import Image
 from small_detector import LARGE, images, make, make_tiled
 
+from ad_jax import augment
 from ad_jax.base.errors import InputError
 from ad_jax.data import Problem
 from ad_jax.detect import tiles
-from ad_jax.report import samples
+from ad_jax.report import lines, samples
 from ad_jax.report.page import Gallery, Prose
 from ad_jax.report.parts import pictures
 from ad_jax.report.parts.task import Task
@@ -73,13 +75,32 @@ def test_the_highest_and_the_lowest_are_shown_with_their_p_values(tmp_path):
 def test_a_small_target_is_cut_in_two(tmp_path):
     problem = problem_of((16, 16, 1))
     problem = Problem(train=problem.train, target=problem.target[:3])
-    seen = pictures.Seen(problem, problem, make())
+    detector = make()
+    order = np.argsort(-detector.decision_function(problem.target)).tolist()
+    seen = pictures.Seen(problem, problem, detector)
     shown = galleries(pictures.pictures([task_of(tmp_path, [0, 2, 1])], lambda one: seen))
     rows = [
-        sorted(int(one.caption.rsplit(" ", 1)[1]) for one in row)
+        [int(one.caption.rsplit(" ", 1)[1]) for one in row]
         for row in shown["The target"].rows.values()
     ]
-    assert rows == [[1, 2], [0]]
+    assert rows == [order[:2], order[2:]]
+    alone = Problem(train=problem.train, target=problem.target[:1])
+    seen = pictures.Seen(alone, alone, detector)
+    shown = galleries(pictures.pictures([task_of(tmp_path, [0])], lambda one: seen))
+    assert list(shown["The target"].rows) == ["most anomalous"]
+
+
+def test_the_detectors_own_scores_order_what_the_runs_scores_found(tmp_path):
+    """A run's scores are by the weights of the other half, so they differ a little."""
+    problem, detector = problem_of((16, 16, 1)), make()
+    scores = detector.decision_function(problem.target)
+    order = np.argsort(-scores, kind="stable")
+    swapped = scores[np.argsort(np.argsort(-scores))]  # rough: another order of the same scores
+    seen = pictures.Seen(problem, problem, detector)
+    task = task_of(tmp_path, swapped)
+    shown = galleries(pictures.pictures([task], lambda one: seen))["The target"].rows
+    found = [int(one.caption.rsplit(" ", 1)[1]) for one in shown["most anomalous"]]
+    assert found == order[:6].tolist()  # 15 samples: all are among those scored anew
 
 
 def test_images_are_shown_whole_and_what_was_learned_as_tiles(tmp_path):
@@ -120,12 +141,11 @@ class Stub:
         ((24, 2), "platform", {}, True),
         ((6,), "feature_noise", {"std": 0.8}, True),
         ((24, 2), "feature_noise", {"std": 0.8}, False),  # of windows as rows: nothing to draw
+        ((6,), "feature_noise:3", {}, True),
         ((6,), "identity", {}, False),
     ],
 )
 def test_series_and_rows_are_drawn(tmp_path, shape, augmentation, hyper, made):
-    from ad_jax import augment
-
     series = len(shape) == 2
     values = np.random.default_rng(0).normal(size=(COUNT, *shape)).astype(np.float32)
     problem = Problem(train=values, target=values[:7] + 1, series=series)
@@ -187,3 +207,38 @@ def test_the_largest_weights_come_first_one_of_every_augmentation():
         ("scar", {"length": 0.2}),
         ("cutpaste", {}),
     ]
+
+
+def test_what_cannot_be_drawn_takes_no_place(tmp_path, monkeypatch):
+    names = ["feature_noise", "platform", "feature_swap", "trend", "amplitude", "extremum"]
+    some = [Setting("binary", name, augment.get(name).space.defaults()) for name in names]
+    monkeypatch.setattr(pictures, "_learned_from", lambda detector: some)
+    values = np.random.default_rng(0).normal(size=(COUNT, 24, 2)).astype(np.float32)
+    problem = Problem(train=values, target=values, series=True)
+    seen = pictures.Seen(problem, problem, Stub("platform"))
+    section = pictures.pictures([task_of(tmp_path, range(COUNT))], lambda one: seen)
+    titles = [title for block in section.blocks for title in block.rows]
+    made = [title.split(":")[0].split("/")[1].split()[0] for title in titles[2:]]
+    assert made == ["platform", "trend", "amplitude"]
+    assert pictures.NO_HEATMAPS in section.blocks[0].note
+    assert "feature" not in "".join(titles)
+
+
+@pytest.mark.parametrize(
+    ("name", "shape", "drawn"),
+    [
+        ("feature_noise+feature_swap", (6,), True),
+        ("feature_noise:3", (6,), True),
+        ("platform+trend", (24, 2), True),
+        ("platform+feature_noise", (24, 2), False),
+        ("platform", (6,), False),
+    ],
+)
+def test_mixtures_and_bands_are_drawn_by_their_parts(name, shape, drawn):
+    assert lines.draws(name, shape) == drawn
+    if drawn:
+        entry = augment.get(name)
+        sample = np.random.default_rng(0).normal(size=(2, *shape)).astype(np.float32)
+        make_one = lines.maker(entry, shape)
+        made, _ = make_one(jax.random.key(0), entry.space.defaults(), sample[0], sample[1])
+        assert made.shape == shape and (made != sample[0]).any()

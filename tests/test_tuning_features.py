@@ -349,8 +349,27 @@ def test_the_command_tunes_on_features(eyes, tmp_path, capsys):
     assert "every seed is a start" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize("name", [n for n in augment.FEATURES if "dropout" not in n])
+def test_what_is_made_has_another_position_as_its_donor(name, monkeypatch, eyes, problem):
+    """Mixup, extrapolation and swap of a position with itself would change nothing."""
+    looked = []
+
+    def first(made, places):
+        looked.append(np.asarray(made))
+        return [0] * len(made)
+
+    monkeypatch.setattr(nearest, "_nearest_rows", first)
+    hyper = augment.get(name).space.defaults()
+    nearest.nearest(problem, "tiny", name, {"made": hyper})
+    nearest.nearest(problem, "tiny", "identity", {"as they are": {}})
+    made, normals = looked
+    assert (made != normals).any(-1).all()
+
+
 def test_what_is_made_is_shown_where_the_target_is_like_it(eyes, problem, key):
     """The nearest places, and crops around them."""
+    assert nearest._spaced(3).tolist() == [0, 1, 2]
+    assert len(nearest._spaced(1000)) == nearest.IMAGES and nearest._spaced(1000)[-1] == 999
     made, places = jax.random.normal(key, (3, 4)), jax.random.normal(key, (50, 4))
     apart = ((np.asarray(made)[:, None] - np.asarray(places)[None]) ** 2).sum(-1)
     assert nearest._nearest_rows(made, places) == apart.argmin(1).tolist()

@@ -75,6 +75,7 @@ def _seen_of(task: Any) -> Any:
     from ad_jax.report.parts.pictures import Seen
     from ad_jax.runs import run
 
+    say(f"  pictures of {task.name}")
     detector: Any = run.detector_of(task.folder)
     problem, _ = run.reload(task.run.manifest)
     return Seen(problem, _learned(problem, detector), detector)

@@ -33,6 +33,12 @@ def entries(shape: tuple[int, ...]) -> Mapping[str, Augmentation]:
     return {name: one for name, one in every.items() if not one.lacks(shape)}
 
 
+def draws(name: str, shape: tuple[int, ...]) -> bool:
+    """Whether what an augmentation, a mixture, or one with bands, makes of a shape can be drawn."""
+    known = entries(shape)
+    return all(part.partition(":")[0] in known for part in name.split("+"))
+
+
 @in_float32
 def drawn(
     entry: Augmentation, shape: tuple[int, ...], samples: jax.Array, seed: int
@@ -118,8 +124,9 @@ def _legend(figure: Any, of_series: bool) -> None:
     figure.legend(shown, names, loc="outside upper center", ncols=3, frameon=False, fontsize=10)
 
 
-def _said(shape: tuple[int, ...], of_series: bool) -> str:
-    """Below the sheet: what the axes are."""
+def axes_of(shape: tuple[int, ...]) -> str:
+    """What the axes are, and what of a sample is drawn."""
+    of_series = modality(shape) == "series"
     many, most = (shape[1], CHANNELS) if of_series else (shape[0], MOST)
     what = "channel" if of_series else "column"
     cut = f", the first {most} of {many} {what}s" if many > most else ""
@@ -156,5 +163,5 @@ def sheet(problem: Problem, seed: int = 0) -> Any:
             called = {"fontsize": 10, "rotation": 0, "ha": "right", "va": "center"}
             line[0].set_ylabel(name.replace("_", "\n"), **called)
         _legend(figure, of_series)
-        figure.supxlabel(_said(problem.shape, of_series), fontsize=9)
+        figure.supxlabel(axes_of(problem.shape), fontsize=9)
         return theme.png(figure)

@@ -31,13 +31,15 @@ def nearest(
     the target whose features, in units of the normals' spread, are nearest to one of them.
 
     Args:
-      problem: of images; the first `IMAGES` normals and samples of its target are looked at.
+      problem: of images; at most `IMAGES` normals and samples of its target are looked at, evenly
+        spaced among all.
       backbone: name of a frozen encoder.
       augmentation: of features.
       hypers: title -> hyperparameters.
     """
     eyes, entry = Eyes(backbone), augmentations.get(augmentation)
-    normals, target = (eyes.see(x[:IMAGES]) for x in (problem.train, problem.target))
+    shown = problem.target[_spaced(len(problem.target))]
+    normals, target = map(eyes.see, (problem.train[_spaced(len(problem.train))], shown))
     units = units_of(jnp.asarray(normals))
     flat = units(jnp.asarray(normals)).reshape(-1, normals.shape[-1])
     places = units(jnp.asarray(target)).reshape(-1, target.shape[-1])
@@ -47,10 +49,17 @@ def nearest(
     for title, hyper in hypers.items():
         own = {name: jnp.asarray(value, jnp.float32) for name, value in hyper.items()}
         samples = flat[chosen]
-        made = jax.vmap(lambda k, s, own=own: entry.pseudo(k, own, s, s).sample)(keys, samples)
+        made = jax.vmap(lambda k, s, d, own=own: entry.pseudo(k, own, s, d).sample)(
+            keys, samples, jnp.roll(samples, 1, axis=0)
+        )
         found = _nearest_rows(made.reshape(MADE, -1), places)
-        out[title] = [_crop(problem.target, target.shape, backbone, row) for row in found]
+        out[title] = [_crop(shown, target.shape, backbone, row) for row in found]
     return out
+
+
+def _spaced(count: int) -> np.ndarray:
+    """At most `IMAGES` rows of so many: what is sorted is seen from its beginning to its end."""
+    return np.linspace(0, count - 1, min(count, IMAGES)).round().astype(int)
 
 
 def _nearest_rows(made: jax.Array, places: jax.Array) -> list[int]:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import math
+import shutil
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from importlib.metadata import version
@@ -22,7 +23,7 @@ from ad_jax.base.json_text import json_text
 from ad_jax.data import Problem, Truth, load, paths_of, there
 from ad_jax.detect import Loading
 from ad_jax.detect.detector import FittedDetector
-from ad_jax.detect.ensemble import Ensemble
+from ad_jax.detect.ensemble import JSON, Ensemble
 from ad_jax.pool import Member, Pool, View
 from ad_jax.selection.selection import Selection
 from ad_jax.selection.weights import crossed
@@ -157,6 +158,8 @@ def write(
     if selection.ensemble is not None:
         selection.ensemble.loading = selection.detector.loading
         selection.ensemble.save(folder / ENSEMBLE)
+    elif (folder / ENSEMBLE).is_dir():  # of another run that stood here
+        shutil.rmtree(folder / ENSEMBLE)
     cost = {**selection.progress._asdict(), "peak_memory_mb": peak_memory_mb()}
     manifest = {
         "command": command,
@@ -300,7 +303,7 @@ def detector_of(folder: Path) -> FittedDetector | None:
     Raises:
       InputError: damaged files.
     """
-    if (folder / ENSEMBLE).is_dir():
+    if (folder / ENSEMBLE / JSON).is_file():
         return Ensemble.load(folder / ENSEMBLE)
     return FittedDetector.load(folder / DETECTOR) if (folder / DETECTOR).is_dir() else None
 
@@ -365,7 +368,7 @@ def read(folder: Path) -> Run:
             pick["trust"],
             pick.get("signatures", []),
             arrays["pick"],
-            arrays["ensemble" if (folder / ENSEMBLE).is_dir() else "pick"],
+            arrays["ensemble" if (folder / ENSEMBLE / JSON).is_file() else "pick"],
             arrays["brightness"],
             manifest,
         )

@@ -40,5 +40,5 @@ def keep_compilations() -> None:
     if "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS" not in os.environ:
         # JAX keeps what takes a second; a command has some 200 small programs, of seconds in all.
         jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.0)
-    # Who reads what another process is still writing compiles it, and nothing is lost.
+    # Half a file, of a process that is writing it or was killed, is compiled again: no more to say.
     warnings.filterwarnings("ignore", "Error reading persistent compilation cache entry")

@@ -93,7 +93,7 @@ def table(pairs: Sequence[Pair]) -> Result:
         picks = [one.picks[i] for one in pairs]
         pooled = float(np.mean([one.ensembles[i] for one in pairs]))
         summary.append([name, float(np.mean(picks)), gain(scopes, picks), pooled, int(spent[i])])
-    columns = ["task", "pick: full", "halved", "ensemble: full", "halved", "oracle", "random"]
+    columns = ["task", "pick", "halved pick", "ensemble", "halved ensemble", "oracle", "random"]
     return Result(
         [
             Table([*columns, "share of steps"], lines),
