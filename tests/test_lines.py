@@ -67,7 +67,7 @@ def test_wide_rows_are_cut_and_that_is_said(axes):
     wide = np.zeros(500)
     lines.draw_row(axes, wide, wide + 1, np.ones(500))
     assert marked(axes) == list(range(lines.MOST))
-    assert f"the first {lines.MOST} of 500 columns" in lines._said((500,), False)
+    assert f"the first {lines.MOST} of 500 columns" in lines.axes_of((500,))
 
 
 def test_every_entry_of_a_modality_has_a_row():
