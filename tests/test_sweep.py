@@ -65,6 +65,18 @@ def test_pool_holds_every_member_and_the_controls(swept):
     assert np.isfinite(pool.own_scores()[0]).all()
 
 
+def test_a_setting_alone_is_compared_with_nothing(problem, monkeypatch):
+    """Controls would take longer than the training of a detector."""
+
+    def refused(*_):
+        raise AssertionError("control members were made")
+
+    monkeypatch.setattr(sweep, "control_members", refused)
+    config = CONFIG._replace(most_loss=9.0, least_auroc=0.0)  # a few steps teach nothing
+    found = selection.train_one(problem, SETTINGS[0], SEEDS, config)
+    assert found.seeds == tuple(SEEDS) and len(found.trained) == len(SEEDS)
+
+
 def test_controls_can_be_left_out(problem, record, swept):
     one = sweep.Sweep([problem], SETTINGS, SEEDS, CONFIG, Record(record.folder), controls=False)
     (pool,) = one.finish(search.train_all(one)).pools

@@ -153,9 +153,12 @@ def work(
     return sweep.work(sweep.members, spec.config.steps, runtime.shard)
 
 
-def _sweep(problems: Sequence[Problem], spec: Spec, runtime: Runtime) -> Sweep:
+def _sweep(
+    problems: Sequence[Problem], spec: Spec, runtime: Runtime, controls: bool = True
+) -> Sweep:
     assert spec.settings is not None
-    return Sweep(problems, spec.settings, spec.seeds, spec.config, runtime.record, runtime.report)
+    decided = (spec.settings, spec.seeds, spec.config)
+    return Sweep(problems, *decided, runtime.record, runtime.report, controls=controls)
 
 
 def trained_seeds(
@@ -281,7 +284,8 @@ def train_one(
       InputError: a setting that cannot run, or fewer than half of its seeds learned anything.
     """
     (setting,) = checked_settings([setting])
-    sweep = _sweep([problem], Spec([setting], seeds, config=config), runtime)
+    spec = Spec([setting], seeds, config=config)
+    sweep = _sweep([problem], spec, runtime, controls=False)  # nobody compares anything with them
     (pool,), trained, _ = sweep.finish(train_all(sweep))
     members = trained_seeds(pool, setting, trained)
     if 2 * len(members.seeds) < len(sweep.seeds):

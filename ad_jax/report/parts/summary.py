@@ -51,12 +51,12 @@ def words(tasks: Sequence[Task]) -> list[str]:
 
 def _told(task: Task) -> str:
     run, pool, trust = task.run, task.run.pool, task.run.trust
-    families = len({s.family for s in pool.settings})
+    families, seeds = len({s.family for s in pool.settings}), len(run.manifest["seeds"])
     lines = [
         f"{task.name}: of {len(pool.settings)} settings of {families} "
         f"{'family' if families == 1 else 'families'}, trained with "
-        f"{len(run.manifest['seeds'])} seeds each, {run.rule} picked {run.pick.label}, without "
-        "labels."
+        f"{seeds} {'seed' if seeds == 1 else 'seeds'} each, {run.rule} picked {run.pick.label}, "
+        "without labels."
     ]
     if pool.stopped:
         lines.append(f"The search stopped {len(pool.stopped)} of them early.")
