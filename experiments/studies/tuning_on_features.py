@@ -344,7 +344,7 @@ def table(rows: Sequence[Row]) -> Result:
     return Result(
         blocks,
         lambda path: charts.lines(
-            path, "anomalies in the target | seconds on one core", "AUROC", drawing
+            path, ("anomalies in the target", "seconds on one core"), "AUROC", drawing
         ),
     )
 

@@ -49,22 +49,30 @@ def dots(path: Path, axis: str, panels: Panels, zero: bool = False) -> None:
 
 
 def lines(
-    path: Path, across: str, axis: str, panels: Panels, zero: bool = False, floor: float = -math.inf
+    path: Path,
+    across: str | Sequence[str],
+    axis: str,
+    panels: Panels,
+    zero: bool = False,
+    floor: float = -math.inf,
 ) -> None:
     """Panels: a place on the x axis a row, evenly spaced; a line a series, bars for intervals.
 
     Args:
       path: of the PNG.
-      across: what the rows are; numbers come in their order.
+      across: what the rows are; numbers come in their order. One a panel, if every panel has rows
+        of its own.
       axis, panels, zero: as of `dots`.
       floor: bars that reach below end at the edge.
     """
-    names, keys = _named(panels)
-    if all(name.isdecimal() for name in names):
-        names.sort(key=int)
+    shared, keys = _named(panels)
+    titles = [across] * len(panels) if isinstance(across, str) else across
     with theme.style():
         drawing, axes = _page(len(panels), TALL, False)
-        for place, (title, rows) in zip(axes, panels.items(), strict=True):
+        for place, said, (title, rows) in zip(axes, titles, panels.items(), strict=True):
+            names = shared if isinstance(across, str) else list(rows)
+            if all(name.isdecimal() for name in names):
+                names = sorted(names, key=int)
             place.set_title(title, fontsize=11)
             if zero:
                 place.axhline(0.0, color=theme.colour("faint"), linewidth=1.0)
@@ -79,7 +87,7 @@ def lines(
             place.set_xticks(range(len(names)), names)
             place.set_xlim(-0.4, len(names) - 0.6)
             place.set_ylim(bottom=max(place.get_ylim()[0], floor))
-            place.set_xlabel(across)
+            place.set_xlabel(said)
             place.set_ylabel(axis)
             place.grid(axis="x", visible=False)
         _finish(drawing, axes, keys, path)
