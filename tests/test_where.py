@@ -405,7 +405,8 @@ def test_any_normals_are_trained_on_or_refused_in_one_line(shape, dtype, value, 
     except InputError as error:
         assert str(error) and "\n" not in str(error)
     except Trained:
-        assert shape[0] >= 8 and np.isfinite(np.asarray(samples, float)).all()
+        # A false-positive rate of .2 needs four held-out normals, and few normals are all held out.
+        assert shape[0] >= 4 and np.isfinite(np.asarray(samples, float)).all()
     finally:
         patch.undo()
 
