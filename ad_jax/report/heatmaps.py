@@ -55,17 +55,21 @@ def top_of(decades: Sequence[float]) -> float:
     return float(max(math.ceil(max(decades) + 1.0), 4))
 
 
-def as_rgb(image: np.ndarray) -> np.ndarray:
+def _as_rgb(image: np.ndarray) -> np.ndarray:
     """`[h, w, 3]` float64 in 0..255."""
     pixels = np.asarray(image, np.float64) * (1.0 if image.dtype == np.uint8 else 255.0)
     return np.repeat(pixels, 3, axis=2) if pixels.shape[2] == 1 else pixels[..., :3]
 
 
-def picture_of(pixels: np.ndarray) -> Any:
-    """Pixels `[h, w, 3]` in 0..255 as a picture (PIL)."""
+def _picture(pixels: np.ndarray) -> Any:
     from PIL import Image
 
     return Image.fromarray(np.asarray(np.clip(pixels + 0.5, 0, 255), np.uint8))
+
+
+def picture_of(image: np.ndarray) -> Any:
+    """The picture (PIL) of an image `[h, w, c]`, uint8 or in [0, 1], at its own size."""
+    return _picture(_as_rgb(image))
 
 
 def overlay(image: np.ndarray, heatmap: np.ndarray, top: float) -> Any:
@@ -87,13 +91,13 @@ def overlay(image: np.ndarray, heatmap: np.ndarray, top: float) -> Any:
 
     enlarge = max(1, math.ceil(256 / min(heatmap.shape)))
     size = (heatmap.shape[1] * enlarge, heatmap.shape[0] * enlarge)
-    grey = picture_of(as_rgb(image)).convert("L").resize(size, Image.Resampling.BICUBIC)
+    grey = picture_of(image).convert("L").resize(size, Image.Resampling.BICUBIC)
     # Enlarged before it is coloured: colours in between would be none of the scale's.
     heat = Image.fromarray(np.asarray(heatmap, np.float32)).resize(size, Image.Resampling.BILINEAR)
     painted = colours(np.asarray(heat) / top)
     below = np.asarray(grey, np.float64)[..., None]
     opacity = painted[..., 3:]
-    return picture_of(below * (1.0 - opacity) + painted[..., :3] * opacity)
+    return _picture(below * (1.0 - opacity) + painted[..., :3] * opacity)
 
 
 def edges(mask: np.ndarray) -> list[tuple[tuple[int, int], tuple[int, int]]]:
@@ -155,7 +159,7 @@ def _bar(
     x, y = at
     painted = colours(np.tile(np.linspace(0.0, 1.0, 512), (8, 1)))
     shade = 128.0 * (1.0 - painted[..., 3:]) + painted[..., :3] * painted[..., 3:]
-    _place(axes, picture_of(shade), x, y, width, 14)
+    _place(axes, _picture(shade), x, y, width, 14)
     ink, faint = theme.colour("ink"), theme.colour("faint")
     place = lambda decades: x + width * min(decades / top, 1.0)
     for tick in range(0, int(top + 1e-6) + 1, max(1, math.ceil(top / 8))):
@@ -225,7 +229,7 @@ def sheet(
             x = margin + (i % columns) * (pair + gap)
             y = head + (i // columns) * row
             painted = overlay(image.image, image.heatmap, top)
-            _place(axes, picture_of(as_rgb(image.image)), x, y, width, height)
+            _place(axes, picture_of(image.image), x, y, width, height)
             _place(axes, painted, x + width + 4, y, width, height)
             if image.mask is not None:
                 _contour(axes, image.mask, x + width + 4, y, scale)

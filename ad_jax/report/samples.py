@@ -10,7 +10,7 @@ import numpy as np
 
 from ad_jax.report import lines
 from ad_jax.report.figures import theme
-from ad_jax.report.heatmaps import as_rgb, picture_of
+from ad_jax.report.heatmaps import picture_of
 
 SIDE = 150  # px of an image's longer side
 WIDE, HIGH = 300, 120  # layout px of a series or a row
@@ -24,18 +24,13 @@ def png(picture: Any) -> bytes:
     return out.getvalue()
 
 
-def of_image(sample: np.ndarray) -> Any:
-    """The picture (PIL) of an image `[h, w, c]`, uint8 or in [0, 1], at its own size."""
-    return picture_of(as_rgb(sample))
-
-
 def image(sample: np.ndarray, beside: Any = None) -> bytes:
     """An image `[h, w, c]`, uint8 or in [0, 1], and beside it a picture (PIL) of equal shape."""
     from PIL import Image
 
     scale = SIDE / max(sample.shape[:2])
     down, across = (max(1, round(side * scale)) for side in sample.shape[:2])
-    both = [of_image(sample)] + ([] if beside is None else [beside])
+    both = [picture_of(sample)] + ([] if beside is None else [beside])
     sheet = Image.new("RGB", (len(both) * (across + GAP) - GAP, down), "white")
     for place, one in enumerate(both):
         resized = one.resize((across, down), Image.Resampling.LANCZOS)

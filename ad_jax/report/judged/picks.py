@@ -117,11 +117,7 @@ def picks(judged: Sequence[JudgedRun]) -> Section:
     blocks: list[Block] = [*survivors(judged), _picks(judged), _lines(judged), _tops(judged)]
     blocks += _points(judged)
     seeds = min(len(task.task.run.manifest["seeds"]) for task in judged)
-    lacking = (
-        [f"number of seeds: {seeds}, of {SEEDS} wanted for headline figures"]
-        if seeds < SEEDS
-        else []
-    )
+    lacking = [f"{seeds} seeds, {SEEDS} are wanted for headline figures"] if seeds < SEEDS else []
     lacking.append(
         "initialisation, order and augmentation have keys of their own but vary together"
     )

@@ -225,7 +225,7 @@ def _pseudo_anomalies(seen: Seen, setting: Setting) -> tuple[str, list[bytes]]:
         images = as_unit(jnp.asarray(problem.train[: SHOWN + 1]))
         changed = pseudo_anomalies(entry, setting.hyper, images, SHOWN)
         each = zip(np.asarray(images), changed, strict=False)
-        drawn = [samples.image(before, samples.of_image(after)) for before, (after, _) in each]
+        drawn = [samples.image(before, heatmaps.picture_of(after)) for before, (after, _) in each]
         return f"{label}: a normal, and what was made of it", drawn
     if kind == "image" or not lines.draws(name, problem.shape):
         return "", []
